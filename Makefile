@@ -1,0 +1,85 @@
+# One name per chore, the same here and in CI. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup epoch up bench test test-long lint types contracts format lock clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Every cache of ours stays in the repository's .local/ folder.
+export NUMBA_CACHE_DIR := $(CURDIR)/.local/numba
+export PREFECT_HOME := $(CURDIR)/.local/prefect
+export MYPY_CACHE_DIR := $(CURDIR)/.local/mypy
+export RUFF_CACHE_DIR := $(CURDIR)/.local/ruff
+export PYTHONDONTWRITEBYTECODE := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.installed | $(PREFECT_HOME)  ## Make the virtual environment with the locked dependencies
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+	  || { echo "Python 3.11, 3.12 or 3.13 is needed, $$($(PYTHON) --version) was found. Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	@echo "Installing the locked dependencies into $(VENV) (once, some minutes) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(PREFECT_HOME):
+	@mkdir -p $@
+
+epoch: setup  ## Run one validation epoch on the local subnet and show what it found
+	@$(BIN)/subnet epoch
+
+up: setup  ## Keep the whole system up: subnet, Prefect server and UI, a worker, an epoch every few minutes
+	@$(BIN)/subnet up
+
+bench: setup  ## Measure speed and memory against floors (ONLY=name for one row); writes .local/bench.json
+	@$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
+
+test: setup system-packages format-check lint types contracts  ## Formatting, lint, types, import contracts and all tests
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not long"
+
+test-long: setup  ## What is long by nature: chaos, fuzzing, a thousand-fold repetition
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m long
+
+.PHONY: format-check
+format-check: setup
+	@$(BIN)/ruff format --check --quiet .
+
+# What tests need beside Python: installed where that is possible, else the tests that need it are skipped by name.
+.PHONY: system-packages
+system-packages:
+	@if ! PATH="$$PATH:/usr/sbin" command -v sshd > /dev/null; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+	    echo "Installing openssh-server, which a test talks to ..."; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openssh-server > /dev/null; \
+	  else \
+	    echo "openssh-server is not installed: the test that talks to it is skipped"; \
+	  fi; \
+	fi
+
+lint: setup  ## Lint
+	@$(BIN)/ruff check --quiet .
+
+types: setup  ## Check types, strictly
+	@$(BIN)/mypy --no-error-summary
+
+contracts: setup  ## Check that imports go down only
+	@$(BIN)/lint-imports --no-cache
+
+format: setup  ## Format the code and mend what lint can mend
+	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+lock: setup  ## Resolve the dependencies again and write requirements.lock
+	@$(BIN)/python -m pip install --quiet uv
+	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-header --upgrade --quiet --output-file requirements.lock
+
+clean:  ## Remove the environment and everything that a run has left
+	@if [ -x $(BIN)/subnet ]; then $(BIN)/subnet down --quiet || true; fi
+	@rm -rf $(VENV) .local .pytest_cache .hypothesis *.egg-info

@@ -1,0 +1,108 @@
+"""The command line of all roles: `subnet COMMAND`.
+
+Commands are imported only when they are called, so that `subnet --help` stays quick. Exit codes: 0 done, 1 our own
+trouble or an epoch that could not do its work, 2 a user's mistake, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import click
+
+from storage.errors import StorageError
+from tasks.errors import SubnetError, UserError
+
+COMMANDS: Mapping[str, str] = MappingProxyType(
+    {
+        "epoch": "Run one validation epoch and show what it found.",
+        "up": "Keep the whole local system up, with an epoch every few minutes.",
+        "down": "Stop what `subnet up` has started.",
+        "show": "Show an archived epoch again: machines, reasons, weights.",
+        "deploy": "Make pool, deployment and automation on a real network's Prefect server.",
+        "policy": "Show a policy's values.",
+    }
+)
+"""Name and one line of help; each lives in `deployments/commands/<name>.py` as `command`."""
+
+
+class Commands(click.Group):
+    """A group that imports a command's module when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
+        """Every command, in the order of `COMMANDS`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The command, imported now."""
+        if cmd_name not in COMMANDS:
+            return None
+        found = importlib.import_module(f"deployments.commands.{cmd_name}").command
+        assert isinstance(found, click.Command)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The list in `--help`, without importing any of them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="compute-subnet", prog_name="subnet")
+def subnet() -> None:
+    """Validate a decentralised GPU rental market on Bittensor.
+
+    Without any configuration every command works on the local subnet: a chain, miners and machines on this
+    computer, cheats included. For a real network copy .env.example to .env.
+
+    \b
+    Examples:
+      subnet epoch              one validation epoch, with a table of what it found
+      subnet epoch --json       the same for programs
+      subnet show --epoch 31    an earlier epoch from the archive
+      subnet up                 keep everything running, with the Prefect UI
+    """
+
+
+def main() -> None:
+    """Run the command line; every error of ours becomes one clear sentence and an exit code."""
+    _keep_caches()
+    try:
+        code = subnet.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if _is_interrupted(error):
+            sys.exit(130)
+        if not isinstance(error, SubnetError | StorageError):
+            raise
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2 if isinstance(error, UserError) else 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _is_interrupted(error: BaseException) -> bool:
+    """Whether it came up while a Ctrl-C was being cleaned up after."""
+    before: BaseException | None = error
+    while before is not None:
+        if isinstance(before, KeyboardInterrupt):
+            return True
+        before = before.__cause__ or before.__context__
+    return False
+
+
+def _keep_caches() -> None:
+    """Numba and Prefect leave their files in our folder, not in the user's home."""
+    repository = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    folder = os.path.abspath(os.environ.get("SUBNET_FOLDER") or f"{repository}/.local")
+    os.environ.setdefault("NUMBA_CACHE_DIR", f"{folder}/numba")
+    os.environ.setdefault("PREFECT_HOME", f"{folder}/prefect")

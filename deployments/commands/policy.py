@@ -1,0 +1,35 @@
+"""`subnet policy`: the values that decide who is paid what."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import click
+
+from tasks.policy import PRESETS, preset
+
+
+@click.command()
+@click.argument("name", default="default")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def command(name: str, *, as_json: bool) -> None:
+    """Show the policy NAME (default, localnet) with its digest, which the archive names with every epoch.
+
+    \b
+    Examples:
+      subnet policy
+      subnet policy localnet --json
+    """
+    policy = preset(name)
+    if as_json:
+        click.echo(
+            json.dumps({"digest": policy.digest(), "known": sorted(PRESETS)} | asdict(policy), indent=2)
+        )
+        return
+    click.echo(f"policy {policy.name}, digest {policy.digest()} (known: {', '.join(sorted(PRESETS))})")
+    for section, values in asdict(policy).items():
+        if isinstance(values, dict):
+            click.echo(f"\n{section}")
+            for key, value in values.items():
+                click.echo(f"  {key:28} {value}")

@@ -1,0 +1,1 @@
+"""A whole chain in one SQLite file, injected into the unmodified bittensor SDK."""

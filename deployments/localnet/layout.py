@@ -1,0 +1,51 @@
+"""Where everything of a local system lies: one folder, `.local` in the repository unless SUBNET_FOLDER says otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from flows.settings import Settings, read_settings
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The paths under one folder."""
+
+    folder: Path
+
+    @property
+    def subnet(self) -> Path:
+        """Chain, wallets, homes and cards of the local subnet."""
+        return self.folder / "localnet"
+
+    @property
+    def chain(self) -> Path:
+        """The embedded chain's file."""
+        return self.subnet / "chain.sqlite"
+
+    @property
+    def run(self) -> Path:
+        """What tells of running processes: locks, addresses, results."""
+        return self.folder / "run"
+
+    @property
+    def logs(self) -> Path:
+        """One file a process."""
+        return self.folder / "logs"
+
+    def settings(self, environment: Mapping[str, str]) -> Settings:
+        """The validator's settings on the local subnet: everything under this folder."""
+        given = read_settings(environment)
+        return replace(
+            given,
+            network="embedded",
+            wallet_path=self.subnet / "wallets",
+            wallet_name="validator",
+            wallet_hotkey="default",
+            policy="localnet",
+            database_url=f"sqlite:///{self.folder / 'validator.sqlite'}",
+            history=self.folder / "history",
+            cache=self.folder / "cache",
+        )

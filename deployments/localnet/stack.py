@@ -1,0 +1,145 @@
+"""The local system's processes: a Prefect server and the world (miners, executors, two more validators).
+
+One stack at a time works in a folder. Whoever has started it holds a lock; a second command finds its addresses
+beside the lock and uses it, and a stack whose owner was killed is swept away before a new one starts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from deployments.localnet.holder import Holder, holder_of, take
+from deployments.localnet.layout import Layout
+from deployments.localnet.setup import Localnet, prepare
+from deployments.prefect_server import DEFAULT_PORT, PrefectServer, client_environment, launch
+from deployments.prefect_setup import ensure_automation
+from deployments.processes import Child, start, tail
+from deployments.sites import REPOSITORY
+from tasks.errors import SettingError
+
+WORLD_DEADLINE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running local system."""
+
+    layout: Layout
+    localnet: Localnet
+    server: PrefectServer
+    world: Child | None
+    """None when another command has started it."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process of the validator needs to work on this system."""
+        ours = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+        return (
+            ours
+            | client_environment(self.layout.folder, self.server)
+            | {"SUBNET_FOLDER": str(self.layout.folder), "NUMBA_CACHE_DIR": str(self.layout.folder / "numba")}
+        )
+
+
+@contextmanager
+def local_stack(folder: Path, say: Callable[[str], None]) -> Iterator[Stack]:
+    """Use the running local system, or start one and stop it at the end."""
+    layout = Layout(folder)
+    layout.run.mkdir(parents=True, exist_ok=True)
+    with (layout.run / "stack.lock").open("a+") as lock:
+        if not take(lock):
+            yield _join(layout, say)
+            return
+        _sweep(layout)
+        with _started(layout, say) as stack:
+            yield stack
+
+
+def prefect_port() -> int:
+    """SUBNET_PREFECT_PORT, or Prefect's own."""
+    text = os.environ.get("SUBNET_PREFECT_PORT", "").strip()
+    if not text:
+        return DEFAULT_PORT
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= 65_535:
+        raise SettingError("SUBNET_PREFECT_PORT", text, "a port from 1 to 65535")
+    return int(text)
+
+
+@contextmanager
+def _started(layout: Layout, say: Callable[[str], None]) -> Iterator[Stack]:
+    server = launch(layout.folder, REPOSITORY, prefect_port())
+    world: Child | None = None
+    try:
+        _write_holder(layout, server, world)
+        say("preparing the local subnet: chain, wallets, machines, compiled kernels")
+        localnet = prepare(layout.subnet)
+        world = _start_world(layout)
+        world.wait_until(lambda: "ready" in tail(world.log), WORLD_DEADLINE_S)
+        say(f"local subnet is up: {len(localnet.miners)} miners, {len(localnet.executors)} machines")
+        server.wait()
+        _write_holder(layout, server, world)
+        ensure_automation(server.api_url)
+        say(f"Prefect server is up: {server.url}")
+        yield Stack(layout, localnet, server, world)
+    finally:
+        if world is not None:
+            world.stop()
+        server.stop()
+        (layout.run / "stack.json").unlink(missing_ok=True)
+
+
+def _start_world(layout: Layout) -> Child:
+    ours = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    return start(
+        "local subnet",
+        [sys.executable, "-m", "deployments.localnet.world", "--folder", str(layout.subnet)],
+        log=layout.logs / "world.log",
+        environment=ours | {"NUMBA_CACHE_DIR": str(layout.folder / "numba"), "PYTHONUNBUFFERED": "1"},
+        folder=REPOSITORY,
+    )
+
+
+def _join(layout: Layout, say: Callable[[str], None]) -> Stack:
+    holder = holder_of(layout)
+    if holder is None:
+        raise SettingError(
+            "SUBNET_FOLDER", str(layout.folder), "a folder that no other command is just setting up"
+        )
+    say(f"using the local system of process {holder.pid}: {holder.prefect_url}")
+    return Stack(layout, prepare(layout.subnet), PrefectServer(holder.prefect_url, None), None)
+
+
+def _sweep(layout: Layout) -> None:
+    """End what a killed owner has left running; on Linux its children have died with it."""
+    holder = holder_of(layout)
+    if holder is None:
+        return
+    for group in holder.children:
+        if _is_ours(group, layout):
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(group, signal.SIGKILL)
+    (layout.run / "stack.json").unlink(missing_ok=True)
+
+
+def _is_ours(pid: int, layout: Layout) -> bool:
+    """Whether the process still is the one that was started, and not a stranger with its number."""
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
+    return str(layout.folder).encode() in environment
+
+
+def _write_holder(layout: Layout, server: PrefectServer, world: Child | None) -> None:
+    children = tuple(child.process.pid for child in (server.child, world) if child is not None)
+    holder = Holder(os.getpid(), server.url, children)
+    temporary = layout.run / f"stack.json.{os.getpid()}"
+    temporary.write_text(json.dumps(asdict(holder)), encoding="utf-8")
+    temporary.replace(layout.run / "stack.json")

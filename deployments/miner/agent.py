@@ -1,0 +1,284 @@
+"""The miner's door: lets a validator's key in on the executors, and tells it what they are.
+
+    connection bounds -> rate -> path -> header forms -> body -> signature -> admission -> nonce   (refusals unsigned
+    -> request's schema -> expiry -> executors -> keys files -> answer                              / answers signed)
+
+Cheap checks come first: what is not proved costs no signature made, no file and no row. An ASGI app without a
+framework, because the raw headers and the raw target are what is signed. Refusals are {"error", "detail"}.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from datetime import UTC, datetime
+from typing import Any
+
+import uvicorn
+from pydantic import ValidationError
+
+from deployments.miner.admission import MayEnter
+from deployments.miner.bounds import Bounds, Throttle, bounded_connection
+from deployments.miner.config import MinerConfig, MinerExecutor
+from deployments.miner.keys import Grant, KeysFileRefused, let_in
+from tasks.edges import wire
+from tasks.edges.nonces import NonceStore
+from tasks.edges.signing import Asked, RawHeaders, Signer, check_request, read_claim, sign_answer
+from tasks.errors import NotAuthentic, SettingError, StoreAway
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Refused(Exception):
+    """The door stays shut: status, stable code and a sentence for who knocked."""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        super().__init__(f"{status} {code}: {detail}")
+        self.status, self.code, self.detail = status, code, detail
+
+    def body(self) -> bytes:
+        """The refusal as JSON."""
+        return wire.Refusal(error=self.code, detail=self.detail).model_dump_json().encode()
+
+
+def build_app(
+    config: MinerConfig,
+    keypair: Signer,
+    may_enter: MayEnter,
+    nonces: NonceStore,
+    *,
+    bounds: Bounds | None = None,
+    now_ns: Callable[[], int] = time.time_ns,
+) -> Door:
+    """The ASGI app of one miner; many may live in one process and share a nonce store."""
+    return Door(config, keypair, may_enter, nonces, bounds=bounds or Bounds(), now_ns=now_ns)
+
+
+class Door:
+    """One miner's ASGI app: `POST /v1/executors` and nothing else."""
+
+    def __init__(
+        self,
+        config: MinerConfig,
+        keypair: Signer,
+        may_enter: MayEnter,
+        nonces: NonceStore,
+        *,
+        bounds: Bounds,
+        now_ns: Callable[[], int],
+    ) -> None:
+        self._config, self._keypair, self._may_enter, self._nonces = config, keypair, may_enter, nonces
+        self._now_ns, self._throttle = now_ns, Throttle(bounds)
+        self.bounds = bounds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        asked: Asked | None = None
+        try:
+            asked = await self._prove(scope, receive)
+            status, body = 200, await self._open(asked)
+        except Refused as refused:
+            status, body = refused.status, refused.body()
+        headers = {} if asked is None else sign_answer(self._keypair, asked=asked, status=status, body=body)
+        await _answer(send, status, body, headers)
+
+    async def _prove(self, scope: Scope, receive: Receive) -> Asked:
+        """Who asks, proved, admitted and for the first time."""
+        now_ns = self._now_ns()
+        self._check_rate(scope, now_ns)
+        _check_route(scope)
+        _check_size(scope["headers"])
+        try:
+            claim = read_claim(scope["headers"], receiver=self._keypair.ss58_address, now_ns=now_ns)
+            body = await _read_body(receive, self.bounds.body_s)
+            asked = check_request(claim, method="POST", target=_target(scope), body=body)
+        except NotAuthentic as error:
+            raise Refused(401, error.code, error.detail) from None
+        self._admit(asked.sender)
+        await self._check_first_use(asked)
+        return asked
+
+    def _check_rate(self, scope: Scope, now_ns: int) -> None:
+        client = scope.get("client") or ("unknown", 0)
+        if not self._throttle.allows(client[0], now_s=now_ns / 1e9):
+            raise Refused(429, "TOO_MANY", f"over {self.bounds.requests_per_s:g} requests a second")
+
+    def _admit(self, hotkey: str) -> None:
+        verdict = self._may_enter(hotkey)
+        if verdict is not True:
+            raise Refused(403, "NOT_ADMITTED", verdict if isinstance(verdict, str) else "not admitted")
+
+    async def _check_first_use(self, asked: Asked) -> None:
+        try:
+            is_first = await asyncio.to_thread(
+                self._nonces.remember,
+                sender=asked.sender,
+                receiver=asked.receiver,
+                nonce_ns=asked.nonce_ns,
+                now_ns=self._now_ns(),
+            )
+        except StoreAway:
+            raise Refused(503, "STORE_AWAY", "the miner's nonce store does not answer") from None
+        if not is_first:
+            raise Refused(401, "AUTH_REPLAYED", "this nonce was used before")
+
+    async def _open(self, asked: Asked) -> bytes:
+        """Let the key in, and say where."""
+        now = datetime.fromtimestamp(self._now_ns() / 1e9, UTC)
+        request = _read_request(asked.body)
+        self._check_expiry(request.expires_at, now)
+        chosen = self._choose(request.executor_ids)
+        grant = Grant(
+            public_key=request.public_key,
+            hotkey=asked.sender,
+            epoch=request.epoch,
+            expires_at=datetime.fromtimestamp(request.expires_at, UTC),
+        )
+        answer = await asyncio.to_thread(_let_in_everywhere, chosen, grant, now)
+        return answer.model_dump_json().encode()
+
+    def _check_expiry(self, expires_at: int, now: datetime) -> None:
+        ahead_s = expires_at - now.timestamp()
+        if ahead_s <= 0:
+            raise Refused(400, "EXPIRED", "expires_at has passed")
+        if ahead_s > self._config.max_grant_s:
+            raise Refused(400, "EXPIRY_TOO_FAR", f"expires_at is over {self._config.max_grant_s} s ahead")
+
+    def _choose(self, wanted: tuple[str, ...] | None) -> tuple[MinerExecutor, ...]:
+        if wanted is None:
+            return self._config.executors
+        by_id = {executor.offer.executor_id: executor for executor in self._config.executors}
+        unknown = next((executor_id for executor_id in wanted if executor_id not in by_id), None)
+        if unknown is not None:
+            raise Refused(404, "UNKNOWN_EXECUTOR", unknown)
+        return tuple(by_id[executor_id] for executor_id in dict.fromkeys(wanted))
+
+
+@contextlib.asynccontextmanager
+async def serve(app: Door, host: str, port: int) -> AsyncIterator[int]:
+    """Serve the door while the context is open; yields the port (0: a free one). SettingError when it is taken."""
+    listener = _listen(host, port)
+    server = _Server(
+        uvicorn.Config(
+            app,
+            http=bounded_connection(app.bounds),
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            timeout_keep_alive=2,
+            timeout_graceful_shutdown=2,
+            h11_max_incomplete_event_size=app.bounds.header_bytes,
+        )
+    )
+    bound_port: int = listener.getsockname()[1]
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name=f"door {host}:{bound_port}")
+    try:
+        # The listener is open: whoever connects before the server is up waits in its queue.
+        yield bound_port
+    finally:
+        server.should_exit = True
+        await serving
+
+
+class _Server(uvicorn.Server):
+    """Without signal handlers: whoever opened the door closes it, and many doors share one process."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        """Leave the process's signals alone."""
+        yield
+
+
+# --- the way in, in call order ---------------------------------------------------------------------
+
+
+def _check_route(scope: Scope) -> None:
+    if scope["type"] != "http" or _target(scope) != wire.PATH.encode():
+        raise Refused(404, "NO_SUCH_PATH", f"only {wire.PATH} is here")
+    if scope["method"] != "POST":
+        raise Refused(405, "NO_SUCH_METHOD", "only POST is answered")
+
+
+def _target(scope: Scope) -> bytes:
+    query: bytes = scope["query_string"]
+    path: bytes = scope["raw_path"]
+    return path + b"?" + query if query else path
+
+
+def _check_size(headers: RawHeaders) -> None:
+    for name, value in headers:
+        if name == b"content-encoding":
+            raise Refused(415, "ENCODED", "a compressed body is not read")
+        if name == b"content-length" and (len(value) > 9 or int(value) > wire.MAX_REQUEST_BYTES):
+            raise Refused(413, "TOO_LARGE", f"over {wire.MAX_REQUEST_BYTES} bytes")
+
+
+async def _read_body(receive: Receive, limit_s: float) -> bytes:
+    body = bytearray()
+    try:
+        async with asyncio.timeout(limit_s):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Refused(400, "GONE", "hung up in the middle of the body")
+                body += message.get("body", b"")
+                if len(body) > wire.MAX_REQUEST_BYTES:
+                    raise Refused(413, "TOO_LARGE", f"over {wire.MAX_REQUEST_BYTES} bytes")
+                if not message.get("more_body", False):
+                    return bytes(body)
+    except TimeoutError:
+        raise Refused(408, "TOO_SLOW", f"the body took over {limit_s:g} s") from None
+
+
+def _read_request(body: bytes) -> wire.KeyRequest:
+    try:
+        return wire.KeyRequest.model_validate_json(body)
+    except ValidationError as error:
+        where, _, wanted = wire.problem(error)
+        raise Refused(400, "BAD_REQUEST", f"{where}: {wanted}") from None
+
+
+def _let_in_everywhere(
+    executors: tuple[MinerExecutor, ...], grant: Grant, now: datetime
+) -> wire.ExecutorsAnswer:
+    offers: list[wire.Offer] = []
+    failed: list[wire.NotReady] = []
+    for executor in executors:
+        try:
+            let_in(executor.authorized_keys, grant, now=now)
+        except KeysFileRefused:
+            failed.append(wire.NotReady(executor_id=executor.offer.executor_id, error="KEYS_FILE"))
+        else:
+            offers.append(executor.offer)
+    return wire.ExecutorsAnswer(executors=tuple(offers), failed=tuple(failed))
+
+
+async def _answer(send: Send, status: int, body: bytes, headers: dict[str, str]) -> None:
+    raw = [(name.lower().encode("ascii"), value.encode("ascii")) for name, value in headers.items()]
+    raw += [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode("ascii")),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=128
+        )
+    except (OSError, OverflowError) as error:
+        raise SettingError("miner address", f"{host}:{port}", f"a free local address ({error})") from None

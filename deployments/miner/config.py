@@ -1,0 +1,145 @@
+"""The miner's own file (TOML): which executors it offers, on which terms, and to whom its door opens.
+
+    max_grant_s = 7200                    # a key is let in for at most this long
+    min_validator_stake_tao = 1000.0
+    allowed_validators = []               # hotkeys; empty: every validator with a permit and the stake
+
+    [[executor]]
+    id = "rack1-a"                        # [a-z0-9-]{1,64}, your own name for it
+    address = "203.0.113.7"               # literal, reachable by validators
+    port = 22
+    user = "subnet"
+    python = "/usr/bin/python3"
+    host_key = "ssh-ed25519 AAAA..."      # the text of /etc/ssh/ssh_host_ed25519_key.pub, or its base64 alone
+    authorized_keys = "/home/subnet/.ssh/authorized_keys"
+    price_usd_per_hour = 1.5
+
+Everything is checked when it is read: the first thing that does not fit is named with its key and value.
+"""
+
+from __future__ import annotations
+
+import base64
+import tomllib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from tasks.edges import wire
+from tasks.errors import SettingError
+
+RAO_PER_TAO = 1_000_000_000
+MAX_CONFIG_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class MinerExecutor:
+    """One executor: what validators are told of it, and the file that lets them in."""
+
+    offer: wire.Offer
+    authorized_keys: Path
+
+
+@dataclass(frozen=True, slots=True)
+class MinerConfig:
+    """The whole file, checked."""
+
+    executors: tuple[MinerExecutor, ...]
+    max_grant_s: int = 7200
+    min_validator_stake_rao: int = 1000 * RAO_PER_TAO
+    allowed_validators: frozenset[str] = frozenset()
+    """Empty: everybody with a permit and the stake."""
+
+
+def load_config(path: Path) -> MinerConfig:
+    """The config in this file; SettingError with key, value and what was expected."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_CONFIG_BYTES + 1)
+        if len(data) > MAX_CONFIG_BYTES:
+            raise SettingError("miner config", str(path), f"at most {MAX_CONFIG_BYTES} bytes")
+        return parse_config(data.decode("utf-8"))
+    except OSError as error:
+        raise SettingError("miner config", str(path), f"a readable file ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise SettingError("miner config", str(path), "UTF-8 text") from None
+
+
+def parse_config(text: str) -> MinerConfig:
+    """The config in this TOML text; SettingError with key, value and what was expected."""
+    try:
+        file = _File.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingError("miner config", "TOML", f"valid TOML: {error}") from None
+    except ValidationError as error:
+        raise SettingError(*_first_misfit(error)) from None
+    executors = tuple(_executor(entry, number) for number, entry in enumerate(file.executor))
+    _check_unique(executors)
+    return MinerConfig(
+        executors=executors,
+        max_grant_s=file.max_grant_s,
+        min_validator_stake_rao=round(file.min_validator_stake_tao * RAO_PER_TAO),
+        allowed_validators=frozenset(file.allowed_validators),
+    )
+
+
+class _Strict(BaseModel):
+    model_config: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class _Entry(_Strict):
+    id: wire.ExecutorId
+    address: wire.Address
+    port: wire.Port
+    user: wire.User
+    python: wire.PythonPath
+    host_key: Annotated[str, Field(max_length=1024)]
+    authorized_keys: Annotated[str, StringConstraints(pattern=r"^/[^\x00]{1,4000}$")]
+    price_usd_per_hour: wire.Price
+
+
+class _File(_Strict):
+    executor: Annotated[list[_Entry], Field(min_length=1, max_length=wire.MAX_EXECUTORS)]
+    max_grant_s: Annotated[int, Field(ge=60, le=86_400)] = 7200
+    min_validator_stake_tao: Annotated[float, Field(ge=0, le=21e6, allow_inf_nan=False)] = 1000.0
+    allowed_validators: list[Annotated[str, StringConstraints(pattern=r"^5[1-9A-HJ-NP-Za-km-z]{47}$")]] = []
+
+
+def _first_misfit(error: ValidationError) -> tuple[str, str, str]:
+    where, value, expected = wire.problem(error)
+    return where, value, expected.removeprefix("Value error, ")
+
+
+def _executor(entry: _Entry, number: int) -> MinerExecutor:
+    offer = wire.Offer(
+        executor_id=entry.id,
+        address=entry.address,
+        port=entry.port,
+        user=entry.user,
+        python=entry.python,
+        host_key=_host_key(entry.host_key, number),
+        price_usd_per_hour=entry.price_usd_per_hour,
+    )
+    return MinerExecutor(offer, Path(entry.authorized_keys))
+
+
+def _host_key(text: str, number: int) -> str:
+    words = text.split()
+    digits = words[1] if len(words) >= 2 and words[0] == "ssh-ed25519" else text.strip()
+    try:
+        return base64.b64encode(wire.blob_of_base64(digits)).decode("ascii")
+    except ValueError:
+        shown, wanted = wire.plain(text, 60), "an ed25519 host key: the text of ssh_host_ed25519_key.pub"
+        raise SettingError(f"executor.{number}.host_key", shown, wanted) from None
+
+
+def _check_unique(executors: tuple[MinerExecutor, ...]) -> None:
+    ids = [executor.offer.executor_id for executor in executors]
+    places = [f"{executor.offer.address} port {executor.offer.port}" for executor in executors]
+    for key, values in (("id", ids), ("address", places)):
+        value, count = Counter(values).most_common(1)[0]
+        if count > 1:
+            raise SettingError(f"executor.{key}", value, f"one of its own for each executor, {count} have it")

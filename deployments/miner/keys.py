@@ -1,0 +1,170 @@
+"""Letting a validator's key in on an executor: one line a validator in an `authorized_keys` file, with an expiry.
+
+    restrict,expiry-time="20261122093000Z" ssh-ed25519 AAAA... subnet:<validator hotkey>:<epoch>
+
+Lines of exactly this form are ours: expired ones and the same validator's older one go when a key is let in.
+Every other line stays byte for byte. OpenSSH understands the Z from 9.1 on (an older sshd lets nobody in).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tasks.edges.wire import blob_of_line, is_key_line
+from tasks.errors import SubnetError
+
+MAX_FILE_BYTES = 1024 * 1024
+LOCK_WAIT_S = 5.0
+
+_LINE = re.compile(
+    rb'restrict,expiry-time="(?P<expiry>[0-9]{14})Z" '
+    rb"(?P<key>ssh-ed25519 [A-Za-z0-9+/]{68}) "
+    rb"subnet:(?P<hotkey>[1-9A-HJ-NP-Za-km-z]{48}):(?P<epoch>[0-9]{1,15})\r?\n?"
+)
+_STAMP = "%Y%m%d%H%M%S"
+
+
+class KeysFileRefused(SubnetError):
+    """The file may not or cannot be written: a link, too large, held too long, or the system says no."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A validator's key for one epoch, until then."""
+
+    public_key: str
+    """`ssh-ed25519 AAAA...`, nothing before or after."""
+    hotkey: str
+    epoch: int
+    expires_at: datetime
+
+    def line(self) -> bytes:
+        """The line for the file, without its newline; ValueError when a part would not be ours again when read."""
+        blob_of_line(self.public_key)
+        expiry = self.expires_at.astimezone(UTC).strftime(_STAMP)
+        text = f'restrict,expiry-time="{expiry}Z" {self.public_key} subnet:{self.hotkey}:{self.epoch}'
+        line = text.encode("ascii")
+        if _LINE.fullmatch(line) is None:
+            raise ValueError("hotkey, epoch or expiry has another form")
+        return line
+
+
+def let_in(path: Path, grant: Grant, *, now: datetime) -> bool:
+    """Make this the validator's one line in the file; False when it already is. KeysFileRefused otherwise."""
+    line = grant.line()
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _locked(path):
+            old = _read(path)
+            new = _with_line(old, line, grant.hotkey, now)
+            if new != old:
+                _replace(path, new)
+    except OSError as error:
+        raise KeysFileRefused(f"{path.name}: {error.strerror}") from None
+    return new != old
+
+
+def read_authorized(path: Path, now: datetime) -> list[bytes]:
+    """The public keys (51 wire bytes each) that our lines let in now; none when there is no file."""
+    try:
+        text = _read(path)
+    except OSError as error:
+        raise KeysFileRefused(f"{path.name}: {error.strerror}") from None
+    ours = (_LINE.fullmatch(line) for line in text.splitlines(keepends=True))
+    valid = (match["key"].decode("ascii") for match in ours if match and _expiry(match) > now)
+    return [blob_of_line(line) for line in valid if is_key_line(line)]
+
+
+def _with_line(text: bytes, line: bytes, hotkey: str, now: datetime) -> bytes:
+    kept = [old for old in text.splitlines(keepends=True) if _stays(old, line, hotkey, now)]
+    if any(old.rstrip(b"\r\n") == line for old in kept):
+        return b"".join(kept)
+    if kept and not kept[-1].endswith((b"\n", b"\r")):
+        kept[-1] += b"\n"
+    return b"".join([*kept, line + b"\n"])
+
+
+def _stays(old: bytes, line: bytes, hotkey: str, now: datetime) -> bool:
+    match = _LINE.fullmatch(old)
+    if match is None or old.rstrip(b"\r\n") == line:
+        return True
+    return match["hotkey"].decode("ascii") != hotkey and _expiry(match) > now
+
+
+def _expiry(match: re.Match[bytes]) -> datetime:
+    try:
+        return datetime.strptime(match["expiry"].decode("ascii"), _STAMP).replace(tzinfo=UTC)
+    except ValueError:
+        return datetime.min.replace(tzinfo=UTC)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    # The lock has its own file: the keys file is replaced by rename, and a lock on it would go with the old one.
+    lock = path.with_name(f".{path.name}.lock")
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        _wait_for_lock(descriptor, path)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _wait_for_lock(descriptor: int, path: Path) -> None:
+    until = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise KeysFileRefused(f"{path.name}: locked for over {LOCK_WAIT_S:g} s") from None
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _read(path: Path) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return b""
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise KeysFileRefused(f"{path.name} is no regular file")
+        text = file.read(MAX_FILE_BYTES + 1)
+    if len(text) > MAX_FILE_BYTES:
+        raise KeysFileRefused(f"{path.name} is over {MAX_FILE_BYTES} bytes")
+    return text
+
+
+def _replace(path: Path, text: bytes) -> None:
+    draft = path.with_name(f".{path.name}.new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        _keep_owner_and_mode(path, descriptor)
+        file.write(text)
+        file.flush()
+        os.fsync(descriptor)
+    draft.replace(path)
+
+
+def _keep_owner_and_mode(path: Path, descriptor: int) -> None:
+    # sshd ignores a file that its user does not own: a new one belongs to whoever owns the folder.
+    try:
+        before = path.stat()
+        mode = stat.S_IMODE(before.st_mode)
+    except FileNotFoundError:
+        before, mode = path.parent.stat(), 0o600
+    os.fchmod(descriptor, mode)
+    if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()) and os.geteuid() == 0:
+        os.fchown(descriptor, before.st_uid, before.st_gid)

@@ -1,0 +1,95 @@
+"""The Prefect server that the commands start for themselves: on loopback, in our own folder, on SQLite."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from deployments.processes import Child, ChildDied, free_port, start
+
+DEFAULT_PORT = 4_200
+START_DEADLINE_S = 90.0
+
+
+@dataclass
+class PrefectServer:
+    """A Prefect server: its address, and the process when it is ours."""
+
+    url: str
+    """Without /api, e.g. http://127.0.0.1:4200."""
+    child: Child | None = None
+    again: Callable[[], PrefectServer] | None = None
+    """Starts another one, on a port that the system picks."""
+
+    @property
+    def api_url(self) -> str:
+        """What PREFECT_API_URL wants."""
+        return f"{self.url}/api"
+
+    def run_url(self, flow_run_id: str) -> str:
+        """The page of a flow run in the UI."""
+        return f"{self.url}/runs/flow-run/{flow_run_id}"
+
+    def wait(self) -> None:
+        """Until the server answers; once more on another port when it died, since its port may have been taken meanwhile."""
+        if self.child is None:
+            return
+        try:
+            self.child.wait_until(lambda: is_healthy(self.url), START_DEADLINE_S)
+        except ChildDied:
+            if self.again is None:
+                raise
+            other = self.again()
+            self.url, self.child, self.again = other.url, other.child, None
+            self.wait()
+
+    def stop(self) -> None:
+        """End it when it is ours."""
+        if self.child is not None:
+            self.child.stop()
+
+
+def launch(folder: Path, repository: Path, port: int = DEFAULT_PORT) -> PrefectServer:
+    """Start a server in `folder`/prefect; returns at once, `wait` for it."""
+    port = free_port(port)
+    child = start(
+        "Prefect server",
+        [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+        log=folder / "logs" / "prefect-server.log",
+        environment=server_environment(os.environ, folder, port),
+        folder=repository,
+    )
+    return PrefectServer(f"http://127.0.0.1:{port}", child, lambda: launch(folder, repository, 0))
+
+
+def server_environment(environment: Mapping[str, str], folder: Path, port: int) -> dict[str, str]:
+    """The server's environment: nothing of the user's own Prefect gets in, and the UI finds its port."""
+    ours = {key: value for key, value in environment.items() if not key.startswith("PREFECT_")}
+    return ours | {
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+    }
+
+
+def client_environment(folder: Path, server: PrefectServer) -> dict[str, str]:
+    """What a process needs to report to this server."""
+    return {
+        "PREFECT_HOME": str(folder / "prefect"),
+        "PREFECT_API_URL": server.api_url,
+        "PREFECT_LOGGING_LEVEL": "WARNING",
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    }
+
+
+def is_healthy(url: str) -> bool:
+    """Whether a Prefect server answers at this address."""
+    try:
+        return httpx.get(f"{url}/api/health", timeout=2.0, trust_env=False).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False

@@ -1,0 +1,104 @@
+"""Where a command works: on the local subnet, which it starts if nobody has, or on the network that .env names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from deployments.prefect_server import PrefectServer, client_environment, is_healthy, launch
+from flows.settings import Settings, read_settings
+from tasks.errors import SettingError
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Site:
+    """Everything that running an epoch needs to know of its surroundings."""
+
+    folder: Path
+    settings: Settings
+    server: PrefectServer
+    environment: Mapping[str, str]
+    """Of a process that works for the validator."""
+    flow: str
+    """`module:function`."""
+    substrate: Callable[[], object] | None
+
+
+def folder_of(environment: Mapping[str, str]) -> Path:
+    """The folder of state, caches and the local subnet."""
+    return Path(environment.get("SUBNET_FOLDER") or REPOSITORY / ".local").expanduser().absolute()
+
+
+def load_dotenv() -> None:
+    """Take the settings of `.env` in the current folder, without touching what the environment has already."""
+    if not Path(".env").is_file():
+        return
+    from dotenv import dotenv_values  # noqa: PLC0415  only where there is such a file
+
+    for key, value in dotenv_values(".env").items():
+        if value is not None:
+            os.environ.setdefault(key, value)
+
+
+@contextmanager
+def open_site(say: Callable[[str], None]) -> Iterator[Site]:
+    """The site that the environment and `.env` ask for; what was started for it ends with the block."""
+    load_dotenv()
+    settings = read_settings(os.environ)
+    folder = folder_of(os.environ)
+    (folder / "prefect").mkdir(
+        parents=True, exist_ok=True
+    )  # Prefect makes no more than the last part of its path
+    if settings.is_embedded:
+        with _local(folder, say) as site:
+            yield site
+    else:
+        with _remote(folder, settings, say) as site:
+            yield site
+
+
+@contextmanager
+def _local(folder: Path, say: Callable[[str], None]) -> Iterator[Site]:
+    from deployments.localnet.chain.substrate import LocalSubstrate  # noqa: PLC0415  only a local site pays for it
+    from deployments.localnet.stack import local_stack  # noqa: PLC0415  the same
+
+    with local_stack(folder, say) as stack:
+        yield Site(
+            folder=folder,
+            settings=stack.layout.settings(os.environ),
+            server=stack.server,
+            environment=stack.environment,
+            flow="deployments.localnet.flows:validate",
+            substrate=lambda: LocalSubstrate(stack.layout.chain),
+        )
+
+
+@contextmanager
+def _remote(folder: Path, settings: Settings, say: Callable[[str], None]) -> Iterator[Site]:
+    server = _server(folder)
+    try:
+        server.wait()
+        say(f"Prefect server: {server.url}")
+        environment = dict(os.environ) | {"NUMBA_CACHE_DIR": str(folder / "numba")}
+        if server.child is not None:
+            environment |= client_environment(folder, server)
+        yield Site(folder, settings, server, environment, "flows.validate:validate", None)
+    finally:
+        server.stop()
+
+
+def _server(folder: Path) -> PrefectServer:
+    url = os.environ.get("PREFECT_API_URL", "")
+    if not url:
+        return launch(folder, REPOSITORY)
+    base = url.removesuffix("/").removesuffix("/api")
+    if not is_healthy(base):
+        raise SettingError(
+            "PREFECT_API_URL", url, "the address of a Prefect server that answers, ending in /api"
+        )
+    return PrefectServer(base, None)

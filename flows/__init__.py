@@ -1,0 +1,1 @@
+"""When and in what order: every flow reads like a table of contents."""

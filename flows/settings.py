@@ -1,0 +1,129 @@
+"""The validator's settings, read once from the environment when a flow or a command starts.
+
+Every key, its meaning and its default stand in `.env.example`; a value that does not fit is a
+`SettingError` that names the key, the value and what was expected.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tasks.errors import SettingError
+from tasks.policy import PRESETS
+
+PREFIX = "SUBNET_"
+PRESET_NETWORKS = ("embedded", "finney", "test", "local", "archive")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where this validator's outside worlds are, and who it is."""
+
+    network: str = "embedded"
+    """`embedded`, `finney`, `test`, `local` or a ws:// or wss:// address."""
+    netuid: int = 51
+    wallet_path: Path = Path(".local/wallets")
+    wallet_name: str = "validator"
+    wallet_hotkey: str = "default"
+    wallet_password_file: Path | None = None
+    """Holds the password of an encrypted hotkey; never the environment, never an argument."""
+    policy: str = "default"
+    database_url: str = "sqlite:///.local/validator.sqlite"
+    history: Path = Path(".local/history")
+    cache: Path = Path(".local/cache")
+    chain_deadline_s: float = 45.0
+    miner_deadline_s: float = 10.0
+    executors_per_shard: int = 50
+    max_sessions: int = 1_000
+    """SSH sessions that one wave holds open; a network with more is proved in several waves."""
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the chain is the local subnet's own."""
+        return self.network == "embedded"
+
+
+def read_settings(environment: Mapping[str, str]) -> Settings:
+    """Settings from variables named SUBNET_*; what is not set keeps its default."""
+    known = {PREFIX + name.upper() for name in _READERS}
+    for key in environment:
+        if key.startswith(PREFIX) and key not in known and key not in _ELSEWHERE:
+            raise SettingError(key, environment[key], "a known key; .env.example lists them all")
+    values = {
+        name: read(PREFIX + name.upper(), environment[PREFIX + name.upper()].strip())
+        for name, read in _READERS.items()
+        if environment.get(PREFIX + name.upper(), "").strip()
+    }
+    return Settings(**values)  # type: ignore[arg-type]  # each reader returns its field's type
+
+
+def _network(key: str, value: str) -> str:
+    if value not in PRESET_NETWORKS and urlsplit(value).scheme not in ("ws", "wss"):
+        raise SettingError(
+            key, value, "one of " + ", ".join(PRESET_NETWORKS) + " or a ws:// or wss:// address"
+        )
+    return value
+
+
+def _word(key: str, value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", value):
+        raise SettingError(key, value, "1 to 64 letters, digits, '_', '.' or '-'")
+    return value
+
+
+def _policy(key: str, value: str) -> str:
+    if value not in PRESETS:
+        raise SettingError(key, value, "one of " + ", ".join(sorted(PRESETS)))
+    return value
+
+
+def _path(_key: str, value: str) -> Path:
+    return Path(value).expanduser()
+
+
+def _url(key: str, value: str) -> str:
+    if not value.startswith(("sqlite:///", "postgresql")):
+        raise SettingError(key, value.partition("@")[2] or value, "a sqlite:/// or postgresql:// address")
+    return value
+
+
+def _whole(lowest: int, highest: int) -> Callable[[str, str], int]:
+    def read(key: str, value: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,9}", value) or not lowest <= int(value) <= highest:
+            raise SettingError(key, value, f"a whole number from {lowest} to {highest}")
+        return int(value)
+
+    return read
+
+
+def _seconds(lowest: float, highest: float) -> Callable[[str, str], float]:
+    def read(key: str, value: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", value) or not lowest <= float(value) <= highest:
+            raise SettingError(key, value, f"seconds from {lowest:g} to {highest:g}")
+        return float(value)
+
+    return read
+
+
+_READERS: Mapping[str, Callable[[str, str], object]] = {
+    "network": _network,
+    "netuid": _whole(0, 65_535),
+    "wallet_path": _path,
+    "wallet_name": _word,
+    "wallet_hotkey": _word,
+    "wallet_password_file": _path,
+    "policy": _policy,
+    "database_url": _url,
+    "history": _path,
+    "cache": _path,
+    "chain_deadline_s": _seconds(1, 600),
+    "miner_deadline_s": _seconds(1, 120),
+    "executors_per_shard": _whole(1, 1_000),
+    "max_sessions": _whole(1, 5_000),
+}
+_ELSEWHERE = {"SUBNET_FOLDER", "SUBNET_PREFECT_PORT", "SUBNET_REPOSITORY"}
+"""Keys that the command line and prefect.yaml read themselves."""

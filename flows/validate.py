@@ -1,0 +1,75 @@
+"""One validation epoch.
+
+    chain -> discover -> inspect -> prove -> score -> set weights -> chain, and all of it into the archive
+
+A miner, a machine or a chain that is away costs only itself: the epoch goes on with what it has, says so, and
+archives what it knows. Run it again after a kill -9 at any line: the next run finds what this one has saved.
+"""
+
+from __future__ import annotations
+
+import os
+
+from prefect import flow
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
+
+from flows.edges import open_edges
+from flows.settings import read_settings
+from storage.records import EpochOutcome
+from tasks.archiving import archive
+from tasks.discovery import executors_of
+from tasks.epoch import Edges, EpochRun
+from tasks.errors import EpochBusy
+from tasks.explaining import explain, show_progress
+from tasks.inspection.step import inspect
+from tasks.opening import open_epoch
+from tasks.policy import DEFAULT, Policy
+from tasks.proof.step import prove
+from tasks.scoring.step import score
+from tasks.seeking import seek
+from tasks.weights import set_weights
+
+
+@flow(name="validate", flow_run_name="epoch", persist_result=False)
+async def validate(epoch: int | None = None, policy: Policy = DEFAULT) -> State[None] | None:
+    """Validate the subnet that the environment names (.env.example), as a deployment runs it.
+
+    What it finds is in the state and in the archive: Prefect walks through every field of a flow's result, a
+    millisecond a machine.
+    """
+    async with open_edges(read_settings(os.environ)) as edges:
+        return await validate_or_skip(edges, epoch, policy)
+
+
+async def validate_or_skip(edges: Edges, epoch: int | None, policy: Policy) -> State[None] | None:
+    """The epoch asked for; when none is and the present one is taken or done, the run is skipped and says so."""
+    try:
+        await validate_epoch(edges, epoch, policy)
+    except EpochBusy as busy:
+        if epoch is not None:
+            raise
+        return Completed(name="Skipped", message=str(busy))
+    return None
+
+
+async def validate_epoch(edges: Edges, epoch: int | None, policy: Policy) -> EpochOutcome:
+    """The epoch itself, over whatever edges it is given."""
+    with await open_epoch(edges, epoch, policy) as run:
+        async with show_progress(run):
+            try:
+                await _work(run)
+            except Exception as error:  # noqa: BLE001  the top of the flow: whatever it is, what is known is archived
+                run.note_incident(error)
+            outcome = await archive(run)
+        await explain(run)
+        return outcome
+
+
+async def _work(run: EpochRun) -> None:
+    replies = await seek(run)
+    executors = executors_of(replies)
+    reports = await inspect(run, executors)
+    verdicts = await prove(run, executors, reports)
+    scores = await score(run, executors, reports, verdicts)
+    await set_weights(run, replies, scores)

@@ -1,0 +1,1 @@
+"""Compute: NumPy and Numba only; shipped to the executor as it is."""

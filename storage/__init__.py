@@ -1,0 +1,1 @@
+"""Memory: records, tables, Parquet, and the one place that converts."""

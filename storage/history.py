@@ -1,0 +1,151 @@
+"""The history: Parquet (zstd) in folders by day, a file per table and epoch.
+
+    <root>/<table>/day=YYYY-MM-DD/epoch-<n>.parquet
+
+A file is written under a hidden name, flushed to the disk and then renamed, so that a reader never sees half
+of one; writing an epoch again replaces its files. `epochs` is written last: an epoch that it lists is whole.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from datetime import UTC, date
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from storage.convert import outcome_of, tables_of
+from storage.errors import HistoryDamaged, SchemaUnknown, StorageError
+from storage.records import EpochOutcome
+from storage.schemas import SCHEMAS, VERSION, text_columns
+
+ZSTD_LEVEL = 6
+
+
+def write_epoch(root: Path, outcome: EpochOutcome) -> list[Path]:
+    """Archive an epoch; the paths written, one per table. Done twice, it replaces what was there.
+
+    Raises StorageError when the disk does not take it; then no file is half there.
+    """
+    day = outcome.started_at.astimezone(UTC).date().isoformat()
+    try:
+        return [
+            _write_table(root / name, day, outcome.epoch, table) for name, table in tables_of(outcome).items()
+        ]
+    except OSError as error:
+        raise StorageError(f"the history at {root} cannot be written: {error.strerror or error}") from error
+
+
+def read_table(
+    root: Path, name: str, *, epoch: int | None = None, day: date | str | None = None
+) -> pd.DataFrame:
+    """A table of the history, of all epochs, one, or those of a day (UTC); a column `day` is added.
+
+    Integers are pandas' nullable Int64, so that what a machine did not say stays missing; rows are in the order of
+    epochs. A table without any file gives no rows and all columns.
+    """
+    tables = [_with_day(_read(path, name), path) for path in _files(root, name, epoch, day)]
+    whole = pa.concat_tables(tables) if tables else _with_day(SCHEMAS[name].empty_table(), None)
+    frame: pd.DataFrame = whole.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+    return frame
+
+
+def read_epoch(root: Path, epoch: int) -> EpochOutcome | None:
+    """Everything that an archived epoch found out, None when it is not archived."""
+    if not _files(root, "epochs", epoch, None):
+        return None
+    return outcome_of({name: _read(_one(root, name, epoch), name) for name in SCHEMAS})
+
+
+def archived_epochs(root: Path) -> list[int]:
+    """The numbers of all archived epochs, ascending."""
+    return [_epoch_of(path) for path in _files(root, "epochs", None, None)]
+
+
+def _write_table(folder: Path, day: str, epoch: int, table: pa.Table) -> Path:
+    path = folder / f"day={day}" / f"epoch-{epoch}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # One name for all tries: what a killed writer leaves, the next one that archives the epoch writes over.
+    hidden = path.with_name(f".{path.name}.part")
+    try:
+        with hidden.open("wb") as file:
+            pq.write_table(
+                table,
+                file,
+                compression="zstd",
+                compression_level=ZSTD_LEVEL,
+                use_dictionary=text_columns(table.schema),
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        hidden.replace(path)
+    finally:
+        hidden.unlink(missing_ok=True)
+    _flush_folder(path.parent)
+    for other in folder.glob(f"day=*/{path.name}"):
+        if other != path:
+            other.unlink()
+    return path
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make a rename survive a loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _files(root: Path, name: str, epoch: int | None, day: date | str | None) -> list[Path]:
+    """The files of a table, by epoch."""
+    if name not in SCHEMAS:
+        raise StorageError(f"the history has no table {name!r}, it has {', '.join(sorted(SCHEMAS))}")
+    wanted_day = "*" if day is None else date.fromisoformat(str(day)).isoformat()
+    wanted_epoch = "*" if epoch is None else str(epoch)
+    return sorted((root / name).glob(f"day={wanted_day}/epoch-{wanted_epoch}.parquet"), key=_epoch_of)
+
+
+def _epoch_of(path: Path) -> int:
+    return int(path.stem.removeprefix("epoch-"))
+
+
+def _one(root: Path, name: str, epoch: int) -> Path:
+    found = _files(root, name, epoch, None)
+    if not found:
+        raise HistoryDamaged(str(root / name), f"the file of epoch {epoch} is missing")
+    return found[0]
+
+
+def _read(path: Path, name: str) -> pa.Table:
+    """One file in today's schema: columns that it lacks are null.
+
+    Raises SchemaUnknown for a file of newer code, HistoryDamaged for one that is no Parquet of ours.
+    """
+    try:
+        table = pq.ParquetFile(path).read()
+        version = int(table.schema.metadata[b"schema_version"])
+    except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
+        raise HistoryDamaged(str(path), str(error)) from error
+    if version > VERSION:
+        raise SchemaUnknown(f"{path} has schema {version}, this code knows {VERSION}: run the newer code")
+    return _in_schema(table, SCHEMAS[name])
+
+
+def _in_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    columns: Iterable[pa.ChunkedArray | pa.Array] = (
+        table[field.name].cast(field.type)
+        if field.name in table.column_names
+        else pa.nulls(len(table), field.type)
+        for field in schema
+    )
+    loose = pa.schema([field.with_nullable(nullable=True) for field in schema], metadata=schema.metadata)
+    return pa.table(list(columns), schema=loose)
+
+
+def _with_day(table: pa.Table, path: Path | None) -> pa.Table:
+    day = path.parent.name.removeprefix("day=") if path else ""
+    return table.append_column("day", pa.array([day] * len(table), pa.string()))

@@ -1,0 +1,470 @@
+"""The nouns of the system: frozen records that travel between the steps of an epoch.
+
+    chain -> discovery -> inspection -> proof -> scoring -> weights -> chain
+    SubnetView  Executor     HostReport   Verdict  Score      WeightVector
+
+A stage reads only records to its left and changes none. Times are aware UTC datetimes, amounts of
+the chain are integers of rao (1e-9 TAO or alpha), sizes are bytes unless the name says another unit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+BLOCKS_PER_EPOCH = 50
+
+
+# --- chain -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest block and where the subnet stands in its tempo."""
+
+    block: int
+    block_hash: str
+    """0x and 64 hex digits."""
+    time: datetime
+    block_time_s: float
+    tempo: int
+    last_epoch_block: int
+    next_epoch_block: int
+
+    @property
+    def epoch(self) -> int:
+        """The validation epoch that this block belongs to: block // 50."""
+        return self.block // BLOCKS_PER_EPOCH
+
+
+@dataclass(frozen=True, slots=True)
+class Neuron:
+    """One uid of the subnet, as the metagraph has it."""
+
+    uid: int
+    hotkey: str
+    coldkey: str
+    endpoint: str | None
+    """host:port of the axon, None when it serves none."""
+    is_active: bool
+    has_permit: bool
+    stake_rao: int
+    """Total stake that counts for consensus."""
+    last_update_block: int
+    registered_at_block: int
+    incentive: float
+    dividends: float
+    collateral_locked_rao: int | None
+    """None on chains without the collateral pallet."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubnetView:
+    """One pinned snapshot of the subnet: everything in it was read at the same block."""
+
+    netuid: int
+    head: Head
+    neurons: tuple[Neuron, ...]
+    owner_hotkey: str
+    weights_version: int
+    weights_rate_limit_blocks: int
+    min_allowed_weights: int
+    is_commit_reveal: bool
+
+    def by_hotkey(self, hotkey: str) -> Neuron | None:
+        """The neuron of this hotkey, None when it is not registered."""
+        return next((n for n in self.neurons if n.hotkey == hotkey), None)
+
+    def by_uid(self, uid: int) -> Neuron | None:
+        """The neuron with this uid."""
+        return next((n for n in self.neurons if n.uid == uid), None)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightTarget:
+    """A share of the emission for one hotkey; the uid is where it was at discovery."""
+
+    uid: int
+    hotkey: str
+    weight: float
+    """0..1, all of a vector sum to 1."""
+
+
+class WeightStatus(StrEnum):
+    """How an attempt to set weights ended."""
+
+    CONFIRMED = "confirmed"
+    """Set, and read back from the chain as meant."""
+    COMMITTED = "committed"
+    """Sealed until the reveal; what landed is compared later."""
+    ALREADY_SET = "already_set"
+    """The chain already holds exactly these weights, set at or after the epoch began."""
+    NOT_YET = "not_yet"
+    """The chain's rate limit does not allow it yet; the scores are kept."""
+    REFUSED = "refused"
+    """We or the chain refused, `code` says why."""
+    UNKNOWN = "unknown"
+    """The chain went away in the middle; the next run reads it back first."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightOutcome:
+    """What became of a weight vector on the chain."""
+
+    status: WeightStatus
+    code: str
+    """Empty, or a reason such as NeuronNoValidatorPermit or SettingWeightsTooFast."""
+    message: str
+    block: int
+    """The block at which it was included or refused."""
+    extrinsic_id: str
+    retry_after_blocks: int
+    landed: tuple[WeightTarget, ...]
+    """Our row as the chain has it afterwards."""
+    dropped_hotkeys: tuple[str, ...]
+    """Targets left out because their uid belongs to another hotkey now."""
+
+
+# --- discovery -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Executor:
+    """One machine of a miner, as the miner's signed answer describes it."""
+
+    executor_id: str
+    """`<miner uid>` independent: the miner's own name for it, [a-z0-9-]{1,64}."""
+    miner_hotkey: str
+    miner_uid: int
+    miner_registered_at_block: int
+    address: str
+    """A literal IPv4 or IPv6 address."""
+    port: int
+    user: str
+    python: str
+    """Absolute path of the interpreter that runs what we send."""
+    host_key: bytes
+    """The full ed25519 host public key, 51 bytes (SSH wire form)."""
+    price_usd_per_hour: float
+
+    @property
+    def key(self) -> str:
+        """Unique over the network: the miner's hotkey and its own name for the machine."""
+        return f"{self.miner_hotkey}/{self.executor_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class MinerReply:
+    """What came of asking one miner for its executors: executors, or a reason."""
+
+    hotkey: str
+    uid: int
+    executors: tuple[Executor, ...]
+    reasons: tuple[Reason, ...]
+    evidence: bytes = b""
+    """The miner's signed answer as it came (JSON, `tasks/edges/signing.py` checks it); empty when there is none."""
+
+
+# --- reasons ---------------------------------------------------------------------------------------
+
+
+class Severity(StrEnum):
+    """What a reason does to the machine's pay."""
+
+    FAIL = "fail"
+    """The machine is not paid this epoch."""
+    NO_VERDICT = "no_verdict"
+    """Nothing could be found out; this is not the same as failed."""
+    WARN = "warn"
+    """Shown to the miner, without effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a machine is not paid, or is warned: what was got, what was wanted, and the mend."""
+
+    code: str
+    """UPPER_CASE, stable, e.g. GPU_VRAM_MISMATCH."""
+    severity: Severity
+    got: str
+    wanted: str
+    mend: str
+    """What the miner does about it, one sentence."""
+
+
+# --- inspection ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One GPU, as nvidia-smi lists it. Never believed for pay: the proof measures it."""
+
+    index: int
+    uuid: str
+    model: str
+    vram_mib: int
+    driver: str
+    graphics_clock_mhz: int | None
+    memory_clock_mhz: int | None
+    power_limit_w: float | None
+    power_default_w: float | None
+    pcie_generation: int | None
+    pcie_width: int | None
+    utilisation_pct: int | None
+    memory_used_mib: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class GpuProcess:
+    """A process that holds a card, and who owns it."""
+
+    pid: int
+    card_uuid: str
+    name: str
+    memory_mib: int | None
+    owner: str
+    """User name, or the container's short id as `container:<id>`; empty when unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """Everything that one SSH round trip tells of a machine. None: the machine did not say."""
+
+    cards: tuple[Card, ...] = ()
+    gpu_count: int | None = None
+    """As `nvidia-smi -L` counts them."""
+    processes: tuple[GpuProcess, ...] = ()
+    cpu_model: str | None = None
+    cpu_count: int | None = None
+    ram_bytes: int | None = None
+    disk_free_bytes: int | None = None
+    os_id: str | None = None
+    os_version: str | None = None
+    kernel: str | None = None
+    container_runtime: str | None = None
+    """Name and version, e.g. `docker 28.2.2`."""
+    container_runtimes: tuple[str, ...] = ()
+    """OCI runtimes that the engine offers: runc, nvidia, sysbox-runc."""
+    uptime_s: float | None = None
+    network_interfaces: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RawFact:
+    """What one command of the inspection printed, for the archive: its digest and its size."""
+
+    name: str
+    exit_code: int
+    blake2s: str
+    """64 hex digits, of stdout."""
+    size_bytes: int
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bandwidth:
+    """The channel between executor and validator, in Mbit/s, seen from the executor."""
+
+    up_mbit_s: float
+    down_mbit_s: float
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class HostReport:
+    """What inspecting one machine told: facts and all reasons at once."""
+
+    executor_key: str
+    facts: HostFacts
+    raw: tuple[RawFact, ...]
+    bandwidth: Bandwidth | None
+    """Of this epoch, not smoothed."""
+    reasons: tuple[Reason, ...]
+    connect_s: float
+    duration_s: float
+
+    @property
+    def may_be_proved(self) -> bool:
+        """Whether nothing speaks against proving its cards."""
+        return not any(r.severity in (Severity.FAIL, Severity.NO_VERDICT) for r in self.reasons)
+
+
+# --- proof -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CardProof:
+    """One card's part of a verdict."""
+
+    card_uuid: str
+    card_index: int
+    passed: bool
+    code: str
+    """PROVED, or the code of the first thing that did not hold."""
+    detail: str
+    memory_bytes: int
+    """Proved resident memory, |D|."""
+    walk_s: float
+    multiply_s: float
+    bandwidth_gb_s: float
+    """10^9 bytes a second, read at random over all of D."""
+    operations_tera_s: float
+    """10^12 multiply-adds, counted as two operations each, a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The proof of all cards of one machine: one failed card fails the machine."""
+
+    executor_key: str
+    code: str
+    """PROVED, NOT_TRIED, or the code of the failure."""
+    severity: Severity | None
+    """None when proved."""
+    cards: tuple[CardProof, ...]
+    reasons: tuple[Reason, ...]
+    transcript: bytes
+    """Canonical JSON: challenge, roots, secret, openings, our timestamps; zstd is the archive's affair."""
+    bytes_received: int
+
+    @property
+    def proved(self) -> bool:
+        """Whether every card of the machine is proved."""
+        return self.severity is None
+
+
+# --- history that scoring is given -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorRecord:
+    """What earlier epochs know of a machine; a first meeting has `epochs_seen` 0."""
+
+    executor_key: str
+    first_seen: datetime | None = None
+    epochs_seen: int = 0
+    epochs_passed: int = 0
+    consecutive_passed: int = 0
+    passed_since: datetime | None = None
+    """Begin of the unbroken run of passed epochs."""
+    model: str | None = None
+    card_count: int | None = None
+    card_uuids: tuple[str, ...] = ()
+    up_mbit_s: float | None = None
+    """Smoothed over epochs."""
+    down_mbit_s: float | None = None
+    no_verdicts_in_a_row: int = 0
+    """Epochs since the last verdict; one is forgiven, the second ends the unbroken run."""
+
+
+# --- scoring and weights ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One machine's score with every term, so that it can be read like a bill."""
+
+    executor_key: str
+    miner_hotkey: str
+    miner_uid: int
+    model: str
+    card_count: int
+    vram_bytes: int
+    rate_usd_per_hour: float
+    performance: float
+    bandwidth: float
+    uptime: float
+    collateral: float
+    passed: float
+    """1.0 or 0.0: whether inspection and proof let it be paid."""
+    score: float
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WeightVector:
+    """What the epoch wants to set."""
+
+    epoch: int
+    targets: tuple[WeightTarget, ...]
+    burn_share: float
+
+
+# --- the epoch -------------------------------------------------------------------------------------
+
+
+class EpochState(StrEnum):
+    """Where an epoch stands; only moves by compare-and-set."""
+
+    OPEN = "open"
+    FINISHED = "finished"
+    ABANDONED = "abandoned"
+    """Its process died; what it had found out is archived."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochHeader:
+    """What is fixed when an epoch opens; the same names as in its outcome."""
+
+    epoch: int
+    netuid: int
+    block: int
+    block_hash: str
+    validator_hotkey: str
+    policy: str
+    policy_digest: str
+    code_version: str
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EpochSummary:
+    """One line of the list of epochs."""
+
+    header: EpochHeader
+    state: EpochState
+    finished_at: datetime | None
+    executors: int
+    paid: int
+    """Executors with a score above 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One phase of an epoch, for whoever watches it."""
+
+    epoch: int
+    name: str
+    """discovery, inspection, proof, scoring, weights, archive."""
+    done: int
+    total: int
+    note: str
+    started_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class EpochOutcome:
+    """Everything that an epoch found out; the archive's input and the flow's result."""
+
+    epoch: int
+    netuid: int
+    block: int
+    block_hash: str
+    validator_hotkey: str
+    policy: str
+    policy_digest: str
+    code_version: str
+    started_at: datetime
+    finished_at: datetime
+    state: EpochState
+    replies: tuple[MinerReply, ...] = ()
+    executors: tuple[Executor, ...] = ()
+    reports: tuple[HostReport, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    scores: tuple[Score, ...] = ()
+    weights: WeightVector | None = None
+    weight_outcome: WeightOutcome | None = None
+    incidents: tuple[Reason, ...] = field(default=())
+    """What went wrong on our own side or the chain's."""

@@ -1,0 +1,214 @@
+"""The schemas of the Parquet history: every column with its type, its unit and its meaning, defined once.
+
+Each column's meaning travels in the file itself (field metadata `about`), and docs/history.md is written from
+it. A new or changed column raises VERSION; readers fill a column that an older file lacks with nulls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import MappingProxyType
+
+import pyarrow as pa
+
+VERSION = 1
+
+_TEXT, _INT, _FLOAT, _BOOL, _BYTES = pa.string(), pa.int64(), pa.float64(), pa.bool_(), pa.binary()
+_TIME = pa.timestamp("us", tz="UTC")
+
+
+def _field(name: str, kind: pa.DataType, about: str, *, nullable: bool = False) -> pa.Field:
+    return pa.field(name, kind, nullable=nullable, metadata={"about": about})
+
+
+def _maybe(name: str, kind: pa.DataType, about: str) -> pa.Field:
+    return _field(name, kind, about, nullable=True)
+
+
+def _struct(**kinds: pa.DataType) -> pa.DataType:
+    return pa.list_(pa.struct([pa.field(name, kind) for name, kind in kinds.items()]))
+
+
+def _schema(table: str, *fields: pa.Field) -> pa.Schema:
+    return pa.schema(fields, metadata={"table": table, "schema_version": str(VERSION)})
+
+
+_REASONS = _struct(code=_TEXT, severity=_TEXT, got=_TEXT, wanted=_TEXT, mend=_TEXT)
+_CARDS = _struct(
+    index=_INT,
+    uuid=_TEXT,
+    model=_TEXT,
+    vram_mib=_INT,
+    driver=_TEXT,
+    graphics_clock_mhz=_INT,
+    memory_clock_mhz=_INT,
+    power_limit_w=_FLOAT,
+    power_default_w=_FLOAT,
+    pcie_generation=_INT,
+    pcie_width=_INT,
+    utilisation_pct=_INT,
+    memory_used_mib=_INT,
+)
+_PROCESSES = _struct(pid=_INT, card_uuid=_TEXT, name=_TEXT, memory_mib=_INT, owner=_TEXT)
+_RAW = _struct(name=_TEXT, exit_code=_INT, blake2s=_TEXT, size_bytes=_INT, duration_s=_FLOAT)
+
+_EPOCH = _field("epoch", _INT, "block // 50: the epoch's name")
+_KEY = _field("executor_key", _TEXT, "miner hotkey / executor id: unique over the network")
+_REASONS_FIELD = _field(
+    "reasons", pa.list_(_REASONS.value_type), "all reasons: code, severity, got, wanted, mend"
+)
+
+EPOCHS = _schema(
+    "epochs",
+    _EPOCH,
+    _field("netuid", _INT, "the subnet"),
+    _field("block", _INT, "the pinned block of the snapshot"),
+    _field("block_hash", _TEXT, "its hash, 0x and 64 hex digits"),
+    _field("validator_hotkey", _TEXT, "SS58 address of the validator"),
+    _field("policy", _TEXT, "name of the policy"),
+    _field("policy_digest", _TEXT, "16 hex digits of the policy's values"),
+    _field("code_version", _TEXT, "version of the code"),
+    _field("started_at", _TIME, "UTC; its day is the partition"),
+    _field("finished_at", _TIME, "UTC; of an abandoned epoch, its last sign of life"),
+    _field("state", _TEXT, "finished or abandoned"),
+    _field("incidents", _REASONS, "trouble of our own side or the chain's, as reasons"),
+    _maybe("burn_share", _FLOAT, "share for the owner's uid, 0..1; null when no weights were made"),
+    _maybe("weight_status", _TEXT, "how setting the weights ended; null when it was not tried"),
+    _maybe("weight_code", _TEXT, "the chain's or our name for a refusal"),
+    _maybe("weight_message", _TEXT, "the refusal in words"),
+    _maybe("weight_block", _INT, "block of inclusion or refusal"),
+    _maybe("weight_extrinsic_id", _TEXT, "the extrinsic's id on the chain"),
+    _maybe("weight_retry_after_blocks", _INT, "blocks until the chain allows it again"),
+    _maybe("weight_dropped_hotkeys", pa.list_(_TEXT), "left out: their uid belongs to another hotkey now"),
+)
+
+MINER_REPLIES = _schema(
+    "miner_replies",
+    _EPOCH,
+    _field("hotkey", _TEXT, "SS58 address of the miner"),
+    _field("uid", _INT, "its uid at discovery"),
+    _REASONS_FIELD,
+    _field("evidence", _BYTES, "its signed answer as it came (JSON); empty when there is none"),
+)
+
+EXECUTORS = _schema(
+    "executors",
+    _EPOCH,
+    _KEY,
+    _field("executor_id", _TEXT, "the miner's own name for the machine"),
+    _field("miner_hotkey", _TEXT, "SS58 address of the miner"),
+    _field("miner_uid", _INT, "its uid at discovery"),
+    _field("miner_registered_at_block", _INT, "block of the miner's registration"),
+    _field("address", _TEXT, "literal IPv4 or IPv6 address of the SSH server"),
+    _field("port", _INT, "TCP port of the SSH server"),
+    _field("user", _TEXT, "user to log in as"),
+    _field("python", _TEXT, "absolute path of the interpreter"),
+    _field("host_key", _BYTES, "ed25519 host public key, SSH wire form, 51 bytes"),
+    _field("price_usd_per_hour", _FLOAT, "USD an hour for the machine, as the miner declares"),
+)
+
+REPORTS = _schema(
+    "reports",
+    _EPOCH,
+    _KEY,
+    _field("cards", _CARDS, "the cards as nvidia-smi lists them: MiB, MHz, W, per cent"),
+    _maybe("gpu_count", _INT, "cards as `nvidia-smi -L` counts them"),
+    _field("processes", _PROCESSES, "processes on the cards and who owns them"),
+    _maybe("cpu_model", _TEXT, "model of the CPU"),
+    _maybe("cpu_count", _INT, "logical CPUs"),
+    _maybe("ram_bytes", _INT, "bytes of memory"),
+    _maybe("disk_free_bytes", _INT, "free bytes on the working directory's disk"),
+    _maybe("os_id", _TEXT, "ID of os-release"),
+    _maybe("os_version", _TEXT, "VERSION_ID of os-release"),
+    _maybe("kernel", _TEXT, "release of the kernel"),
+    _maybe("container_runtime", _TEXT, "name and version of the container engine"),
+    _field("container_runtimes", pa.list_(_TEXT), "OCI runtimes that the engine offers"),
+    _maybe("uptime_s", _FLOAT, "seconds since the machine's boot"),
+    _field("network_interfaces", pa.list_(_TEXT), "names of the network interfaces"),
+    _field("raw", _RAW, "each command's output: exit code, blake2s of stdout, bytes, seconds"),
+    _maybe("bandwidth_up_mbit_s", _FLOAT, "Mbit/s from the executor, this epoch alone"),
+    _maybe("bandwidth_down_mbit_s", _FLOAT, "Mbit/s to the executor, this epoch alone"),
+    _maybe("bandwidth_samples", _INT, "samples taken; null when bandwidth was not measured"),
+    _REASONS_FIELD,
+    _field("connect_s", _FLOAT, "seconds until the SSH session stood"),
+    _field("duration_s", _FLOAT, "seconds of the whole inspection"),
+)
+
+VERDICTS = _schema(
+    "verdicts",
+    _EPOCH,
+    _KEY,
+    _field("code", _TEXT, "PROVED, NOT_TRIED or the code of the failure"),
+    _maybe("severity", _TEXT, "null when proved, else fail, no_verdict or warn"),
+    _REASONS_FIELD,
+    _field("transcript", _BYTES, "canonical JSON of the whole proof, for anyone to verify again"),
+    _field("bytes_received", _INT, "bytes that the machine sent during the proof"),
+)
+
+PROOFS = _schema(
+    "proofs",
+    _EPOCH,
+    _KEY,
+    _field("card_uuid", _TEXT, "UUID of the card"),
+    _field("card_index", _INT, "its index on the machine"),
+    _field("passed", _BOOL, "whether this card is proved"),
+    _field("code", _TEXT, "PROVED, or the first thing that did not hold"),
+    _field("detail", _TEXT, "that thing in words"),
+    _field("memory_bytes", _INT, "bytes of proved resident memory"),
+    _field("walk_s", _FLOAT, "seconds of the random walk"),
+    _field("multiply_s", _FLOAT, "seconds of the multiplication"),
+    _field("bandwidth_gb_s", _FLOAT, "10^9 bytes a second, read at random over all of the memory"),
+    _field("operations_tera_s", _FLOAT, "10^12 operations a second; a multiply-add is two"),
+)
+
+SCORES = _schema(
+    "scores",
+    _EPOCH,
+    _KEY,
+    _field("miner_hotkey", _TEXT, "SS58 address of the miner"),
+    _field("miner_uid", _INT, "its uid at discovery"),
+    _field("model", _TEXT, "model of the cards; empty when unknown"),
+    _field("card_count", _INT, "cards"),
+    _field("vram_bytes", _INT, "bytes, as nvidia-smi lists them, all cards together"),
+    _field("rate_usd_per_hour", _FLOAT, "term: market rate of one card, USD an hour"),
+    _field("performance", _FLOAT, "term: proved bandwidth of the slowest card over its class"),
+    _field("bandwidth", _FLOAT, "term: network, smoothed, 0..1"),
+    _field("uptime", _FLOAT, "term: ramp of unbroken passing, 0..1"),
+    _field("collateral", _FLOAT, "term: 1, or the policy's factor without cover"),
+    _field("passed", _FLOAT, "term: 1 when inspection and proof let it be paid, else 0"),
+    _field("score", _FLOAT, "rate x card_count x all other terms, USD an hour"),
+    _REASONS_FIELD,
+)
+
+WEIGHTS = _schema(
+    "weights",
+    _EPOCH,
+    _field("kind", _TEXT, "meant: what the epoch wanted; landed: what the chain had afterwards"),
+    _field("uid", _INT, "uid: of a meant row at discovery, of a landed row on the chain"),
+    _field("hotkey", _TEXT, "SS58 address"),
+    _field("weight", _FLOAT, "share of the emission, 0..1; the rows of a kind sum to 1"),
+)
+
+SCHEMAS = MappingProxyType(
+    {
+        schema.metadata[b"table"].decode(): schema
+        for schema in (MINER_REPLIES, EXECUTORS, REPORTS, VERDICTS, PROOFS, SCORES, WEIGHTS, EPOCHS)
+    }
+)
+"""All tables by name, in the order in which an epoch's files are written: `epochs` is last, and so says that
+the others are there."""
+
+
+def text_columns(schema: pa.Schema) -> list[str]:
+    """Parquet paths of all text in a schema, lists and structs walked: these are worth a dictionary."""
+    return [path for field in schema for path in _text_paths(field.name, field.type)]
+
+
+def _text_paths(path: str, kind: pa.DataType) -> Iterator[str]:
+    if pa.types.is_string(kind):
+        yield path
+    elif pa.types.is_list(kind):
+        yield from _text_paths(f"{path}.list.element", kind.value_type)
+    elif pa.types.is_struct(kind):
+        for field in kind:
+            yield from _text_paths(f"{path}.{field.name}", field.type)

@@ -1,0 +1,385 @@
+"""The state: every query has a name here, every transaction is short, and only the run that holds an epoch writes to it.
+
+An epoch moves `open -> finished | abandoned` by compare-and-set. Each write first renews the run's sign of life
+on the epoch's row, under its token; where that row is not there any more, nothing is written (EpochLost).
+What is saved for a machine replaces what was saved before, so a step that is repeated changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from storage import tables
+from storage.convert import json_of, record_of, row_of
+from storage.database import reading, writing
+from storage.errors import EpochLost
+from storage.records import (
+    EpochHeader,
+    EpochOutcome,
+    EpochState,
+    EpochSummary,
+    Executor,
+    ExecutorRecord,
+    HostReport,
+    MinerReply,
+    Phase,
+    Reason,
+    Score,
+    Verdict,
+    WeightOutcome,
+    WeightVector,
+)
+from storage.runs import Run, is_alive, this_run
+
+AnyRow = sa.Row[tuple[Any, ...]]
+AnySelect = sa.Select[tuple[Any, ...]]
+R = TypeVar("R", HostReport, Verdict, Score)
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What came of asking for an epoch."""
+
+    is_ours: bool
+    is_resumed: bool
+    """The epoch was begun by a run that died: what it saved is still there."""
+    refusal: str
+    """Empty, or why the epoch is not ours, in one sentence."""
+    unarchived: tuple[int, ...]
+    """Closed epochs that the history does not have yet, ascending."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class State:
+    """The state as one run sees it; safe to use from several threads."""
+
+    def __init__(
+        self, engine: sa.Engine, *, run: Run | None = None, clock: Callable[[], datetime] = _now
+    ) -> None:
+        self._engine = engine
+        self._run = run or this_run()
+        self._clock = clock
+
+    # --- the life of an epoch ----------------------------------------------------------------------
+
+    def open_epoch(self, header: EpochHeader) -> Opening:
+        """Take the epoch for this run if it is free, or was left open by a run that is dead.
+
+        Other epochs that dead runs left open are abandoned. Refused when the epoch is closed already, or a run that
+        lives holds an open epoch.
+        """
+        now = self._clock()
+        with writing(self._engine) as connection:
+            holders = _open_epochs(connection)
+            live = [row for row in holders if self._lives(row, now)]
+            if live:
+                refusal = f"epoch {live[0].epoch} is still at work in process {live[0].run_pid} on {live[0].run_host}"
+                return Opening(is_ours=False, is_resumed=False, refusal=refusal, unarchived=())
+            _abandon(connection, [row.epoch for row in holders if row.epoch != header.epoch])
+            was_open = any(row.epoch == header.epoch for row in holders)
+            is_ours = (
+                self._take_over(connection, header, now) if was_open else self._begin(connection, header, now)
+            )
+            return Opening(
+                is_ours=is_ours,
+                is_resumed=is_ours and was_open,
+                refusal="" if is_ours else f"epoch {header.epoch} is closed already",
+                unarchived=_unarchived(connection),
+            )
+
+    def finish_epoch(self, epoch: int) -> bool:
+        """Close the epoch; False when it is not open under this run any more."""
+        return self._close(epoch, EpochState.FINISHED)
+
+    def abandon_epoch(self, epoch: int) -> bool:
+        """Give the epoch up, keeping what is known of it; False when it is not open under this run any more."""
+        return self._close(epoch, EpochState.ABANDONED)
+
+    def mark_archived(self, epoch: int) -> None:
+        """The history has this closed epoch now: its transcripts and evidence need not be kept twice."""
+        with writing(self._engine) as connection:
+            connection.execute(
+                sa.update(tables.epochs)
+                .where(tables.epochs.c.epoch == epoch, tables.epochs.c.state != EpochState.OPEN.value)
+                .values(is_archived=True)
+            )
+            for table, column in ((tables.verdicts, "transcript"), (tables.miner_replies, "evidence")):
+                connection.execute(sa.update(table).where(table.c.epoch == epoch).values({column: b""}))
+
+    def is_archived(self, epoch: int) -> bool:
+        """Whether the history has this epoch, and the state its transcripts no longer."""
+        query = sa.select(tables.epochs.c.is_archived).where(tables.epochs.c.epoch == epoch)
+        with reading(self._engine) as connection:
+            return bool(connection.execute(query).scalar())
+
+    def prune(self, keep: int) -> int:
+        """Forget all but the newest `keep` epochs, as far as they are archived; how many were forgotten."""
+        newest = sa.select(tables.epochs.c.epoch).order_by(tables.epochs.c.epoch.desc()).limit(keep)
+        with writing(self._engine) as connection:
+            old = sa.and_(tables.epochs.c.is_archived, tables.epochs.c.epoch.not_in(newest.scalar_subquery()))
+            return connection.execute(sa.delete(tables.epochs).where(old)).rowcount
+
+    # --- what an epoch finds out -------------------------------------------------------------------
+
+    def set_phase(self, phase: Phase) -> None:
+        """Where a phase of the epoch stands."""
+        with writing(self._engine) as connection:
+            self._hold(connection, phase.epoch)
+            _upsert(connection, tables.phases, [row_of(phase)])
+
+    def save_discovery(
+        self, epoch: int, replies: Iterable[MinerReply], executors: Iterable[Executor]
+    ) -> None:
+        """The miners' answers and their executors; what an earlier run knew of machines that are gone is dropped."""
+        machines = [{"epoch": epoch, "executor_key": e.key, **row_of(e)} for e in executors]
+        answers = [{"epoch": epoch, **row_of(reply, "executors")} for reply in replies]
+        with writing(self._engine) as connection:
+            self._hold(connection, epoch)
+            connection.execute(sa.delete(tables.miner_replies).where(tables.miner_replies.c.epoch == epoch))
+            known = connection.execute(_keys_of(epoch)).scalars().all()
+            gone = set(known) - {str(machine["executor_key"]) for machine in machines}
+            # Their reports, verdicts and scores go with them.
+            _delete_of(connection, tables.executors, epoch, gone)
+            _upsert(connection, tables.miner_replies, answers)
+            _upsert(connection, tables.executors, machines)
+
+    def save_reports(self, epoch: int, reports: Iterable[HostReport]) -> None:
+        """What inspection told of some machines; a dead run's verdicts and scores of them rest on older reports, and go."""
+        rows = [row_of(report) | {"epoch": epoch} for report in reports]
+        with writing(self._engine) as connection:
+            self._hold(connection, epoch)
+            _upsert(connection, tables.reports, rows)
+            for table in (tables.verdicts, tables.scores):
+                _delete_of(connection, table, epoch, (str(row["executor_key"]) for row in rows))
+
+    def save_verdicts(self, epoch: int, verdicts: Iterable[Verdict]) -> None:
+        """The proofs of some machines."""
+        self._save(epoch, tables.verdicts, [row_of(verdict) for verdict in verdicts])
+
+    def save_scores(self, epoch: int, scores: Iterable[Score]) -> None:
+        """The scores of some machines."""
+        self._save(epoch, tables.scores, [row_of(score) for score in scores])
+
+    def save_weights(self, vector: WeightVector, outcome: WeightOutcome | None = None) -> None:
+        """What is to be set on the chain, before it is tried, and again with what came of it."""
+        unknown = dict.fromkeys(field.name for field in fields(WeightOutcome))
+        row = row_of(vector) | (row_of(outcome) if outcome else unknown)
+        self._save(vector.epoch, tables.weight_sets, [row])
+
+    def save_incidents(self, epoch: int, incidents: tuple[Reason, ...]) -> None:
+        """All that went wrong on our own side or the chain's so far."""
+        with writing(self._engine) as connection:
+            self._hold(connection, epoch, incidents=json_of(incidents))
+
+    # --- what all epochs know of a machine ---------------------------------------------------------
+
+    def load_records(self) -> dict[str, ExecutorRecord]:
+        """What earlier epochs know of every machine, by its key."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(sa.select(tables.executor_records)).mappings()
+            return {str(row["executor_key"]): record_of(ExecutorRecord, row) for row in rows}
+
+    def update_records(self, epoch: int, records: Iterable[ExecutorRecord]) -> bool:
+        """Count the epoch into these machines' records, exactly once; False when it is counted already."""
+        rows = [row_of(record) | {"last_epoch": epoch} for record in records]
+        with writing(self._engine) as connection:
+            self._hold(connection, epoch)
+            counted = (
+                sa.update(tables.epochs)
+                .where(tables.epochs.c.epoch == epoch, tables.epochs.c.is_counted.is_(False))
+                .values(is_counted=True)
+            )
+            if connection.execute(counted).rowcount == 0:
+                return False
+            _upsert(connection, tables.executor_records, rows)
+            return True
+
+    def forget_records(self, before_epoch: int) -> int:
+        """Drop the records of machines that no epoch from this one on has counted; how many."""
+        old = tables.executor_records.c.last_epoch < before_epoch
+        with writing(self._engine) as connection:
+            return connection.execute(sa.delete(tables.executor_records).where(old)).rowcount
+
+    # --- reading back ------------------------------------------------------------------------------
+
+    def read_phases(self, epoch: int) -> tuple[Phase, ...]:
+        """The phases of an epoch in the order in which they began."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(_of_epoch(tables.phases, epoch)).mappings()
+            phases = [record_of(Phase, row) for row in rows]
+        return tuple(sorted(phases, key=lambda phase: (phase.started_at, phase.name)))
+
+    def latest_epochs(self, count: int) -> tuple[EpochSummary, ...]:
+        """The newest epochs, newest first."""
+        with reading(self._engine) as connection:
+            return tuple(_summary(row) for row in connection.execute(_latest(count)).mappings())
+
+    def load_outcome(self, epoch: int) -> EpochOutcome | None:
+        """Everything that is known of an epoch, machines in the order of their keys; None when there is no such epoch.
+
+        An epoch that is not closed ends now. Transcripts and evidence of an archived epoch are empty: the history
+        has them.
+        """
+        with reading(self._engine) as connection:
+            head = connection.execute(_of_epoch(tables.epochs, epoch)).mappings().one_or_none()
+            if head is None:
+                return None
+            executors = _executors(connection, epoch)
+            weights, weight_outcome = _weights(connection, epoch)
+            return record_of(
+                EpochOutcome,
+                {**head, "finished_at": head["finished_at"] or self._clock()},
+                replies=_replies(connection, epoch, executors),
+                executors=executors,
+                reports=_all(connection, tables.reports, HostReport, epoch),
+                verdicts=_all(connection, tables.verdicts, Verdict, epoch),
+                scores=_all(connection, tables.scores, Score, epoch),
+                weights=weights,
+                weight_outcome=weight_outcome,
+            )
+
+    # --- compare and set ---------------------------------------------------------------------------
+
+    def _lives(self, row: AnyRow, now: datetime) -> bool:
+        run = Run(row.run_token, row.run_host, row.run_boot_id, row.run_pid, row.run_started_ticks)
+        return run != self._run and is_alive(run, row.touched_at, now)
+
+    def _begin(self, connection: sa.Connection, header: EpochHeader, now: datetime) -> bool:
+        row = row_of(header) | self._signature(now)
+        row |= {"state": EpochState.OPEN.value, "incidents": "[]", "is_counted": False, "is_archived": False}
+        insert = _insert(connection, tables.epochs).values(row).on_conflict_do_nothing()
+        return connection.execute(insert).rowcount == 1
+
+    def _take_over(self, connection: sa.Connection, header: EpochHeader, now: datetime) -> bool:
+        """The dead run's epoch under our token: newly pinned, without its phases, with the begin that it had."""
+        row = row_of(header, "epoch", "started_at") | self._signature(now)
+        connection.execute(sa.delete(tables.phases).where(tables.phases.c.epoch == header.epoch))
+        taken = sa.update(tables.epochs).where(tables.epochs.c.epoch == header.epoch, _IS_OPEN).values(row)
+        return connection.execute(taken).rowcount == 1
+
+    def _close(self, epoch: int, state: EpochState) -> bool:
+        now = self._clock()
+        with writing(self._engine) as connection:
+            values = {"state": state.value, "finished_at": now, "touched_at": now}
+            return (
+                connection.execute(sa.update(tables.epochs).where(*self._ours(epoch)).values(values)).rowcount
+                == 1
+            )
+
+    def _save(self, epoch: int, table: sa.Table, rows: Sequence[dict[str, object]]) -> None:
+        with writing(self._engine) as connection:
+            self._hold(connection, epoch)
+            _upsert(connection, table, [{**row, "epoch": epoch} for row in rows])
+
+    def _hold(self, connection: sa.Connection, epoch: int, **values: object) -> None:
+        """Renew the sign of life on our open epoch, which also keeps every other run away until the transaction ends."""
+        held = sa.update(tables.epochs).where(*self._ours(epoch)).values(touched_at=self._clock(), **values)
+        if connection.execute(held).rowcount != 1:
+            raise EpochLost(epoch)
+
+    def _ours(self, epoch: int) -> tuple[sa.ColumnElement[bool], ...]:
+        return (tables.epochs.c.epoch == epoch, tables.epochs.c.run_token == self._run.token, _IS_OPEN)
+
+    def _signature(self, now: datetime) -> dict[str, object]:
+        return {f"run_{name}": value for name, value in asdict(self._run).items()} | {"touched_at": now}
+
+
+_IS_OPEN = tables.epochs.c.state == EpochState.OPEN.value
+
+
+def _open_epochs(connection: sa.Connection) -> Sequence[AnyRow]:
+    query = sa.select(tables.epochs).where(_IS_OPEN).order_by(tables.epochs.c.epoch).with_for_update()
+    return connection.execute(query).all()
+
+
+def _abandon(connection: sa.Connection, epochs: Sequence[int]) -> None:
+    values = {"state": EpochState.ABANDONED.value, "finished_at": tables.epochs.c.touched_at}
+    connection.execute(
+        sa.update(tables.epochs).where(tables.epochs.c.epoch.in_(epochs), _IS_OPEN).values(values)
+    )
+
+
+def _unarchived(connection: sa.Connection) -> tuple[int, ...]:
+    epoch = tables.epochs.c.epoch
+    query = sa.select(epoch).where(~_IS_OPEN, tables.epochs.c.is_archived.is_(False)).order_by(epoch)
+    return tuple(connection.execute(query).scalars())
+
+
+def _keys_of(epoch: int) -> sa.Select[tuple[str]]:
+    return sa.select(tables.executors.c.executor_key).where(tables.executors.c.epoch == epoch)
+
+
+def _delete_of(connection: sa.Connection, table: sa.Table, epoch: int, keys: Iterable[str]) -> None:
+    """An epoch's rows of these machines."""
+    gone = sa.delete(table).where(table.c.epoch == epoch, table.c.executor_key == sa.bindparam("gone"))
+    if parameters := [{"gone": key} for key in keys]:
+        connection.execute(gone, parameters)
+
+
+def _of_epoch(table: sa.Table, epoch: int) -> AnySelect:
+    """All columns of a table's rows of one epoch, in the order of the primary key."""
+    return sa.select(table).where(table.c.epoch == epoch).order_by(*table.primary_key.columns)
+
+
+def _latest(count: int) -> AnySelect:
+    listed = sa.select(sa.func.count()).where(tables.executors.c.epoch == tables.epochs.c.epoch)
+    paid = sa.select(sa.func.count()).where(
+        tables.scores.c.epoch == tables.epochs.c.epoch, tables.scores.c.score > 0
+    )
+    query: AnySelect = sa.select(tables.epochs).order_by(tables.epochs.c.epoch.desc()).limit(count)
+    return query.add_columns(
+        listed.scalar_subquery().label("executors"), paid.scalar_subquery().label("paid")
+    )
+
+
+def _summary(row: sa.RowMapping) -> EpochSummary:
+    header = record_of(EpochHeader, row)
+    return EpochSummary(header, EpochState(row["state"]), row["finished_at"], row["executors"], row["paid"])
+
+
+def _all(connection: sa.Connection, table: sa.Table, kind: type[R], epoch: int) -> tuple[R, ...]:
+    return tuple(record_of(kind, row) for row in connection.execute(_of_epoch(table, epoch)).mappings())
+
+
+def _executors(connection: sa.Connection, epoch: int) -> tuple[Executor, ...]:
+    rows = connection.execute(_of_epoch(tables.executors, epoch)).mappings()
+    return tuple(record_of(Executor, row) for row in rows)
+
+
+def _replies(connection: sa.Connection, epoch: int, executors: Sequence[Executor]) -> tuple[MinerReply, ...]:
+    rows = connection.execute(_of_epoch(tables.miner_replies, epoch)).mappings()
+    return tuple(
+        record_of(MinerReply, row, executors=tuple(e for e in executors if e.miner_hotkey == row["hotkey"]))
+        for row in rows
+    )
+
+
+def _weights(connection: sa.Connection, epoch: int) -> tuple[WeightVector | None, WeightOutcome | None]:
+    row = connection.execute(_of_epoch(tables.weight_sets, epoch)).mappings().one_or_none()
+    if row is None:
+        return None, None
+    vector = record_of(WeightVector, row)
+    return vector, None if row["status"] is None else record_of(WeightOutcome, row)
+
+
+def _insert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+
+
+def _upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[dict[str, object]]) -> None:
+    """Insert rows, or replace those with the same key; all rows have the same columns."""
+    if not rows:
+        return
+    insert = _insert(connection, table)
+    keys = [column.name for column in table.primary_key.columns]
+    values = {name: insert.excluded[name] for name in rows[0] if name not in keys}
+    connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=values), list(rows))

@@ -1,0 +1,243 @@
+"""The tables of the state: what the next epoch needs, and what a crash must not lose.
+
+A table is named after the record that a row of it is, a column after the record's field. Fields that are
+records or tuples themselves are JSON text; `storage/convert.py` is the only place that turns one into the
+other. `info={"about": ...}` says what a column means and in which unit, for docs/history.md.
+
+    epochs ─┬─ phases
+            ├─ miner_replies
+            ├─ executors ─┬─ reports
+            │             ├─ verdicts
+            │             └─ scores
+            └─ weight_sets                executor_records (over all epochs)
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(referred_table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware datetime: stored in UTC without its zone where the database has none, always read as UTC."""
+
+    impl = sa.DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> TypeEngine[datetime]:
+        """PostgreSQL keeps the zone, SQLite has none."""
+        return dialect.type_descriptor(sa.DateTime(timezone=dialect.name == "postgresql"))
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Refuse a naive time: nobody could tell what it means."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value!r} has no time zone")
+        utc = value.astimezone(UTC)
+        return utc if dialect.name == "postgresql" else utc.replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """The same moment, aware."""
+        del dialect
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _column(
+    name: str, kind: type[TypeEngine[Any]] | TypeEngine[Any], about: str, *, nullable: bool = False
+) -> sa.Column[Any]:
+    return sa.Column(name, kind, nullable=nullable, info={"about": about})
+
+
+def _epoch_column() -> sa.Column[Any]:
+    return sa.Column(
+        "epoch",
+        sa.BigInteger,
+        sa.ForeignKey("epochs.epoch", ondelete="CASCADE"),
+        primary_key=True,
+        info={"about": "the validation epoch"},
+    )
+
+
+def _of_executor() -> tuple[sa.Column[Any], sa.Column[Any], sa.ForeignKeyConstraint]:
+    """The key of a row about one machine in one epoch; it goes when discovery no longer lists the machine."""
+    return (
+        sa.Column("epoch", sa.BigInteger, primary_key=True, info={"about": "the validation epoch"}),
+        sa.Column("executor_key", sa.Text, primary_key=True, info={"about": "miner hotkey / executor id"}),
+        sa.ForeignKeyConstraint(
+            ["epoch", "executor_key"], ["executors.epoch", "executors.executor_key"], ondelete="CASCADE"
+        ),
+    )
+
+
+epochs = sa.Table(
+    "epochs",
+    metadata,
+    sa.Column(
+        "epoch",
+        sa.BigInteger,
+        primary_key=True,
+        autoincrement=False,
+        info={"about": "block // 50: the epoch's name"},
+    ),
+    _column("netuid", sa.Integer, "the subnet"),
+    _column("block", sa.BigInteger, "the pinned block of the snapshot"),
+    _column("block_hash", sa.Text, "its hash, 0x and 64 hex digits"),
+    _column("validator_hotkey", sa.Text, "SS58 address of the validator"),
+    _column("policy", sa.Text, "name of the policy"),
+    _column("policy_digest", sa.Text, "16 hex digits of the policy's values"),
+    _column("code_version", sa.Text, "version of the code"),
+    _column("started_at", UtcDateTime, "UTC; a resumed epoch keeps its first start"),
+    _column("state", sa.Text, "open, finished or abandoned"),
+    _column("finished_at", UtcDateTime, "UTC; of an abandoned epoch, its last sign of life", nullable=True),
+    _column("incidents", sa.Text, "JSON list of reasons: trouble of our own side or the chain's"),
+    _column("run_token", sa.Text, "names the one run that may write"),
+    _column("run_host", sa.Text, "host name of that run"),
+    _column("run_boot_id", sa.Text, "the boot of that host"),
+    _column("run_pid", sa.BigInteger, "process id there"),
+    _column("run_started_ticks", sa.BigInteger, "begin of that process, clock ticks since boot"),
+    _column("touched_at", UtcDateTime, "UTC; last write of that run"),
+    _column("is_counted", sa.Boolean, "whether executor_records has this epoch"),
+    _column("is_archived", sa.Boolean, "whether the Parquet history has this epoch"),
+    sa.Index(
+        "ix_epochs_one_open",
+        "state",
+        unique=True,
+        sqlite_where=sa.text("state = 'open'"),
+        postgresql_where=sa.text("state = 'open'"),
+    ),
+)
+
+phases = sa.Table(
+    "phases",
+    metadata,
+    _epoch_column(),
+    sa.Column(
+        "name",
+        sa.Text,
+        primary_key=True,
+        info={"about": "discovery, inspection, proof, scoring, weights, archive"},
+    ),
+    _column("done", sa.Integer, "pieces of work done"),
+    _column("total", sa.Integer, "pieces of work in all"),
+    _column("note", sa.Text, "one line for whoever watches"),
+    _column("started_at", UtcDateTime, "UTC"),
+    _column("finished_at", UtcDateTime, "UTC; null while it works", nullable=True),
+)
+
+miner_replies = sa.Table(
+    "miner_replies",
+    metadata,
+    _epoch_column(),
+    sa.Column("hotkey", sa.Text, primary_key=True, info={"about": "SS58 address of the miner"}),
+    _column("uid", sa.Integer, "its uid at discovery"),
+    _column("reasons", sa.Text, "JSON list of reasons: why it gave no executors, or fewer"),
+    _column("evidence", sa.LargeBinary, "its signed answer as it came, zstd; emptied once it is archived"),
+)
+
+executors = sa.Table(
+    "executors",
+    metadata,
+    _epoch_column(),
+    sa.Column("executor_key", sa.Text, primary_key=True, info={"about": "miner hotkey / executor id"}),
+    _column("executor_id", sa.Text, "the miner's own name for the machine"),
+    _column("miner_hotkey", sa.Text, "SS58 address"),
+    _column("miner_uid", sa.Integer, "uid at discovery"),
+    _column("miner_registered_at_block", sa.BigInteger, "block of the miner's registration"),
+    _column("address", sa.Text, "literal IPv4 or IPv6 address of its SSH server"),
+    _column("port", sa.Integer, "TCP port of its SSH server"),
+    _column("user", sa.Text, "user to log in as"),
+    _column("python", sa.Text, "absolute path of the interpreter"),
+    _column("host_key", sa.LargeBinary, "ed25519 host public key, SSH wire form, 51 bytes"),
+    _column("price_usd_per_hour", sa.Double, "USD an hour, as the miner declares"),
+)
+
+reports = sa.Table(
+    "reports",
+    metadata,
+    *_of_executor(),
+    _column("facts", sa.Text, "JSON: what the machine said of itself"),
+    _column("raw", sa.Text, "JSON list: digest, size, exit code and seconds of each command's output"),
+    _column("bandwidth", sa.Text, "JSON: Mbit/s each way, of this epoch alone, or null"),
+    _column("reasons", sa.Text, "JSON list of reasons"),
+    _column("connect_s", sa.Double, "seconds until the SSH session stood"),
+    _column("duration_s", sa.Double, "seconds of the whole inspection"),
+)
+
+verdicts = sa.Table(
+    "verdicts",
+    metadata,
+    *_of_executor(),
+    _column("code", sa.Text, "PROVED, NOT_TRIED or the code of the failure"),
+    _column("severity", sa.Text, "null when proved, else fail, no_verdict or warn", nullable=True),
+    _column("cards", sa.Text, "JSON list: the proof of each card"),
+    _column("reasons", sa.Text, "JSON list of reasons"),
+    _column("transcript", sa.LargeBinary, "canonical JSON, zstd; emptied once it is archived"),
+    _column("bytes_received", sa.BigInteger, "bytes that the machine sent during the proof"),
+)
+
+scores = sa.Table(
+    "scores",
+    metadata,
+    *_of_executor(),
+    _column("miner_hotkey", sa.Text, "SS58 address"),
+    _column("miner_uid", sa.Integer, "uid at discovery"),
+    _column("model", sa.Text, "model of the cards"),
+    _column("card_count", sa.Integer, "cards"),
+    _column("vram_bytes", sa.BigInteger, "bytes, as listed, all cards together"),
+    _column("rate_usd_per_hour", sa.Double, "market rate of one card, USD an hour"),
+    _column("performance", sa.Double, "proved bandwidth over its class, 0..1.25"),
+    _column("bandwidth", sa.Double, "network term, 0..1"),
+    _column("uptime", sa.Double, "ramp of unbroken passing, 0..1"),
+    _column("collateral", sa.Double, "1, or the policy's factor without cover"),
+    _column("passed", sa.Double, "1 or 0"),
+    _column("score", sa.Double, "product of all terms, USD an hour"),
+    _column("reasons", sa.Text, "JSON list of reasons"),
+)
+
+weight_sets = sa.Table(
+    "weight_sets",
+    metadata,
+    _epoch_column(),
+    _column("burn_share", sa.Double, "share for the owner's uid, 0..1"),
+    _column("targets", sa.Text, "JSON list: uid, hotkey, weight as meant"),
+    _column("status", sa.Text, "how setting them ended; null until it was tried", nullable=True),
+    _column("code", sa.Text, "the chain's or our name for a refusal", nullable=True),
+    _column("message", sa.Text, "the refusal in words", nullable=True),
+    _column("block", sa.BigInteger, "block of inclusion or refusal", nullable=True),
+    _column("extrinsic_id", sa.Text, "block-index of the extrinsic", nullable=True),
+    _column("retry_after_blocks", sa.BigInteger, "blocks until the chain allows it again", nullable=True),
+    _column("landed", sa.Text, "JSON list: our row as the chain has it", nullable=True),
+    _column("dropped_hotkeys", sa.Text, "JSON list: left out, their uid is another's now", nullable=True),
+)
+
+executor_records = sa.Table(
+    "executor_records",
+    metadata,
+    sa.Column("executor_key", sa.Text, primary_key=True, info={"about": "miner hotkey / executor id"}),
+    _column("first_seen", UtcDateTime, "UTC", nullable=True),
+    _column("epochs_seen", sa.Integer, "epochs with a verdict"),
+    _column("epochs_passed", sa.Integer, "epochs passed"),
+    _column("consecutive_passed", sa.Integer, "epochs passed since the last failure"),
+    _column("passed_since", UtcDateTime, "UTC; begin of the unbroken run of passing", nullable=True),
+    _column("model", sa.Text, "model last listed", nullable=True),
+    _column("card_count", sa.Integer, "cards last listed", nullable=True),
+    _column("card_uuids", sa.Text, "JSON list of card UUIDs, sorted"),
+    _column("up_mbit_s", sa.Double, "Mbit/s from the executor, smoothed", nullable=True),
+    _column("down_mbit_s", sa.Double, "Mbit/s to the executor, smoothed", nullable=True),
+    _column("no_verdicts_in_a_row", sa.Integer, "epochs since the last verdict, at most 2"),
+    _column("last_epoch", sa.BigInteger, "the last epoch that is counted here"),
+)

@@ -1,0 +1,1 @@
+"""One step each: an edge and a rule."""

@@ -1,0 +1,63 @@
+"""HTTP connections that receive only so many bytes in their life, whatever the bytes are."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable
+from typing import Any
+
+import httpcore
+import httpx
+
+from tasks.errors import LimitExceeded
+
+
+def budgeted_transport(*, budget_bytes: int, connections: int) -> httpx.AsyncHTTPTransport:
+    """A plain-HTTP transport, one request a connection; LimitExceeded when a server sends more than the budget."""
+    transport = httpx.AsyncHTTPTransport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), trust_env=False)
+    # httpx has no argument for it: without the budget, endless interim responses are read until the deadline.
+    transport._pool = httpcore.AsyncConnectionPool(  # noqa: SLF001  see above
+        max_connections=connections,
+        max_keepalive_connections=0,
+        network_backend=_BudgetedBackend(budget_bytes),
+    )
+    return transport
+
+
+class _BudgetedBackend(httpcore.AsyncNetworkBackend):
+    """Connections that receive only so many bytes in their life."""
+
+    def __init__(self, budget_bytes: int) -> None:
+        self._real, self._budget_bytes = httpcore.AnyIOBackend(), budget_bytes
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109  the interface's name
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        stream = await self._real.connect_tcp(host, port, timeout, local_address, socket_options)
+        return _BudgetedStream(stream, self._budget_bytes)
+
+
+class _BudgetedStream(httpcore.AsyncNetworkStream):
+    def __init__(self, real: httpcore.AsyncNetworkStream, budget_bytes: int) -> None:
+        self._real, self._budget_bytes, self._left = real, budget_bytes, budget_bytes
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109  the interface's name
+        data = await self._real.read(max_bytes, timeout)
+        self._left -= len(data)
+        if self._left < 0:
+            raise LimitExceeded("everything received", f"{self._budget_bytes} bytes")
+        return data
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109  the interface's name
+        await self._real.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        await self._real.aclose()
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._real.get_extra_info(info)

@@ -1,0 +1,264 @@
+"""Asking a miner for its executors, over signed HTTP; whatever it does costs one bounded wait and one reason.
+
+Bounds: one total deadline for both attempts, one budget of bytes for everything that a connection receives
+(status lines, headers and chunk frames included), a literal address, no redirect, no compression, no proxy.
+Nothing that a miner sends raises: it becomes a `MinerReply` with executors, or with reasons.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import httpx
+from pydantic import ValidationError
+
+from storage.records import Executor, MinerReply, Neuron, Reason, Severity
+from tasks.edges import wire
+from tasks.edges.budget import budgeted_transport
+from tasks.edges.signing import Asked, Signer, check_answer, check_hotkey, evidence, sign_request
+from tasks.errors import BadAnswer, LimitExceeded, MinerAway, NotAuthentic
+
+_MAX_REFUSAL_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class PeerSettings:
+    """How long and how much a miner may answer."""
+
+    deadline_s: float = 10.0
+    """For everything with one miner, both attempts included."""
+    connect_s: float = 3.0
+    attempts: int = 2
+    """Transport errors only."""
+    max_answer_bytes: int = wire.MAX_ANSWER_BYTES
+    max_overhead_bytes: int = 64 * 1024
+    """Status line, headers and chunk frames, on top of the answer."""
+    max_connections: int = 64
+    allow_private: bool = False
+    """Loopback and private addresses: for a local subnet only, or a miner could aim us at our own network."""
+
+
+class Peers:
+    """The client of all miners' doors; an async context."""
+
+    def __init__(
+        self,
+        signer: Signer,
+        settings: PeerSettings | None = None,
+        *,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._signer, self._settings, self._now_ns = signer, settings or PeerSettings(), now_ns
+        self._last_nonce_ns = 0
+        self._client = httpx.AsyncClient(
+            transport=budgeted_transport(
+                budget_bytes=self._settings.max_answer_bytes + self._settings.max_overhead_bytes,
+                connections=self._settings.max_connections,
+            ),
+            timeout=httpx.Timeout(self._settings.deadline_s, connect=self._settings.connect_s),
+            follow_redirects=False,
+            trust_env=False,
+            headers={"accept-encoding": "identity", "user-agent": "subnet-validator"},
+        )
+
+    async def __aenter__(self) -> Self:
+        """Open the client."""
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc: BaseException | None = None,
+        trace: TracebackType | None = None,
+    ) -> None:
+        """Close all connections."""
+        await self._client.__aexit__(exc_type, exc, trace)
+
+    async def ask(self, neuron: Neuron, epoch: int, key_line: str, expires_at: int) -> MinerReply:
+        """Hand over this epoch's public key and get the miner's executors; failures are reasons."""
+        request = wire.KeyRequest(epoch=epoch, public_key=key_line, expires_at=expires_at)
+        try:
+            check_hotkey(neuron.hotkey)
+            url = _url(neuron.endpoint or "", allow_private=self._settings.allow_private)
+            async with asyncio.timeout(self._settings.deadline_s):
+                return await self._ask_again(neuron, url, request.model_dump_json().encode())
+        except TimeoutError:
+            wanted = f"an answer within {self._settings.deadline_s:g} s"
+            return _failed(neuron, _no_verdict("MINER_TIMEOUT", "no whole answer", wanted, _MEND_AWAY))
+        except MinerAway as error:
+            return _failed(neuron, _no_verdict("MINER_UNREACHABLE", str(error), "an answer", _MEND_AWAY))
+        except LimitExceeded as error:
+            return _failed(neuron, _fail("MINER_TOO_LARGE", str(error), f"at most {error.limit}", _MEND_FORM))
+        except NotAuthentic as error:
+            return _failed(neuron, _fail("MINER_BAD_SIGNATURE", str(error), _WANTED_SIGNED, _MEND_SIGNED))
+        except BadAnswer as error:
+            return _failed(neuron, _fail("MINER_BAD_ANSWER", str(error), "the form of version 1", _MEND_FORM))
+
+    async def _ask_again(self, neuron: Neuron, url: str, body: bytes) -> MinerReply:
+        for attempt in range(1, self._settings.attempts + 1):
+            try:
+                return await self._ask_once(neuron, url, body)
+            except MinerAway:
+                if attempt == self._settings.attempts:
+                    raise
+        raise AssertionError("attempts is at least 1")
+
+    async def _ask_once(self, neuron: Neuron, url: str, body: bytes) -> MinerReply:
+        own = self._signer.ss58_address
+        asked = Asked("POST", wire.PATH.encode(), body, self._fresh_nonce(), own, neuron.hotkey)
+        answer = await self._exchange(url, asked)
+        if answer.status != 200:
+            return _failed(neuron, _refusal(answer))
+        claim = check_answer(answer.headers, asked=asked, status=answer.status, body=answer.body)
+        proof = evidence(claim, asked=asked, status=answer.status, body=answer.body)
+        return _read_answer(neuron, answer.body, proof, allow_private=self._settings.allow_private)
+
+    def _fresh_nonce(self) -> int:
+        self._last_nonce_ns = max(self._now_ns(), self._last_nonce_ns + 1)
+        return self._last_nonce_ns
+
+    async def _exchange(self, url: str, asked: Asked) -> _Answer:
+        headers = {"content-type": "application/json", **sign_request(self._signer, asked=asked)}
+        try:
+            async with self._client.stream("POST", url, content=asked.body, headers=headers) as response:
+                return await self._read(response)
+        except httpx.TimeoutException as error:
+            raise MinerAway(f"no connection or answer in time ({type(error).__name__})") from None
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            raise MinerAway(f"{type(error).__name__}: {wire.plain(str(error), 160)}") from None
+
+    async def _read(self, response: httpx.Response) -> _Answer:
+        if "content-encoding" in response.headers:
+            raise BadAnswer("the answer is compressed, which was not asked for")
+        limit = self._settings.max_answer_bytes if response.status_code == 200 else _MAX_REFUSAL_BYTES
+        body = bytearray()
+        async for piece in response.aiter_raw():
+            body += piece
+            if len(body) > limit:
+                raise LimitExceeded("answer", f"{limit} bytes")
+        return _Answer(response.status_code, response.headers.raw, bytes(body))
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+# --- understanding an answer -----------------------------------------------------------------------
+
+_MEND_AWAY = (
+    "Start the miner's agent, open its port to validators, and announce the right address on the chain."
+)
+_MEND_FORM = "Run an unchanged agent of the current version; check its config file."
+_MEND_SIGNED = "Start the agent with the hotkey that is registered under this uid."
+_MEND_REFUSED = (
+    "Look up the code in the agent's guide; for AUTH_STALE set the clocks of both machines by NTP."
+)
+_WANTED_SIGNED = "an answer to this request, signed by the hotkey that was asked"
+
+
+def _read_answer(neuron: Neuron, body: bytes, proof: bytes, *, allow_private: bool) -> MinerReply:
+    try:
+        answer = wire.ExecutorsAnswer.model_validate_json(body)
+    except ValidationError as error:
+        where, got, wanted = wire.problem(error)
+        reason = _fail("MINER_BAD_ANSWER", f"{where}: {got}", wanted, _MEND_FORM)
+        return MinerReply(neuron.hotkey, neuron.uid, (), (reason,), proof)
+    misfit = _misfit(answer, allow_private=allow_private)
+    if misfit is not None:
+        return MinerReply(neuron.hotkey, neuron.uid, (), (misfit,), proof)
+    executors = tuple(_executor(neuron, offer) for offer in answer.executors)
+    reasons = tuple(_not_ready(missing) for missing in answer.failed)
+    return MinerReply(neuron.hotkey, neuron.uid, executors, reasons, proof)
+
+
+def _misfit(answer: wire.ExecutorsAnswer, *, allow_private: bool) -> Reason | None:
+    ids = [offer.executor_id for offer in answer.executors] + [one.executor_id for one in answer.failed]
+    for executor_id, count in Counter(ids).items():
+        if count > 1:
+            return _fail("MINER_BAD_ANSWER", f"{executor_id} {count} times", "each executor once", _MEND_FORM)
+    for offer in answer.executors:
+        if not is_allowed(offer.address, allow_private=allow_private):
+            got = f"{offer.executor_id} at {offer.address}"
+            return _fail("MINER_BAD_ANSWER", got, "an address of the public internet", _MEND_FORM)
+    return None
+
+
+def is_allowed(address: str, *, allow_private: bool) -> bool:
+    """Whether we may connect to this literal address: never multicast or unspecified, by default only public."""
+    parsed = wire.literal_address(address)
+    if parsed.is_multicast or parsed.is_unspecified or address == "255.255.255.255":
+        return False
+    return allow_private or parsed.is_global
+
+
+def _executor(neuron: Neuron, offer: wire.Offer) -> Executor:
+    return Executor(
+        executor_id=offer.executor_id,
+        miner_hotkey=neuron.hotkey,
+        miner_uid=neuron.uid,
+        miner_registered_at_block=neuron.registered_at_block,
+        address=offer.address,
+        port=offer.port,
+        user=offer.user,
+        python=offer.python,
+        host_key=wire.blob_of_base64(offer.host_key),
+        price_usd_per_hour=offer.price_usd_per_hour,
+    )
+
+
+def _not_ready(missing: wire.NotReady) -> Reason:
+    got = f"{missing.executor_id}: {missing.error}"
+    mend = "Let the agent write the authorized_keys file that its config names for this executor."
+    return _no_verdict("EXECUTOR_NOT_READY", got, "the key let in", mend)
+
+
+def _refusal(answer: _Answer) -> Reason:
+    try:
+        said = wire.Refusal.model_validate_json(answer.body)
+    except ValidationError:
+        said = wire.Refusal()
+    text = " ".join(part for part in (said.error, said.detail) if part)
+    got = f"status {answer.status} {wire.plain(text, 200)}".rstrip()
+    return _no_verdict("MINER_REFUSED", got, "status 200", _MEND_REFUSED)
+
+
+def _failed(neuron: Neuron, reason: Reason) -> MinerReply:
+    return MinerReply(neuron.hotkey, neuron.uid, (), (reason,))
+
+
+def _fail(code: str, got: str, wanted: str, mend: str) -> Reason:
+    return Reason(code, Severity.FAIL, got, wanted, mend)
+
+
+def _no_verdict(code: str, got: str, wanted: str, mend: str) -> Reason:
+    return Reason(code, Severity.NO_VERDICT, got, wanted, mend)
+
+
+# --- the address -----------------------------------------------------------------------------------
+
+
+def _url(endpoint: str, *, allow_private: bool) -> str:
+    host, _, port = endpoint.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    try:
+        address = wire.literal_address(host)
+        number = int(port) if port.isascii() and port.isdigit() else 0
+    except ValueError:
+        raise BadAnswer(f"endpoint {wire.plain(endpoint, 80)!r} is no literal address and port") from None
+    if not 1 <= number <= 65_535 or not is_allowed(str(address), allow_private=allow_private):
+        raise BadAnswer(f"endpoint {wire.plain(endpoint, 80)!r} is no public address and port")
+    return (
+        f"http://[{address}]:{number}{wire.PATH}"
+        if address.version == 6
+        else f"http://{address}:{number}{wire.PATH}"
+    )

@@ -1,0 +1,155 @@
+"""What goes over the wire between a validator and a miner's door, version 1: both ends read it with these forms.
+
+POST /v1/executors                         signed by the validator, for this miner's hotkey
+  {"epoch": 128, "public_key": "ssh-ed25519 AAAA...", "expires_at": 1790000000, "executor_ids": null}
+200                                        signed by the miner
+  {"executors": [{"executor_id": "rack1-a", "address": "203.0.113.7", "port": 22, "user": "subnet",
+                  "python": "/usr/bin/python3", "host_key": "<68 base64 digits>",
+                  "price_usd_per_hour": 1.5}],
+   "failed": [{"executor_id": "rack1-b", "error": "KEYS_FILE"}]}
+4xx, 5xx                                   signed once the asker is proved
+  {"error": "AUTH_STALE", "detail": "..."}
+"""
+
+from __future__ import annotations
+
+import base64
+import ipaddress
+import re
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+PATH = "/v1/executors"
+MAX_EXECUTORS = 256
+MAX_REQUEST_BYTES = 32 * 1024
+MAX_ANSWER_BYTES = 256 * 1024
+
+_BLOB_HEAD = b"\x00\x00\x00\x0bssh-ed25519\x00\x00\x00\x20"
+_KEY_LINE = re.compile(r"ssh-ed25519 ([A-Za-z0-9+/]{68})", re.ASCII)
+
+
+def blob_of_line(line: str) -> bytes:
+    """The 51 wire bytes of `ssh-ed25519 AAAA...` without options or comment; ValueError for anything else."""
+    match = _KEY_LINE.fullmatch(line)
+    if match is None:
+        raise ValueError("not `ssh-ed25519` and 68 base64 digits")
+    return blob_of_base64(match[1])
+
+
+def is_key_line(line: str) -> bool:
+    """Whether `blob_of_line` takes this line."""
+    try:
+        blob_of_line(line)
+    except ValueError:
+        return False
+    return True
+
+
+def blob_of_base64(text: str) -> bytes:
+    """The 51 wire bytes of an ed25519 public key from 68 base64 digits; ValueError for anything else."""
+    blob = base64.b64decode(text, validate=True)
+    if len(blob) != 51 or not blob.startswith(_BLOB_HEAD):
+        raise ValueError("not the 51 bytes of an ssh-ed25519 public key")
+    return blob
+
+
+def literal_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The address behind a literal IPv4 or IPv6 text, IPv4 unwrapped from IPv6; ValueError for a name or a zone."""
+    if "%" in text:
+        raise ValueError("an address with a zone means nothing to another machine")
+    address = ipaddress.ip_address(text)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def _checked_line(line: str) -> str:
+    blob_of_line(line)
+    return line
+
+
+def _checked_blob(text: str) -> str:
+    blob_of_base64(text)
+    return text
+
+
+def _canonical_address(text: str) -> str:
+    return str(literal_address(text))
+
+
+ExecutorId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,64}$")]
+KeyLine = Annotated[str, StringConstraints(max_length=80), AfterValidator(_checked_line)]
+HostKey = Annotated[str, StringConstraints(min_length=68, max_length=68), AfterValidator(_checked_blob)]
+Address = Annotated[str, StringConstraints(max_length=45), AfterValidator(_canonical_address)]
+Port = Annotated[int, Field(ge=1, le=65_535)]
+User = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
+PythonPath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._/+-]{1,200}$")]
+Price = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
+
+
+class Wire(BaseModel):
+    """Strict: no conversions, nothing unknown, nothing changed afterwards."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class KeyRequest(Wire):
+    """Let this key in on these executors (all, when None) until then."""
+
+    epoch: Annotated[int, Field(ge=0, le=2**48)]
+    public_key: KeyLine
+    expires_at: Annotated[int, Field(ge=0, le=2**48)]
+    """Unix seconds."""
+    executor_ids: (
+        Annotated[tuple[ExecutorId, ...], Field(max_length=MAX_EXECUTORS, fail_fast=True)] | None
+    ) = None
+
+
+class Offer(Wire):
+    """One executor, as its miner announces it."""
+
+    executor_id: ExecutorId
+    address: Address
+    port: Port
+    user: User
+    python: PythonPath
+    host_key: HostKey
+    price_usd_per_hour: Price
+
+
+class NotReady(Wire):
+    """One executor that could not let the key in, and the miner's code for why."""
+
+    executor_id: ExecutorId
+    error: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9_]{1,64}$")]
+
+
+class ExecutorsAnswer(Wire):
+    """All executors of a miner that were asked for."""
+
+    executors: Annotated[tuple[Offer, ...], Field(max_length=MAX_EXECUTORS, fail_fast=True)]
+    failed: Annotated[tuple[NotReady, ...], Field(max_length=MAX_EXECUTORS, fail_fast=True)] = ()
+
+
+class Refusal(BaseModel):
+    """Why a door stayed shut: read leniently, shown, never acted on."""
+
+    error: str = ""
+    detail: str = ""
+
+
+def problem(error: ValidationError) -> tuple[str, str, str]:
+    """Where the first thing that does not fit stands, what it is, and what was wanted: bounded, printable."""
+    # Building the list costs by the error, and a hostile answer holds tens of thousands of them.
+    if error.error_count() > 1000:
+        return "", f"{error.error_count()} misfits", "an answer of this schema"
+    first = error.errors(include_url=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return plain(where, 80), plain(repr(first["input"]), 120), plain(first["msg"], 160)
+
+
+def plain(text: str, limit: int) -> str:
+    """Foreign text made safe to show: printable ASCII, no longer than the limit."""
+    clipped = text[: limit + 1]
+    shown = "".join(c if " " <= c <= "~" else "?" for c in clipped[:limit])
+    return shown + "..." if len(clipped) > limit else shown

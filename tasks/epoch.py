@@ -1,0 +1,164 @@
+"""One epoch's working memory: the edges, the policy, the keys and the sessions that its steps share.
+
+`EpochRun` is a plain class on purpose: Prefect walks through every field of every dataclass that a task is
+given, which for hundreds of executors costs more than the inspection itself. The records between the steps
+are still frozen and still go one way; the run only holds what must not be copied.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import sqlalchemy as sa
+
+from storage.records import EpochHeader, Executor, ExecutorRecord, Reason, Severity, SubnetView
+from storage.state import State
+from tasks.edges.chain import Chain
+from tasks.edges.peers import Peers
+from tasks.edges.shell import EpochKey, Session, Shell
+from tasks.edges.wire import MAX_EXECUTORS
+from tasks.policy import Policy
+from tasks.progress import Progress
+
+_log = logging.getLogger("subnet.epoch")
+THREAD_STACK_BYTES = 1024 * 1024
+"""Of every thread of ours: a thousand of them are paged in only as far as they are used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """The outside worlds of a validator, opened once by whoever starts the flow."""
+
+    chain: Chain
+    peers: Peers
+    shell: Shell
+    engine: sa.Engine
+    history: Path
+    own_hotkey: str
+    is_embedded: bool
+    executors_per_shard: int = 50
+    max_sessions: int = 1_000
+    monotonic: Callable[[], float] = field(default=time.monotonic)
+
+
+class EpochRun:
+    """What the steps of one epoch share."""
+
+    def __init__(
+        self,
+        edges: Edges,
+        *,
+        state: State,
+        header: EpochHeader,
+        policy: Policy,
+        view: SubnetView,
+        records: Mapping[str, ExecutorRecord],
+    ) -> None:
+        self.edges = edges
+        self.state = state
+        self.header = header
+        self.policy = policy
+        self.view = view
+        self.records = records
+        self.progress = Progress(header.epoch, state.set_phase)
+        self.incidents: list[Reason] = []
+        self.is_scored = False
+        """Whether the epoch came as far as its scores: only then is it counted for or against any machine."""
+        self._sessions: dict[str, Session] = {}
+        self._keys: dict[str, EpochKey] = {}
+        self._lock = threading.Lock()
+        self._probes = threading.BoundedSemaphore(policy.inspection.bandwidth_probes_at_once)
+        threading.stack_size(THREAD_STACK_BYTES)
+        # A wave needs a thread for each member at once, and one miner's machines are never split over waves.
+        self.pool = ThreadPoolExecutor(max(edges.max_sessions, MAX_EXECUTORS), thread_name_prefix="machine")
+
+    @property
+    def epoch(self) -> int:
+        """The epoch's number."""
+        return self.header.epoch
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """The monotonic clock that all deadlines are meant in."""
+        return self.edges.monotonic
+
+    def record_of(self, executor_key: str) -> ExecutorRecord:
+        """What earlier epochs know of a machine; an empty record for one that is new."""
+        return self.records.get(executor_key) or ExecutorRecord(executor_key)
+
+    def key_of(self, miner_hotkey: str) -> EpochKey:
+        """This epoch's key for one miner's machines: made when first asked for, gone with the run."""
+        with self._lock:
+            if miner_hotkey not in self._keys:
+                self._keys[miner_hotkey] = EpochKey.generate()
+            return self._keys[miner_hotkey]
+
+    @contextmanager
+    def probe_slot(self, deadline: float) -> Iterator[bool]:
+        """A turn to measure bandwidth; False when none is free by the deadline."""
+        is_ours = self._probes.acquire(timeout=max(0.0, deadline - self.clock()))
+        try:
+            yield is_ours
+        finally:
+            if is_ours:
+                self._probes.release()
+
+    def hold(self, executor: Executor, session: Session) -> None:
+        """Keep a machine's session for the next step."""
+        with self._lock:
+            self._sessions[executor.key] = session
+
+    def session_of(self, executor_key: str) -> Session:
+        """The session that inspection has left open."""
+        return self._sessions[executor_key]
+
+    def release(self, executor_keys: Iterable[str]) -> None:
+        """Close the sessions of these machines, where they are open."""
+        for key in executor_keys:
+            with self._lock:
+                session = self._sessions.pop(key, None)
+            if session is not None:
+                session.close()
+
+    def note_incident(self, error: Exception) -> None:
+        """Keep trouble of our own side or the chain's for the archive; the epoch ends with what it has."""
+        _log.error("epoch %s: %s", self.epoch, error, exc_info=error)
+        code = "".join(f"_{c}" if c.isupper() else c.upper() for c in type(error).__name__).strip("_").upper()
+        mend = "See the validator's log; the next epoch tries again."
+        self.incidents.append(
+            Reason(code, Severity.NO_VERDICT, str(error)[:300], "an epoch that goes through", mend)
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close every session and forget the keys, whatever happened."""
+        self.release(list(self._sessions))
+        self._keys.clear()
+        self.pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Shard:
+    """The executors that one Prefect task handles together; a plain class for the same reason as the run."""
+
+    def __init__(self, number: int, executors: tuple[Executor, ...]) -> None:
+        self.number = number
+        self.executors = executors
+
+
+def shards(executors: Iterable[Executor], size: int) -> list[Shard]:
+    """Shards of at most `size` executors, numbered from 0, in the order given."""
+    every = tuple(executors)
+    return [Shard(i // size, every[i : i + size]) for i in range(0, len(every), size)]

@@ -1,0 +1,141 @@
+"""The error family, drawn. Failure of a machine is data (`Reason`); these are our own trouble or a user's mistake.
+
+    SubnetError
+    ├── UserError                 the caller mends it: exit code 2
+    │   ├── SettingError          a setting or file does not fit: key, value, what was expected
+    │   ├── PolicyRefused         a policy may not be used here
+    │   └── EpochBusy             another run has the epoch, or it is closed already
+    ├── TransportError            try again: the other side may be back
+    │   ├── ChainAway             no chain answered within our deadline
+    │   ├── MinerAway             a miner's agent did not answer
+    │   ├── StoreAway             our own store did not answer in time
+    │   └── HostAway              an executor did not answer, or the session was lost
+    ├── HostileAnswer             the other side answered what may not be: never tried again
+    │   ├── HostKeyMismatch       another host key than the miner signed
+    │   ├── LimitExceeded         a budget of bytes, packets or time was overrun
+    │   └── BadAnswer             what came does not fit its schema or signature
+    │       ├── RunnerRefused     our program on an executor says that it can't: `code`, `detail`
+    │       └── NotAuthentic      who sent it is not proved: `code` says what did not hold
+    ├── NoVerdicts                no machine was heard at all: the weights stay as they are
+    ├── NoWeights                 no weight vector can be made: of a score that is no number, of an owner without uid
+    └── ChainRefused              the chain said no: `name` is the pallet's own error name
+
+Library exceptions never cross an edge: `tasks/edges/*` translates them once, into the most specific class.
+Every class carries its facts as fields; the text says what was got, what was wanted and the mend.
+"""
+
+from __future__ import annotations
+
+
+class SubnetError(Exception):
+    """Something of ours, or of those we talk to, went wrong."""
+
+
+class UserError(SubnetError):
+    """The caller can mend it; the command ends with exit code 2."""
+
+
+class SettingError(UserError):
+    """A setting or a file does not fit."""
+
+    def __init__(self, key: str, value: str, expected: str) -> None:
+        super().__init__(f"{key} is {value!r}, expected {expected}")
+        self.key, self.value, self.expected = key, value, expected
+
+
+class PolicyRefused(UserError):
+    """A policy may not be used here."""
+
+
+class EpochBusy(UserError):
+    """Another run has the epoch, or it is closed already; wait for the next."""
+
+    def __init__(self, epoch: int, detail: str) -> None:
+        super().__init__(f"epoch {epoch} can't be opened: {detail}")
+        self.epoch, self.detail = epoch, detail
+
+
+class TransportError(SubnetError):
+    """The other side did not answer; trying again may help."""
+
+
+class ChainAway(TransportError):
+    """No chain answered within our deadline."""
+
+
+class MinerAway(TransportError):
+    """A miner's agent did not answer."""
+
+
+class StoreAway(TransportError):
+    """Our own store did not answer in time, or its disk is full."""
+
+
+class HostAway(TransportError):
+    """An executor did not answer, or the session was lost; `phase` says where."""
+
+    def __init__(self, phase: str, detail: str) -> None:
+        super().__init__(f"{phase}: {detail}")
+        self.phase, self.detail = phase, detail
+
+
+class HostileAnswer(SubnetError):
+    """The other side answered what may not be; asking again is pointless."""
+
+
+class HostKeyMismatch(HostileAnswer):
+    """The server's host key is not the one that the miner signed."""
+
+    def __init__(self, got: bytes, wanted: bytes) -> None:
+        super().__init__(f"host key {got.hex()} is not the announced {wanted.hex()}")
+        self.got, self.wanted = got, wanted
+
+
+class LimitExceeded(HostileAnswer):
+    """A budget was overrun: `budget` names it."""
+
+    def __init__(self, budget: str, limit: str) -> None:
+        super().__init__(f"{budget} over its limit of {limit}")
+        self.budget, self.limit = budget, limit
+
+
+class BadAnswer(HostileAnswer):
+    """What came does not fit its schema, or its signature does not hold."""
+
+
+class NotAuthentic(BadAnswer):
+    """Who sent it is not proved; `code` is stable, `detail` may be shown to the sender."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code, self.detail = code, detail
+
+
+class RunnerRefused(BadAnswer):
+    """Our program on the executor says that it could not do what was asked; `code` is its reason."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code, self.detail = code, detail
+
+
+class ChainRefused(SubnetError):
+    """The chain said no."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(f"{name}: {message}")
+        self.name = name
+
+
+class NoVerdicts(SubnetError):
+    """No machine was heard at all: most likely our own line is down, and the weights stay as they are."""
+
+    def __init__(self, machines: int) -> None:
+        super().__init__(
+            f"none of {machines} machines gave a verdict, so the weights stay as they are; check this validator's own network"
+        )
+        self.machines = machines
+
+
+class NoWeights(SubnetError):
+    """No weight vector can be made of these scores; nothing is set."""

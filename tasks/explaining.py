@@ -1,0 +1,145 @@
+"""What an operator sees in the Prefect UI: progress while the epoch works, a table of scores, a page of reasons."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+
+import httpx
+from prefect import get_client
+from prefect.artifacts import (
+    acreate_markdown_artifact,
+    acreate_progress_artifact,
+    acreate_table_artifact,
+    aupdate_progress_artifact,
+)
+from prefect.context import FlowRunContext
+from prefect.exceptions import PrefectException
+
+from storage.records import EpochOutcome, Reason, Severity
+from tasks.epoch import EpochRun
+from tasks.stepping import is_in_flow_run, step
+
+_log = logging.getLogger("subnet.epoch")
+PROGRESS_PERIOD_S = 2.0
+MAX_MACHINES_EXPLAINED = 1_000
+
+
+@asynccontextmanager
+async def show_progress(run: EpochRun) -> AsyncIterator[None]:
+    """A progress artifact, brought up to date while the block runs; nothing outside of a flow run."""
+    if not is_in_flow_run():
+        yield
+        return
+    follower = asyncio.create_task(_follow(run))
+    try:
+        yield
+    finally:
+        follower.cancel()
+        with suppress(asyncio.CancelledError):
+            await follower
+
+
+async def _follow(run: EpochRun) -> None:
+    """Telemetry only: when the server is away there is no artifact, and the epoch goes on."""
+    try:
+        await _name_flow_run(f"epoch-{run.epoch}")
+        artifact = await acreate_progress_artifact(
+            0.0, key="epoch-progress", description=f"Epoch {run.epoch}"
+        )
+        try:
+            while True:
+                await asyncio.sleep(PROGRESS_PERIOD_S)
+                await aupdate_progress_artifact(artifact, run.progress.share)
+        finally:
+            await aupdate_progress_artifact(artifact, run.progress.share)
+    except (PrefectException, httpx.HTTPError) as error:
+        _log.warning("epoch %s has no progress artifact: %s", run.epoch, error)
+
+
+async def _name_flow_run(name: str) -> None:
+    """A run that the schedule started learns only now which epoch it is."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return
+    async with get_client() as client:
+        await client.update_flow_run(context.flow_run.id, name=name)
+
+
+@step("explain", deadline_s=60.0)
+async def explain(run: EpochRun) -> None:
+    """Leave the table artifact with every score's terms and the Markdown artifact that explains each zero."""
+    if not is_in_flow_run():
+        return
+    outcome = await asyncio.to_thread(run.state.load_outcome, run.epoch)
+    if outcome is None:
+        return
+    await acreate_table_artifact(
+        score_rows(outcome),
+        key="epoch-scores",
+        description=f"Epoch {outcome.epoch}: every score with its terms",
+    )
+    await acreate_markdown_artifact(
+        explanation(outcome),
+        key="epoch-reasons",
+        description=f"Epoch {outcome.epoch}: why machines are not paid",
+    )
+
+
+def score_rows(outcome: EpochOutcome) -> list[dict[str, object]]:
+    """A row per machine, best first: the score and every term of it."""
+    names = {e.key: e.executor_id for e in outcome.executors}
+    return [
+        {
+            "miner": s.miner_uid,
+            "executor": names.get(s.executor_key, s.executor_key),
+            "score": round(s.score, 6),
+            "model": s.model,
+            "cards": s.card_count,
+            "USD/h a card": round(s.rate_usd_per_hour, 4),
+            "performance": round(s.performance, 4),
+            "bandwidth": round(s.bandwidth, 4),
+            "uptime": round(s.uptime, 4),
+            "collateral": round(s.collateral, 4),
+            "passed": s.passed,
+            "reasons": ", ".join(r.code for r in s.reasons if r.severity is not Severity.WARN),
+        }
+        for s in sorted(outcome.scores, key=lambda s: (-s.score, s.executor_key))
+    ]
+
+
+def explanation(outcome: EpochOutcome) -> str:
+    """Markdown: one section for each machine without pay, all its reasons at once, each with the mend."""
+    names = {e.key: f"{e.executor_id} (miner {e.miner_uid})" for e in outcome.executors}
+    zeros = [s for s in outcome.scores if s.score == 0.0]
+    lines = [
+        f"# Epoch {outcome.epoch}",
+        "",
+        f"{len(zeros)} of {len(outcome.scores)} machines are not paid.",
+        "",
+    ]
+    for incident in outcome.incidents:
+        lines += [f"**{incident.code}** {_plain(incident.got)}: {_plain(incident.mend)}", ""]
+    for reply in outcome.replies:
+        if reply.reasons:
+            lines += [f"## Miner {reply.uid}", "", *_list(reply.reasons), ""]
+    for score in zeros[:MAX_MACHINES_EXPLAINED]:
+        lines += [f"## {names.get(score.executor_key, score.executor_key)}", "", *_list(score.reasons), ""]
+    return "\n".join(lines)
+
+
+def _list(reasons: Iterable[Reason]) -> list[str]:
+    """One point a reason, those that decide first: the UI cuts wide tables off."""
+    return [
+        f"- **{r.code}** ({r.severity.value.replace('_', ' ')}): got {_plain(r.got)}; wanted {_plain(r.wanted)}. "
+        f"*{_plain(r.mend)}*"
+        for r in sorted(reasons, key=lambda r: r.severity is Severity.WARN)
+    ]
+
+
+def _plain(text: str) -> str:
+    """Foreign text as text: nothing of it is read as Markdown or HTML."""
+    shown = "".join(c if c.isprintable() else " " for c in text[:300])
+    return "".join(f"&#{ord(c)};" if c in "\\`*_{}[]<>()#+!|~&" else c for c in shown)

@@ -1,0 +1,1 @@
+"""Facts asked in one round trip, and the checks over them."""

@@ -1,0 +1,119 @@
+"""Inspection as a step: a Prefect task for every shard, a thread for every machine, then a look over the whole network."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from operator import itemgetter
+
+from storage.records import Executor, ExecutorRecord, HostFacts, HostReport, Reason, Severity
+from tasks.epoch import EpochRun, Shard, shards
+from tasks.inspection.checks import Claim, find_duplicates
+from tasks.inspection.visit import visit
+from tasks.stepping import step
+
+_log = logging.getLogger("subnet.epoch")
+PHASE_DEADLINE_S = 240.0
+"""For all visits together: however many machines are announced that only hang, the epoch goes on to its end."""
+
+
+async def inspect(run: EpochRun, executors: Sequence[Executor]) -> tuple[HostReport, ...]:
+    """Reports of all machines, in the order of `executors`."""
+    run.progress.begin("inspection", len(executors))
+    until = run.clock() + PHASE_DEADLINE_S
+    parts = await asyncio.gather(
+        *(
+            inspect_shard(run, shard, until)
+            for shard in shards(in_turns(executors, run.records), run.edges.executors_per_shard)
+        )
+    )
+    told = {report.executor_key: report for part in parts for report in part}
+    reports = with_duplicates((told[e.key] for e in executors), executors, run.records)
+    run.release(r.executor_key for r in reports if not r.may_be_proved)
+    await asyncio.to_thread(run.state.save_reports, run.epoch, reports)
+    fit = sum(r.may_be_proved for r in reports)
+    run.progress.end(f"{fit} of {len(reports)} machines may be proved")
+    return reports
+
+
+@step("inspect", run_name="inspect-shard-{shard.number}", deadline_s=600.0)
+async def inspect_shard(run: EpochRun, shard: Shard, until: float) -> tuple[HostReport, ...]:
+    """Visit the machines of one shard side by side, and keep what they told."""
+    loop = asyncio.get_running_loop()
+
+    async def one(executor: Executor) -> HostReport:
+        try:
+            report = await loop.run_in_executor(run.pool, visit, run, executor, until)
+        except Exception as error:  # noqa: BLE001  a machine that finds a fault of ours costs only itself
+            _log.exception("the visit to %s failed", executor.key)
+            report = HostReport(executor.key, HostFacts(), (), None, (our_fault(error),), 0.0, 0.0)
+        run.progress.step()
+        return report
+
+    reports = tuple(await asyncio.gather(*(one(executor) for executor in shard.executors)))
+    await asyncio.to_thread(run.state.save_reports, run.epoch, reports)
+    return reports
+
+
+def in_turns(executors: Iterable[Executor], records: Mapping[str, ExecutorRecord]) -> tuple[Executor, ...]:
+    """The order of visits: machines on a run of passed epochs first, then each miner's first, second, and so on.
+
+    Connections are opened a few at a time, so that a miner that announces hundreds that hang would come before others.
+    """
+    announced: Counter[str] = Counter()
+    turns: list[tuple[bool, int, Executor]] = []
+    for executor in executors:
+        record = records.get(executor.key)
+        is_known = record is not None and record.passed_since is not None
+        turns.append((not is_known, announced[executor.miner_hotkey], executor))
+        announced[executor.miner_hotkey] += 1
+    return tuple(executor for _, _, executor in sorted(turns, key=itemgetter(0, 1)))
+
+
+def our_fault(error: Exception) -> Reason:
+    """No verdict, for what went wrong on our side alone."""
+    return Reason(
+        "VALIDATOR_FAILED",
+        Severity.NO_VERDICT,
+        type(error).__name__,
+        "a visit that goes through on the validator's side",
+        "Nothing to do: the validator's log has the cause.",
+    )
+
+
+def with_duplicates(
+    reports: Iterable[HostReport], executors: Iterable[Executor], records: Mapping[str, ExecutorRecord]
+) -> tuple[HostReport, ...]:
+    """The reports, with a further reason where a card is listed by an older claim too.
+
+    A machine that is away for an epoch keeps its claim as long as it keeps its run of passed epochs.
+    """
+    registered = {e.key: e.miner_registered_at_block for e in executors}
+    kept = tuple(reports)
+    listing = {r.executor_key for r in kept if r.facts.cards}
+    away = (r for key, r in records.items() if key not in listing and r.passed_since is not None)
+    found = find_duplicates(
+        [
+            *(_claim(r, registered[r.executor_key], records) for r in kept if r.facts.cards),
+            *(Claim(r.executor_key, 0, r.first_seen, r.card_uuids) for r in away),
+        ]
+    )
+    return tuple(
+        replace(r, reasons=(*r.reasons, found[r.executor_key]))
+        if r.executor_key in found and r.facts.cards
+        else r
+        for r in kept
+    )
+
+
+def _claim(report: HostReport, registered_at_block: int, records: Mapping[str, ExecutorRecord]) -> Claim:
+    """Since when this machine has had these very cards; None when the history has others, or nothing."""
+    uuids = tuple(sorted(card.uuid for card in report.facts.cards))
+    record = records.get(report.executor_key)
+    is_same = record is not None and tuple(sorted(record.card_uuids)) == uuids
+    return Claim(
+        report.executor_key, registered_at_block, record.first_seen if record and is_same else None, uuids
+    )

@@ -1,0 +1,206 @@
+"""Talking with our program on an executor (`tasks/inspection/remote.py`): requests out, strict records back.
+
+    start_runner(session)                the program's text, as the first frame
+    ask_facts(session, commands, ...)    what the commands print, all in one round trip
+    measure_bandwidth(session, ...)      a bounded number of bytes each way, timed here
+    start_prover(session, archive, ...)  the package `kernels` over there; then the proof talks by itself
+
+All of what comes back is foreign: a reply that does not fit its schema is a `BadAnswer`, and a program that says it
+can't do what was asked a `RunnerRefused` with its code.
+"""
+
+from __future__ import annotations
+
+import binascii
+import hashlib
+import json
+import os
+import time
+from base64 import b64decode
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CTR
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from storage.records import Bandwidth
+from tasks.edges.shell import Session
+from tasks.errors import BadAnswer, RunnerRefused
+from tasks.inspection.output import Command, FactOutput
+
+STDERR_BYTES = 2_048
+SMALL_REPLY_BYTES = 4_096
+LATENCY_CREDIT_S = 0.05
+MIN_SECONDS = 1e-3
+"""A sample that took less says only that the channel is faster than it can measure."""
+_FACT_OVERHEAD_BYTES = 512
+
+
+def start_runner(session: Session, *, deadline: float) -> None:
+    """Send the program; it does not answer before it is asked something."""
+    session.send(_runner(), deadline=deadline)
+
+
+def ask_facts(session: Session, commands: Sequence[Command], *, deadline: float) -> list[FactOutput]:
+    """Run the commands over there, a few at a time, and bring their outputs in the same order."""
+    session.send(_facts_request(tuple(commands)), deadline=deadline)
+    limit = sum(_most_bytes(c) for c in commands) + SMALL_REPLY_BYTES
+    reply = _parse(_FACTS, session.receive(deadline=deadline, limit_bytes=limit))
+    if [f.name for f in reply.facts] != [c.name for c in commands]:
+        raise BadAnswer(f"{len(reply.facts)} facts, not the {len(commands)} asked for in their order")
+    return [_output(fact, command) for fact, command in zip(reply.facts, commands, strict=True)]
+
+
+def measure_bandwidth(
+    session: Session, probe_bytes: int, *, deadline: float, clock: Callable[[], float] = time.monotonic
+) -> Bandwidth:
+    """One sample of `probe_bytes` each way, timed by our clock.
+
+    The first sample on a connection finds it cold: it has not learned yet how much it may send. A round trip, measured
+    beside it, is taken off each way, but at most `LATENCY_CREDIT_S`: whoever answers late on purpose gains no more.
+    """
+    begin = clock()
+    _sink(session, b"\0", deadline)
+    credit_s = min(LATENCY_CREDIT_S, clock() - begin)
+    up = _upload(session, probe_bytes, deadline, clock) - credit_s
+    down = _download(session, probe_bytes, deadline, clock) - credit_s
+    return Bandwidth(_mbit_s(probe_bytes, up), _mbit_s(probe_bytes, down), samples=1)
+
+
+def start_prover(session: Session, archive: bytes, cache_folder: str, *, deadline: float) -> float:
+    """Send the package `kernels` as a zip archive and wait until its prover is imported: its seconds for that."""
+    digest = hashlib.blake2s(archive).hexdigest()
+    _ask(session, {"do": "prove", "cache": cache_folder, "digest": digest}, deadline)
+    session.send(archive, deadline=deadline)
+    reply = _parse(_PROVING, session.receive(deadline=deadline, limit_bytes=SMALL_REPLY_BYTES))
+    if reply.proving != digest:
+        raise BadAnswer("another archive is proving than the one that was sent")
+    return reply.seconds
+
+
+class _Reply(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+_Seconds = Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)]
+
+
+class _Refusal(_Reply):
+    error: Annotated[str, Field(pattern="^[A-Z_]{1,40}$")]
+    detail: Annotated[str, Field(max_length=300)]
+
+
+class _Fact(_Reply):
+    name: str
+    exit: Annotated[int, Field(ge=0, le=255)]
+    stdout: str
+    stderr: str
+    seconds: _Seconds
+    truncated: bool
+
+
+class _Facts(_Reply):
+    facts: list[_Fact]
+
+
+class _Sunk(_Reply):
+    digest: str
+
+
+class _Proving(_Reply):
+    proving: str
+    seconds: _Seconds
+
+
+_R = TypeVar("_R", _Facts, _Sunk, _Proving)
+_FACTS: TypeAdapter[_Facts | _Refusal] = TypeAdapter(_Facts | _Refusal)
+_SUNK: TypeAdapter[_Sunk | _Refusal] = TypeAdapter(_Sunk | _Refusal)
+_PROVING: TypeAdapter[_Proving | _Refusal] = TypeAdapter(_Proving | _Refusal)
+
+
+@cache
+def _runner() -> bytes:
+    return Path(__file__).with_name("remote.py").read_bytes()
+
+
+@cache
+def _facts_request(commands: tuple[Command, ...]) -> bytes:
+    return json.dumps({"do": "facts", "commands": [asdict(c) for c in commands]}).encode()
+
+
+def _ask(session: Session, request: object, deadline: float) -> None:
+    session.send(json.dumps(request).encode(), deadline=deadline)
+
+
+def _parse(adapter: TypeAdapter[_R | _Refusal], raw: bytes) -> _R:
+    """The reply in its record; where it does not fit is told without telling what stood there."""
+    try:
+        reply = adapter.validate_json(raw)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        where = ".".join(str(part)[:40] for part in first["loc"][:6])
+        raise BadAnswer(f"a reply that does not fit: {first['type']} at {where}"[:200]) from None
+    if isinstance(reply, _Refusal):
+        raise RunnerRefused(reply.error, reply.detail)
+    return reply
+
+
+def _most_bytes(command: Command) -> int:
+    return 4 * (command.limit_bytes + STDERR_BYTES) // 3 + len(command.name) + _FACT_OVERHEAD_BYTES
+
+
+def _output(fact: _Fact, command: Command) -> FactOutput:
+    stdout = _decoded(fact.stdout, command.limit_bytes)
+    stderr = _decoded(fact.stderr, STDERR_BYTES)
+    return FactOutput(fact.name, fact.exit, stdout, stderr, fact.seconds, fact.truncated)
+
+
+def _decoded(encoded: str, limit_bytes: int) -> bytes:
+    try:
+        raw = b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        raise BadAnswer("an output that is not base64") from None
+    if len(raw) > limit_bytes:
+        raise BadAnswer(f"an output of {len(raw)} bytes, asked for at most {limit_bytes}")
+    return raw
+
+
+def _upload(session: Session, size: int, deadline: float, clock: Callable[[], float]) -> float:
+    """Seconds from the executor to us."""
+    begin = clock()
+    _ask(session, {"do": "source", "bytes": size}, deadline)
+    frame = session.receive(deadline=deadline, limit_bytes=max(size, SMALL_REPLY_BYTES))
+    if len(frame) != size:
+        raise BadAnswer(f"{len(frame)} bytes of a probe of {size}")
+    return clock() - begin
+
+
+def _download(session: Session, size: int, deadline: float, clock: Callable[[], float]) -> float:
+    """Seconds from us to the executor."""
+    probe = _random(size)
+    begin = clock()
+    _sink(session, probe, deadline)
+    return clock() - begin
+
+
+def _sink(session: Session, probe: bytes, deadline: float) -> None:
+    """Send random bytes; their digest, which nobody can know before the last one has come, is the receipt."""
+    _ask(session, {"do": "sink", "bytes": len(probe)}, deadline)
+    session.send(probe, deadline=deadline)
+    reply = _parse(_SUNK, session.receive(deadline=deadline, limit_bytes=SMALL_REPLY_BYTES))
+    if reply.digest != hashlib.blake2s(probe).hexdigest():
+        raise BadAnswer("the receipt of a probe is not its digest")
+
+
+def _random(size: int) -> bytes:
+    """Bytes that nobody can foretell, by a cipher with a fresh key: the system's own take four to eight times as long."""
+    return Cipher(AES(os.urandom(16)), CTR(bytes(16))).encryptor().update(bytes(size))
+
+
+def _mbit_s(size: int, seconds: float) -> float:
+    return size * 8 / 1e6 / max(seconds, MIN_SECONDS)

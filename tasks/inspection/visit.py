@@ -1,0 +1,156 @@
+"""One visit to one machine: log in, ask all facts in one round trip, measure the channel, check.
+
+A machine that can't be reached gives a report that says so; nothing here raises for what a machine does. The
+session stays open in the run, because the proof goes on talking on the same channel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+
+from storage.records import (
+    Bandwidth,
+    Executor,
+    ExecutorRecord,
+    HostFacts,
+    HostReport,
+    RawFact,
+    Reason,
+    Severity,
+)
+from tasks.edges.shell import Session
+from tasks.epoch import EpochRun
+from tasks.errors import BadAnswer, HostAway, HostKeyMismatch, LimitExceeded, SubnetError
+from tasks.inspection.checks import check_host, smooth
+from tasks.inspection.facts import COMMANDS, FactOutput, read_facts
+from tasks.inspection.talk import ask_facts, measure_bandwidth, start_runner
+
+CONNECT_ATTEMPTS = 2
+ONCE_MORE = frozenset({"connect", "handshake"})
+"""Phases of a session in which a transport error is tried again: nothing has been asked yet."""
+
+
+def visit(run: EpochRun, executor: Executor, until: float = math.inf) -> HostReport:
+    """Inspect one machine by `until`; its session is left open in `run` when nothing speaks against a proof."""
+    began = run.clock()
+    record = run.record_of(executor.key)
+    deadline = min(began + run.policy.inspection.session_deadline_s, until)
+    session: Session | None = None
+    connected = began
+    try:
+        session = _connect(run, executor, deadline)
+        connected = run.clock()
+        start_runner(session, deadline=deadline)
+        outputs = ask_facts(session, COMMANDS, deadline=deadline)
+        bandwidth = _measure(run, session, deadline)
+        facts, unreadable = read_facts({output.name: output for output in outputs})
+        smoothed = _smoothed(run, record, bandwidth)
+        reasons = unreadable + check_host(facts, record, smoothed, run.policy.inspection)
+        report = HostReport(
+            executor.key, facts, _raw(outputs), bandwidth, reasons, connected - began, run.clock() - began
+        )
+        if report.may_be_proved:
+            run.hold(executor, session)
+            session = None
+    except SubnetError as error:
+        return HostReport(
+            executor.key, HostFacts(), (), None, (reason_of(error),), connected - began, run.clock() - began
+        )
+    else:
+        return report
+    finally:
+        if session is not None:
+            session.close()
+
+
+def _connect(run: EpochRun, executor: Executor, deadline: float) -> Session:
+    key = run.key_of(executor.miner_hotkey)
+    for attempt in range(1, CONNECT_ATTEMPTS + 1):
+        try:
+            return run.edges.shell.open(executor, key, deadline=deadline)
+        except HostAway as error:
+            is_final = attempt == CONNECT_ATTEMPTS or error.phase not in ONCE_MORE
+            if is_final or run.clock() > deadline - 1.0:
+                raise
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _measure(run: EpochRun, session: Session, deadline: float) -> Bandwidth | None:
+    """A sample; one more, of which the better counts, when the first is slow: a cold connection measures low.
+
+    A few machines at a time: all at once they would measure the validator's own line. None when its turn did not come
+    in time for the proof to begin: others may have stalled on purpose, and what earlier epochs measured counts then.
+    """
+    policy = run.policy.inspection
+    with run.probe_slot(deadline - policy.bandwidth_turn_s) as is_ours:
+        if not is_ours:
+            return None
+        end = min(deadline, run.clock() + policy.bandwidth_turn_s)
+        first = measure_bandwidth(session, policy.bandwidth_probe_bytes, deadline=end)
+        if min(first.up_mbit_s, first.down_mbit_s) >= policy.min_mbit_s:
+            return first
+        second = measure_bandwidth(session, policy.bandwidth_probe_bytes, deadline=end)
+    return Bandwidth(
+        max(first.up_mbit_s, second.up_mbit_s), max(first.down_mbit_s, second.down_mbit_s), samples=2
+    )
+
+
+def _smoothed(run: EpochRun, record: ExecutorRecord, sample: Bandwidth | None) -> Bandwidth | None:
+    if sample is None:
+        up, down = record.up_mbit_s, record.down_mbit_s
+        return None if up is None or down is None else Bandwidth(up, down, samples=0)
+    weight = run.policy.inspection.bandwidth_smoothing
+    return Bandwidth(
+        smooth(record.up_mbit_s, sample.up_mbit_s, weight),
+        smooth(record.down_mbit_s, sample.down_mbit_s, weight),
+        sample.samples,
+    )
+
+
+def _raw(outputs: Sequence[FactOutput]) -> tuple[RawFact, ...]:
+    return tuple(
+        RawFact(o.name, o.exit_code, hashlib.blake2s(o.stdout).hexdigest(), len(o.stdout), o.duration_s)
+        for o in outputs
+    )
+
+
+def reason_of(error: SubnetError) -> Reason:
+    """What a machine's session that failed means for the machine: silence is no verdict, a lie is a failure."""
+    match error:
+        case HostKeyMismatch():
+            return Reason(
+                "HOST_KEY_MISMATCH",
+                Severity.FAIL,
+                f"ed25519 host key ending {error.got.hex()[-16:]}",
+                f"the announced one, ending {error.wanted.hex()[-16:]}",
+                "Announce the machine's own host key (/etc/ssh/ssh_host_ed25519_key.pub) in the miner's configuration.",
+            )
+        case LimitExceeded():
+            return Reason(
+                "HOST_LIMIT_EXCEEDED",
+                Severity.FAIL,
+                f"more than the budget of {error.budget}",
+                f"at most {error.limit}",
+                "Run a stock OpenSSH server whose login prints nothing.",
+            )
+        case BadAnswer():
+            return Reason(
+                "HOST_BAD_ANSWER",
+                Severity.FAIL,
+                str(error)[:200],
+                "an answer that fits the protocol",
+                "Run the announced Python unmodified, with nothing printed at login.",
+            )
+        case HostAway():
+            is_late = "deadline" in error.detail
+            return Reason(
+                "HOST_TIMEOUT" if is_late else "HOST_UNREACHABLE",
+                Severity.NO_VERDICT,
+                f"{error.phase}: {error.detail}"[:200],
+                "a session that answers within its deadline",
+                "Check that the machine is up, its SSH port is open to the validator, and the announced user may log in.",
+            )
+        case _:
+            raise error

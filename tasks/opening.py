@@ -1,0 +1,67 @@
+"""Opening an epoch: one pinned snapshot of the chain, the epoch's row taken for this run, what history knows."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from storage.errors import StorageError
+from storage.history import write_epoch
+from storage.records import EpochHeader, EpochOutcome, SubnetView
+from storage.state import State
+from tasks.epoch import Edges, EpochRun
+from tasks.errors import EpochBusy
+from tasks.policy import Policy, check_policy
+from tasks.stepping import step
+
+
+@step("open", deadline_s=300.0, retries=2)
+async def open_epoch(edges: Edges, epoch: int | None, policy: Policy) -> EpochRun:
+    """Take `epoch` (None: the one that the chain is in) for this run; EpochBusy when another run has it."""
+    check_policy(policy, is_embedded=edges.is_embedded)
+    view = await asyncio.to_thread(edges.chain.view)
+    header = _header(edges, epoch, policy, view)
+    return await asyncio.to_thread(_open, edges, header, policy, view)
+
+
+def _header(edges: Edges, epoch: int | None, policy: Policy, view: SubnetView) -> EpochHeader:
+    return EpochHeader(
+        epoch=view.head.epoch if epoch is None else epoch,
+        netuid=view.netuid,
+        block=view.head.block,
+        block_hash=view.head.block_hash,
+        validator_hotkey=edges.own_hotkey,
+        policy=policy.name,
+        policy_digest=policy.digest(),
+        code_version=version("compute-subnet"),
+        started_at=datetime.now(UTC),
+    )
+
+
+def _open(edges: Edges, header: EpochHeader, policy: Policy, view: SubnetView) -> EpochRun:
+    state = State(edges.engine)
+    opening = state.open_epoch(header)
+    if not opening.is_ours:
+        raise EpochBusy(header.epoch, opening.refusal)
+    run = EpochRun(edges, state=state, header=header, policy=policy, view=view, records=state.load_records())
+    for earlier in opening.unarchived:
+        try:
+            archive_closed(edges, state, earlier)
+        except StorageError as error:
+            # A full disk must not keep the epoch from being worked and weights from being set.
+            run.note_incident(error)
+    return run
+
+
+def archive_closed(edges: Edges, state: State, epoch: int) -> EpochOutcome | None:
+    """Write a closed epoch into the history, and give it back; repeating it changes nothing.
+
+    Asked only after reading: another run may archive it meanwhile, and what is read later has no transcripts.
+    """
+    outcome = state.load_outcome(epoch)
+    if outcome is None or state.is_archived(epoch):
+        return outcome
+    write_epoch(edges.history, outcome)
+    state.mark_archived(epoch)
+    return outcome

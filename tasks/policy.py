@@ -1,0 +1,188 @@
+"""Policy: the thresholds, rates and shares of an epoch, as frozen values with units.
+
+A policy is a flow parameter, so it is versioned, validated and visible in the Prefect UI; rules get it
+as an argument. Connection settings are none of it: they sit beside the edge that they tune.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
+
+from tasks.errors import PolicyRefused, SettingError
+
+GIB = 1 << 30
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class InspectionPolicy:
+    """What a machine must have, and how long it may take to say so."""
+
+    min_vram_bytes: int = 8 * GIB
+    min_ram_bytes: int = 16 * GIB
+    min_disk_free_bytes: int = 100 * GIB
+    min_mbit_s: float = 100.0
+    """Each way, smoothed."""
+    max_cards: int = 14
+    vram_window: tuple[float, float] = (0.90, 1.05)
+    """Share of a real SKU's nominal memory that nvidia-smi may report."""
+    recommended_ubuntu: str = "20.04"
+    """An older one, or another system, only warns."""
+    max_idle_utilisation_pct: int = 5
+    """Above it, with a process on the card, an idle machine is busy."""
+    max_held_memory_mib: int = 2048
+    """Memory held on an idle card without any process that owns it."""
+    min_power_limit_share: float = 0.90
+    """Of a card's default power limit."""
+    bandwidth_probe_bytes: int = 1 * MIB
+    """Each way and sample."""
+    bandwidth_probes_at_once: int = 8
+    """Machines whose bandwidth is measured at the same time."""
+    bandwidth_turn_s: float = 8.0
+    """For one machine's samples: who stalls holds its turn no longer, and all others still get theirs."""
+    bandwidth_smoothing: float = 0.5
+    """Weight of the newest sample."""
+    host_is_lowered: bool = False
+    """The host's minimum is lowered (local subnet): every row says so."""
+    session_deadline_s: float = 60.0
+    """For connecting and all facts of one machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProofPolicy:
+    """The proof's parameters: all of them fixed by the validator before GO (docs/gpu-proof.md)."""
+
+    form: str = "cuda"
+    """`cuda`, or `cpu` for a simulated card, which is refused on any chain but the embedded one."""
+    memory_scale: int = 1
+    """The model's memory is divided by this."""
+    memory_share: float = 0.92
+    reserve_bytes: int = 1 * GIB
+    """|D| = min(share x M, M - reserve), over the scale."""
+    chain_w: int = 32
+    """Chained compressions for each 32 bytes of D."""
+    rounds: int = 4
+    round_s: float = 0.375
+    """Passes over D in a round are chosen so that a round takes at least this at the model's bandwidth."""
+    walkers: int = 65_536
+    fast_walkers: int = 131_072
+    """For models above 4 TB/s."""
+    segment_steps: int = 128
+    multiply_columns: int = 1_024
+    multiply_row_share: float = 1 / 32
+    """Rows of A, as a share of D's pages of 4,096 bytes."""
+    opened_tiles: int = 8
+    fill_deadline_s: float = 60.0
+    barrier_deadline_s: float = 90.0
+    """From GO to the first nonce, for the slowest of the wave."""
+    round_deadline_s: float = 10.0
+    open_deadline_s: float = 30.0
+    latency_credit_s: float = 0.05
+    """Taken off each round's time for the way there and back: capped, since it can be inflated."""
+    min_bandwidth_share: float = 0.75
+    """Of the model's reference bandwidth."""
+    max_bandwidth_share: float = 1.25
+    """Above it, no such card exists: a ceiling against a faked table."""
+    enforce_bandwidth: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringPolicy:
+    """How a machine's score is put together: one value a term."""
+
+    performance_window: tuple[float, float] = (0.75, 1.25)
+    """Proved bandwidth over the model's reference, clipped to this."""
+    full_bandwidth_mbit_s: float = 1_000.0
+    bandwidth_floor: float = 0.5
+    """The bandwidth term goes from this at the minimum to 1.0 at full."""
+    uptime_floor: float = 0.05
+    uptime_full_s: float = 432_000.0
+    """Five days of unbroken passing to the full term."""
+    uncollateralised: float = 0.5
+    """Factor of a miner whose locked collateral does not cover its machines."""
+    collateral_rao_per_card: int = 0
+    """0: collateral is not asked for, and the term is 1 for all."""
+    rates_usd_per_hour: tuple[tuple[str, float], ...] = ()
+    """Overrides of the models' market rates: (model name, USD per card and hour)."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeightPolicy:
+    """How scores become weights."""
+
+    burn_share: float = 0.0
+    """Goes to the owner's uid, which the chain burns or recycles."""
+    version_key: int = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Everything that decides who is paid what."""
+
+    name: str = "default"
+    inspection: InspectionPolicy = field(default_factory=InspectionPolicy)
+    proof: ProofPolicy = field(default_factory=ProofPolicy)
+    scoring: ScoringPolicy = field(default_factory=ScoringPolicy)
+    weights: WeightPolicy = field(default_factory=WeightPolicy)
+
+    def digest(self) -> str:
+        """16 hex digits that name these exact values in the archive."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.blake2s(text.encode(), digest_size=8).hexdigest()
+
+
+DEFAULT = Policy()
+
+LOCALNET = Policy(
+    name="localnet",
+    inspection=InspectionPolicy(
+        min_ram_bytes=1 * GIB,
+        min_disk_free_bytes=1 * GIB,
+        min_mbit_s=1.0,
+        bandwidth_probe_bytes=64 * 1024,
+        bandwidth_probes_at_once=2,
+        bandwidth_turn_s=4.0,
+        host_is_lowered=True,
+        session_deadline_s=10.0,
+    ),
+    proof=ProofPolicy(
+        form="cpu",
+        memory_scale=16_384,
+        round_s=0.0,
+        walkers=256,
+        fast_walkers=256,
+        fill_deadline_s=30.0,
+        barrier_deadline_s=30.0,
+        round_deadline_s=10.0,
+        open_deadline_s=10.0,
+        enforce_bandwidth=False,
+    ),
+    scoring=ScoringPolicy(uptime_full_s=3_600.0, uptime_floor=0.5),
+    weights=WeightPolicy(burn_share=0.2),
+)
+
+PRESETS: Mapping[str, Policy] = MappingProxyType({p.name: p for p in (DEFAULT, LOCALNET)})
+
+
+def preset(name: str) -> Policy:
+    """The policy of this name."""
+    try:
+        return PRESETS[name]
+    except KeyError:
+        raise SettingError("policy", name, "one of " + ", ".join(sorted(PRESETS))) from None
+
+
+def check_policy(policy: Policy, *, is_embedded: bool) -> Policy:
+    """Refuse a policy with simulated cards on any chain but the embedded one."""
+    simulated = policy.proof.form != "cuda" or policy.proof.memory_scale != 1
+    if simulated and not is_embedded:
+        raise PolicyRefused(
+            f"policy {policy.name!r} proves simulated cards (form {policy.proof.form}, memory / "
+            f"{policy.proof.memory_scale}): it is refused on any chain but the embedded one. "
+            "Use the policy 'default'."
+        )
+    return policy

@@ -1,0 +1,1 @@
+"""The GPU proof: challenge, wave, verdict."""

@@ -1,0 +1,138 @@
+"""The challenge: everything that V fixes before GO, and what it keeps to itself until OPEN."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from kernels import protocol
+from kernels.messages import CardSeed, Go
+from kernels.protocol import LINE_BYTES, PAGE_BYTES, PAGE_LINES, TILE_SIDE, Parameters
+from tasks.policy import ProofPolicy
+from tasks.proof.bounds import Bounds, Model, bandwidth_bounds
+
+Draw = Callable[[int], bytes]
+"""So many fresh random bytes: `secrets.token_bytes`, or a test's own."""
+
+MIN_PAGES = TILE_SIDE
+"""Fewer have no product: a tile is 16 rows high."""
+FAST_GB_S = 4_000.0
+"""Above it a card needs more walkers to be bound by bandwidth and not by latency."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What the seeds bind beside the card: who proves to whom, when, and which attempt it is."""
+
+    netuid: int
+    block: int
+    block_hash: str
+    validator_hotkey: str
+    miner_hotkey: str
+    executor_id: str
+    attempt: int
+
+    @property
+    def executor_key(self) -> str:
+        """As `Executor.key`."""
+        return f"{self.miner_hotkey}/{self.executor_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class CardChallenge:
+    """One card of the machine and its seed."""
+
+    index: int
+    uuid: str
+    fresh: bytes
+    """32 random bytes, drawn for this card and attempt."""
+    seed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """All that a verdict needs besides the reply."""
+
+    origin: Origin
+    form: str
+    """`cuda`, or `cpu` for a simulated card."""
+    parameters: Parameters
+    cards: tuple[CardChallenge, ...]
+    secret: bytes
+    """s: decides what is opened; revealed at OPEN."""
+    bounds: Bounds
+    latency_credit_s: float
+
+    @property
+    def commitment(self) -> bytes:
+        """The promise of `secret` in GO."""
+        return protocol.commitment(self.secret)
+
+    @property
+    def go(self) -> Go:
+        """What the executor is told of it."""
+        cards = tuple(CardSeed(card.index, card.uuid, card.seed) for card in self.cards)
+        return Go(self.form, self.parameters, self.commitment, cards)
+
+
+def challenge_for(
+    origin: Origin, model: Model, cards: Sequence[tuple[int, str]], policy: ProofPolicy, draw: Draw
+) -> Challenge:
+    """The challenge for a machine's cards, given as (index, UUID), all of one model."""
+    return Challenge(
+        origin=origin,
+        form=policy.form,
+        parameters=parameters_for(model, policy),
+        cards=tuple(_card(origin, index, uuid, len(cards), draw(32)) for index, uuid in cards),
+        secret=draw(32),
+        bounds=bandwidth_bounds(model, policy),
+        latency_credit_s=policy.latency_credit_s,
+    )
+
+
+def parameters_for(model: Model, policy: ProofPolicy) -> Parameters:
+    """The sizes of the proof for a model: |D|, the walk, the product."""
+    pages = pages_for(model, policy)
+    lines = pages * PAGE_LINES
+    walkers = policy.fast_walkers if model.bandwidth_gb_s > FAST_GB_S else policy.walkers
+    passes = max(1, math.ceil(policy.round_s * model.bandwidth_gb_s * 1e9 / (lines * LINE_BYTES)))
+    rows = min(pages, max(TILE_SIDE, int(pages * policy.multiply_row_share)))
+    return Parameters(
+        lines=lines,
+        chain_w=policy.chain_w,
+        rounds=policy.rounds,
+        walkers=walkers,
+        segments=math.ceil(passes * lines / (walkers * policy.segment_steps)),
+        segment_steps=policy.segment_steps,
+        rows=rows // TILE_SIDE * TILE_SIDE,
+        columns=policy.multiply_columns,
+        tiles=policy.opened_tiles,
+    )
+
+
+def pages_for(model: Model, policy: ProofPolicy) -> int:
+    """Pages of 4,096 bytes in D: min(share x M, M - reserve) over the scale, rounded down."""
+    memory = min(policy.memory_share * model.memory_bytes, model.memory_bytes - policy.reserve_bytes)
+    return max(MIN_PAGES, int(memory / policy.memory_scale) // PAGE_BYTES)
+
+
+def seed_of(origin: Origin, index: int, uuid: str, card_count: int, fresh: bytes) -> bytes:
+    """The card's seed, 32 bytes: binds network, block, both hotkeys, machine, card, attempt and fresh bytes."""
+    return protocol.seed(
+        origin.netuid,
+        origin.block,
+        origin.block_hash,
+        origin.validator_hotkey,
+        origin.miner_hotkey,
+        origin.executor_id,
+        uuid,
+        index,
+        card_count,
+        origin.attempt,
+        fresh,
+    )
+
+
+def _card(origin: Origin, index: int, uuid: str, card_count: int, fresh: bytes) -> CardChallenge:
+    return CardChallenge(index, uuid, fresh, seed_of(origin, index, uuid, card_count, fresh))

@@ -1,0 +1,1 @@
+"""Scores in pandas, one function a term."""

@@ -1,0 +1,7 @@
+"""Every row of the bench, in the order in which they are measured."""
+
+from __future__ import annotations
+
+from tests.bench import commands, epochs, proving, scoring
+
+GROUPS = (*commands.GROUPS, *proving.GROUPS, *scoring.GROUPS, *epochs.GROUPS)

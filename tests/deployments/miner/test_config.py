@@ -1,0 +1,128 @@
+"""The miner's config file: what fits is a record, what does not is one sentence."""
+
+import base64
+
+import pytest
+
+from deployments.miner.config import load_config, parse_config
+from tasks.errors import SettingError
+
+BLOB = base64.b64encode(b"\x00\x00\x00\x0bssh-ed25519\x00\x00\x00\x20" + bytes(range(32))).decode()
+ENTRY = {
+    "id": '"rack1-a"',
+    "address": '"203.0.113.7"',
+    "port": "22",
+    "user": '"subnet"',
+    "python": '"/usr/bin/python3"',
+    "host_key": f'"ssh-ed25519 {BLOB} root@rack1"',
+    "authorized_keys": '"/home/subnet/.ssh/authorized_keys"',
+    "price_usd_per_hour": "1.5",
+}
+
+
+def toml(head="", *entries):
+    blocks = [
+        "[[executor]]\n" + "\n".join(f"{k} = {v}" for k, v in entry.items()) for entry in entries or [ENTRY]
+    ]
+    return "\n".join([head, *blocks])
+
+
+def test_a_whole_file(tmp_path):
+    """Every key ends in its field: TAO become rao, a host key file's text becomes its base64."""
+
+    path = tmp_path / "miner.toml"
+    path.write_text(toml("max_grant_s = 600\nmin_validator_stake_tao = 2.5\nallowed_validators = []"))
+    config = load_config(path)
+
+    executor = config.executors[0]
+    assert (config.max_grant_s, config.min_validator_stake_rao, config.allowed_validators) == (
+        600,
+        2_500_000_000,
+        frozenset(),
+    )
+    assert executor.offer.model_dump() == {
+        "executor_id": "rack1-a",
+        "address": "203.0.113.7",
+        "port": 22,
+        "user": "subnet",
+        "python": "/usr/bin/python3",
+        "host_key": BLOB,
+        "price_usd_per_hour": 1.5,
+    }
+    assert str(executor.authorized_keys) == "/home/subnet/.ssh/authorized_keys"
+
+
+@pytest.mark.parametrize(
+    ("changed", "key"),
+    [
+        ({"id": '"Rack 1"'}, "executor.0.id"),
+        ({"address": '"rack1.example"'}, "executor.0.address"),
+        ({"address": '"fe80::1%eth0"'}, "executor.0.address"),
+        ({"port": "0"}, "executor.0.port"),
+        ({"port": '"22"'}, "executor.0.port"),
+        ({"port": "65536"}, "executor.0.port"),
+        ({"user": '"root; rm"'}, "executor.0.user"),
+        ({"python": '"python3"'}, "executor.0.python"),
+        ({"python": '"/usr/bin/python3 -c"'}, "executor.0.python"),
+        ({"host_key": '"ssh-rsa AAAA"'}, "executor.0.host_key"),
+        ({"host_key": f'"{BLOB[:-4]}"'}, "executor.0.host_key"),
+        ({"authorized_keys": '"~/.ssh/authorized_keys"'}, "executor.0.authorized_keys"),
+        ({"price_usd_per_hour": "nan"}, "executor.0.price_usd_per_hour"),
+        ({"price_usd_per_hour": "-1"}, "executor.0.price_usd_per_hour"),
+        ({"price_usd_per_hour": "1000.5"}, "executor.0.price_usd_per_hour"),
+        ({"colour": '"red"'}, "executor.0.colour"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_misfit_is_named(changed, key):
+    """The first thing that does not fit is named with its key, its value and what was expected."""
+
+    with pytest.raises(SettingError) as caught:
+        parse_config(toml("", {**ENTRY, **changed}))
+
+    assert caught.value.key == key
+    assert caught.value.expected
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("", "executor"),
+        ("executor = 1", "executor"),
+        ("executor = []", "executor"),
+        ("[[executor]", "miner config"),
+        (toml("max_grant_s = 59"), "max_grant_s"),
+        (toml('allowed_validators = ["bob"]'), "allowed_validators.0"),
+        (toml("", ENTRY, ENTRY), "executor.id"),
+        (toml("", ENTRY, {**ENTRY, "id": '"b"'}), "executor.address"),
+        (toml("", {k: v for k, v in ENTRY.items() if k != "port"}), "executor.0.port"),
+    ],
+    ids=["empty", "number", "none", "no toml", "grant", "hotkey", "id twice", "place twice", "missing"],
+)
+def test_a_wrong_file_is_named(text, key):
+    """A file as a whole that does not fit says where."""
+
+    with pytest.raises(SettingError) as caught:
+        parse_config(text)
+
+    assert caught.value.key == key
+
+
+def test_unreadable_files_are_named(tmp_path):
+    """A file that is missing, no text or huge is the user's mistake, not a traceback."""
+
+    binary, huge = tmp_path / "binary", tmp_path / "huge"
+    binary.write_bytes(b"\xff\xfe")
+    huge.write_bytes(b"#" * (1024 * 1024 + 1))
+    said = []
+    for path in (tmp_path / "missing", binary, huge, tmp_path):
+        with pytest.raises(SettingError) as caught:
+            load_config(path)
+        said.append(caught.value.expected)
+
+    assert said == [
+        "a readable file (No such file or directory)",
+        "UTF-8 text",
+        "at most 1048576 bytes",
+        "a readable file (Is a directory)",
+    ]

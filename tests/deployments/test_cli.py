@@ -1,0 +1,110 @@
+"""The command line, as a user types it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+SUBNET = Path(sys.executable).with_name("subnet")
+
+
+def subnet(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SUBNET_", "PREFECT_"))}
+    return subprocess.run(
+        [SUBNET, *arguments],
+        cwd=folder,
+        env={**kept, "SUBNET_FOLDER": str(folder / ".local"), **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_help_works_from_anywhere(tmp_path):
+    """The console script of the editable install finds our packages from any folder."""
+
+    done = subnet("--help", folder=tmp_path)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "subnet epoch" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["epoch", "up", "down", "show", "deploy", "policy"])
+def test_every_command_has_help_with_an_example(tmp_path, command):
+    """`--help` of each command ends in examples that can be typed."""
+
+    done = subnet(command, "--help", folder=tmp_path)
+
+    assert done.returncode == 0
+    assert f"  subnet {command}" in done.stdout
+
+
+def test_a_wrong_setting_is_one_sentence(tmp_path):
+    """A user's mistake is told in one sentence with key, value and what was expected, exit code 2, nothing written."""
+
+    done = subnet("show", folder=tmp_path, SUBNET_NETUID="fifty")
+
+    assert done.returncode == 2
+    assert done.stderr == "Error: SUBNET_NETUID is 'fifty', expected a whole number from 0 to 65535\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dotenv_is_read_and_the_environment_wins(tmp_path):
+    """Settings come from `.env` in the folder where the command is started."""
+
+    (tmp_path / ".env").write_text("SUBNET_NETUID=70000\n")
+
+    assert "'70000'" in subnet("show", folder=tmp_path).stderr
+    assert "'80000'" in subnet("show", folder=tmp_path, SUBNET_NETUID="80000").stderr
+
+
+def test_an_epoch_that_is_not_there_is_said(tmp_path):
+    """Asking for an epoch before any was run tells how to run one."""
+
+    done = subnet("show", "--epoch", "7", folder=tmp_path)
+
+    assert done.returncode == 2
+    assert "`subnet epoch` runs one" in done.stderr
+
+
+def test_an_unknown_command_is_a_users_mistake(tmp_path):
+    """A typing error ends with exit code 2 and a pointer to the help."""
+
+    done = subnet("epohc", folder=tmp_path)
+
+    assert done.returncode == 2
+    assert "No such command 'epohc'" in done.stderr
+
+
+def test_a_policy_is_shown_for_programs(tmp_path):
+    """The JSON of a policy has its digest and every value."""
+
+    told = json.loads(subnet("policy", "localnet", "--json", folder=tmp_path).stdout)
+
+    assert told["proof"]["form"] == "cpu"
+    assert len(told["digest"]) == 16
+
+
+def test_deploy_is_for_real_networks(tmp_path):
+    """On the local subnet `subnet deploy` points to `subnet up`; elsewhere it says which server does not answer."""
+
+    local = subnet("deploy", folder=tmp_path)
+    remote = subnet(
+        "deploy", folder=tmp_path, SUBNET_NETWORK="test", PREFECT_API_URL="http://127.0.0.1:9/api"
+    )
+
+    assert (local.returncode, remote.returncode) == (2, 2)
+    assert "`subnet up`" in local.stderr
+    assert "PREFECT_API_URL is 'http://127.0.0.1:9/api'" in remote.stderr
+
+
+def test_down_is_harmless(tmp_path):
+    """Stopping what is not up is no error."""
+
+    done = subnet("down", folder=tmp_path)
+
+    assert (done.returncode, done.stdout) == (0, "Nothing is up.\n")

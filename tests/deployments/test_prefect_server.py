@@ -1,0 +1,56 @@
+"""The Prefect server that the commands start: found on its port, or on another one when that was taken."""
+
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from deployments.prefect_server import PrefectServer, is_healthy, launch, server_environment
+from deployments.processes import ChildDied, start
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+@pytest.mark.engine
+def test_a_port_taken_meanwhile_is_given_up(tmp_path):
+    """When somebody takes the port between the look and the start, the server comes up on another one."""
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-c", "raise SystemExit(3)"]
+        dead = start("Prefect server", command, log=tmp_path / "log", environment={}, folder=tmp_path)
+        server = PrefectServer(f"http://127.0.0.1:{port}", dead, lambda: launch(tmp_path, REPOSITORY, 0))
+        try:
+            server.wait()
+
+            assert is_healthy(server.url)
+            assert server.url != f"http://127.0.0.1:{port}"
+        finally:
+            server.stop()
+
+
+def test_a_server_that_dies_twice_is_told(tmp_path):
+    """The second death is no chance: its log's end stands in the error."""
+
+    def dying() -> PrefectServer:
+        command = [sys.executable, "-c", "raise SystemExit('disk is full')"]
+        child = start("Prefect server", command, log=tmp_path / "log", environment={}, folder=tmp_path)
+        return PrefectServer("http://127.0.0.1:9", child)
+
+    server = dying()
+    server.again = dying
+
+    with pytest.raises(ChildDied, match="disk is full"):
+        server.wait()
+
+
+def test_the_users_own_prefect_settings_stay_out():
+    """Nothing of the user's own Prefect gets into our server's environment."""
+
+    environment = server_environment({"PREFECT_API_KEY": "x", "HOME": "/home/u"}, Path("/data"), 4201)
+
+    assert "PREFECT_API_KEY" not in environment
+    assert environment["PREFECT_HOME"] == "/data/prefect"
+    assert environment["PREFECT_SERVER_API_PORT"] == "4201"

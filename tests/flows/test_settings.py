@@ -1,0 +1,88 @@
+"""The validator's settings: typed, with errors that name the key, the value and what was expected."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.settings import PREFIX, Settings, read_settings
+from tasks.errors import SettingError
+
+EXAMPLE = Path(__file__).parents[2] / ".env.example"
+
+
+def test_nothing_set_means_the_local_subnet():
+    """Without any configuration the validator works on the embedded chain."""
+
+    assert read_settings({"PATH": "/bin"}) == Settings()
+    assert Settings().is_embedded
+
+
+def test_values_are_cast():
+    """Each value arrives as its type."""
+
+    settings = read_settings(
+        {"SUBNET_NETWORK": "wss://node.example:443", "SUBNET_NETUID": "7", "SUBNET_HISTORY": "/data/history"}
+    )
+
+    assert settings == Settings(network="wss://node.example:443", netuid=7, history=Path("/data/history"))
+
+
+def test_an_empty_value_counts_as_not_set():
+    """A key that is there but empty keeps its default, as .env files are wont to have them."""
+
+    assert read_settings({"SUBNET_NETUID": ""}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("SUBNET_NETWORK", "fineny", "one of embedded, finney"),
+        ("SUBNET_NETWORK", "http://node", "ws://"),
+        ("SUBNET_NETUID", "-1", "0 to 65535"),
+        ("SUBNET_NETUID", "66000", "0 to 65535"),
+        ("SUBNET_POLICY", "generous", "default, localnet"),
+        ("SUBNET_WALLET_NAME", "../other", "letters"),
+        ("SUBNET_DATABASE_URL", "mysql://x", "sqlite:///"),
+        ("SUBNET_CHAIN_DEADLINE_S", "nan", "seconds from 1 to 600"),
+        ("SUBNET_CHAIN_DEADLINE_S", "0", "seconds from 1 to 600"),
+        ("SUBNET_MAX_SESSIONS", "1e3", "whole number"),
+        ("SUBNET_NETUDI", "51", "a known key"),
+    ],
+)
+def test_a_value_that_does_not_fit_names_itself(key, value, expected):
+    """The error has the key, the value and what was expected, in one sentence."""
+
+    with pytest.raises(SettingError) as caught:
+        read_settings({key: value})
+
+    assert key in str(caught.value)
+    assert value in str(caught.value)
+    assert expected in str(caught.value)
+
+
+def test_a_database_password_is_not_repeated():
+    """An address that is refused is shown without its credentials."""
+
+    with pytest.raises(SettingError) as caught:
+        read_settings({"SUBNET_DATABASE_URL": "mysql://me:secret@host/db"})
+
+    assert "secret" not in str(caught.value)
+
+
+def test_the_example_file_documents_every_setting():
+    """`.env.example` has each key of the settings, and no other."""
+
+    documented = {
+        line.lstrip("# ").partition("=")[0]
+        for line in EXAMPLE.read_text().splitlines()
+        if line.lstrip("# ").startswith(PREFIX)
+    }
+
+    assert {PREFIX + name.upper() for name in Settings.__dataclass_fields__} <= documented
+    read_settings(
+        {
+            line.partition("=")[0]: line.partition("=")[2]
+            for line in EXAMPLE.read_text().splitlines()
+            if line.startswith(PREFIX)
+        }
+    )

@@ -1,0 +1,118 @@
+import ast
+import hashlib
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from kernels.__main__ import main, read_frame, write_frame
+from kernels.cards import add_simulated_card
+from kernels.messages import CardSeed, Go, encode
+from kernels.protocol import BadMessage, Parameters
+
+PACKAGE = Path(__file__).parents[2] / "kernels"
+SIZES = Parameters(
+    lines=512, chain_w=1, rounds=1, walkers=1, segments=1, segment_steps=1, rows=16, columns=16, tiles=1
+)
+START = "import sys; sys.path.insert(0, sys.argv.pop(1)); from kernels.__main__ import main; sys.exit(main(sys.argv[1:]))"
+LIMIT_BYTES = 64 * 1024
+
+
+@pytest.fixture(scope="module")
+def shipped(pytestconfig):
+    """A folder with the zip of the package; it stays from run to run, so that kernels compile only when they change."""
+    sources = [(source.name, source.read_bytes()) for source in sorted(PACKAGE.glob("*.py"))]
+    folder = pytestconfig.cache.mkdir("prover-" + hashlib.blake2s(repr(sources).encode()).hexdigest()[:16])
+    with zipfile.ZipFile(folder / "fresh", "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, content in sources:
+            packed.writestr(zipfile.ZipInfo(f"kernels/{name}"), content, zipfile.ZIP_DEFLATED)
+    (folder / "fresh").replace(folder / "prover.zip")
+    return folder
+
+
+def run(where, cards, home, frames):
+    """Run the shipped prover in isolated mode in an environment without anything of ours; its answers."""
+    sent = io.BytesIO()
+    for frame in frames:
+        write_frame(sent, frame)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", START, str(where)],
+        input=sent.getvalue(),
+        capture_output=True,
+        check=True,
+        cwd=cards,
+        env={"SUBNET_SIMULATED_CARDS": str(cards), "NUMBA_CACHE_DIR": str(home / "numba"), "HOME": str(home)},
+    )
+    assert done.stderr == b""
+    answers = io.BytesIO(done.stdout)
+    return list(iter(lambda: read_frame(answers), None))
+
+
+def test_archive_is_small(shipped):
+    """The whole prover travels in at most 64 KiB."""
+
+    assert (shipped / "prover.zip").stat().st_size <= LIMIT_BYTES
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["prover.zip", "extracted"])
+def test_shipped_prover(shipped, tmp_path, form):
+    """From the zip or its extracted folder, isolated from everything else, it fills a card and ends with its channel."""
+
+    if form == "extracted":
+        zipfile.ZipFile(shipped / "prover.zip").extractall(shipped / form)
+    add_simulated_card(tmp_path, "GPU-a", 65_536)
+    go = encode(Go("cpu", SIZES, bytes(32), (CardSeed(0, "GPU-a", bytes(32)),)))
+
+    answers = run(shipped / form, tmp_path, shipped, [go, b'{"type":"end"}'])
+
+    assert [json.loads(answer) for answer in answers] == [{"type": "ready"}]
+    assert sorted(path.name for path in (tmp_path / "GPU-a").iterdir()) == ["lock", "total"]
+
+
+def test_oldest_python():
+    """Every file is Python 3.9 syntax: executors run what their system has."""
+
+    for source in PACKAGE.glob("*.py"):
+        ast.parse(source.read_text(), feature_version=(3, 9))
+
+
+def test_only_numpy_numba_and_the_standard_library():
+    """What runs on a machine imports nothing else."""
+
+    names = {name.split(".")[0] for source in PACKAGE.glob("*.py") for name in imported(source)}
+
+    assert names - set(sys.stdlib_module_names) <= {"numpy", "numba", "kernels"}
+
+
+def imported(source):
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+
+
+def test_arguments(capsys):
+    """`warm` practises and serves nobody; any other word is told with what was expected."""
+
+    assert main(["warm"]) == 0
+    assert main(["wram"]) == 2
+    assert capsys.readouterr() == ("", "unknown arguments ['wram'], expected none or 'warm'\n")
+
+
+def test_frames():
+    """A frame that is cut off is the end, one that is too long is refused unread."""
+
+    stream = io.BytesIO()
+    write_frame(stream, b"abc")
+    whole = stream.getvalue()
+
+    assert read_frame(io.BytesIO(whole)) == b"abc"
+    assert [read_frame(io.BytesIO(whole[:cut])) for cut in range(len(whole))] == [None] * 7
+    with pytest.raises(BadMessage, match="at most"):
+        read_frame(io.BytesIO(b"\xff\xff\xff\xff"))

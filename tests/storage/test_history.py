@@ -1,0 +1,228 @@
+"""The Parquet history: whole files only, each epoch once, readable by anyone."""
+
+import multiprocessing
+import os
+import signal
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.dataset
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from storage.errors import HistoryDamaged, SchemaUnknown, StorageError
+from storage.history import archived_epochs, read_epoch, read_table, write_epoch
+from storage.records import EpochState, HostFacts, HostReport
+from storage.schemas import SCHEMAS
+from tests.storage.outcomes import NOON, outcomes, small_outcome
+
+
+@given(outcomes())
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_an_epoch_survives_the_history(tmp_path, outcome):
+    """What was archived is read back as it was."""
+    outcome = replace(outcome, epoch=abs(outcome.epoch))
+    outcome = replace(outcome, weights=outcome.weights and replace(outcome.weights, epoch=outcome.epoch))
+
+    write_epoch(tmp_path, outcome)
+
+    assert read_epoch(tmp_path, outcome.epoch) == outcome
+
+
+def test_files_lie_by_table_day_and_epoch(tmp_path):
+    """One file per table, under the day (UTC) on which the epoch began; `epochs` is written last."""
+    tokyo = NOON.astimezone(datetime.fromisoformat("2026-08-01T00:00+09:00").tzinfo) + timedelta(hours=11)
+
+    paths = write_epoch(tmp_path, small_outcome(7, day=tokyo))
+
+    assert [p.relative_to(tmp_path).as_posix() for p in paths] == [
+        f"{name}/day=2026-08-01/epoch-7.parquet"
+        for name in (
+            "miner_replies",
+            "executors",
+            "reports",
+            "verdicts",
+            "proofs",
+            "scores",
+            "weights",
+            "epochs",
+        )
+    ]
+
+
+def test_writing_an_epoch_again_replaces_it(tmp_path):
+    """An epoch is in the history once, also when its second writing falls on another day."""
+    write_epoch(tmp_path, small_outcome(7, machines=3))
+    write_epoch(tmp_path, small_outcome(7, machines=2))
+    write_epoch(tmp_path, small_outcome(7, machines=1, day=NOON + timedelta(days=1)))
+
+    scores = read_table(tmp_path, "scores")
+
+    assert (len(scores), set(scores["day"])) == (1, {"2026-08-02"})
+
+
+def test_tables_are_read_by_epoch_and_day(tmp_path):
+    """A reader takes all epochs in order, one epoch, or a day; numbers keep their type."""
+    for epoch, day in ((10, NOON), (9, NOON), (11, NOON + timedelta(days=1))):
+        write_epoch(tmp_path, small_outcome(epoch, day=day))
+
+    def epochs(**wanted):
+        return list(read_table(tmp_path, "scores", **wanted)["epoch"])
+
+    assert epochs() == [9, 9, 10, 10, 11, 11]
+    assert epochs(epoch=10) == [10, 10]
+    assert epochs(day="2026-08-02") == epochs(day=datetime(2026, 8, 2, tzinfo=UTC).date()) == [11, 11]
+    assert epochs(epoch=404) == []
+    assert archived_epochs(tmp_path) == [9, 10, 11]
+    assert read_table(tmp_path, "scores").dtypes["vram_bytes"] == pd.Int64Dtype()
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_an_empty_history_has_all_columns(tmp_path, name):
+    """A table without a file is a frame without rows, with every column and `day`."""
+    assert list(read_table(tmp_path, name).columns) == [*SCHEMAS[name].names, "day"]
+
+
+def test_what_a_machine_did_not_say_stays_missing(tmp_path):
+    """A null integer is no zero and turns no column into floats."""
+    told = HostReport("5Alice/m-0", HostFacts(ram_bytes=2**53 + 1), (), None, (), 0.1, 0.2)
+    silent = HostReport("5Alice/m-1", HostFacts(), (), None, (), 0.1, 0.2)
+    write_epoch(tmp_path, replace(small_outcome(7), reports=(told, silent)))
+
+    assert list(read_table(tmp_path, "reports")["ram_bytes"]) == [2**53 + 1, pd.NA]
+
+
+def test_other_tools_read_the_folder_as_one_table(tmp_path):
+    """The folder is a plain hive-partitioned data set: days are a column, hidden files are not seen."""
+    write_epoch(tmp_path, small_outcome(7))
+    write_epoch(tmp_path, small_outcome(8, day=NOON + timedelta(days=1)))
+    (tmp_path / "scores/day=2026-08-01/.epoch-9.parquet.123").write_bytes(b"PAR1 half")
+
+    data = pyarrow.dataset.dataset(tmp_path / "scores", partitioning="hive").to_table()
+
+    assert data.num_rows == 4
+    assert set(data["day"].to_pylist()) == {"2026-08-01", "2026-08-02"}
+
+
+def test_files_are_zstd_with_dictionaries_and_say_their_schema(tmp_path):
+    """Text is dictionary-encoded, transcripts are not; the file names its schema's version and each column's meaning."""
+    write_epoch(tmp_path, small_outcome(7))
+    file = pq.ParquetFile(tmp_path / "verdicts/day=2026-08-01/epoch-7.parquet")
+    columns = [file.metadata.row_group(0).column(i) for i in range(file.metadata.num_columns)]
+    encodings = {c.path_in_schema: "RLE_DICTIONARY" in c.encodings for c in columns}
+
+    assert {c.compression for c in columns} == {"ZSTD"}
+    assert (encodings["executor_key"], encodings["transcript"]) == (True, False)
+    assert file.schema_arrow.metadata[b"schema_version"] == b"1"
+    assert (
+        file.schema_arrow.field("bytes_received")
+        .metadata[b"about"]
+        .startswith(b"bytes that the machine sent")
+    )
+
+
+def _write_for_ever(root):
+    for machines in range(1, 10_000):
+        write_epoch(root, small_outcome(7, machines=1 + machines % 40))
+
+
+def test_a_writer_that_is_killed_leaves_no_half_file(tmp_path):
+    """Killed anywhere in the middle, again and again: every file that a reader sees is whole."""
+    context = multiprocessing.get_context("fork")
+    for delay_s in (0.03, 0.05, 0.08):
+        writer = context.Process(target=_write_for_ever, args=(tmp_path,))
+        writer.start()
+        deadline = time.monotonic() + 20
+        while not archived_epochs(tmp_path) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(delay_s)
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.join()
+
+        assert read_epoch(tmp_path, 7).validator_hotkey == "5Validator"
+
+
+def test_an_epoch_without_its_last_file_is_not_archived(tmp_path):
+    """`epochs` is the seal: before it is there, the epoch is not."""
+    *_, seal = write_epoch(tmp_path, small_outcome(7))
+    seal.unlink()
+
+    assert (archived_epochs(tmp_path), read_epoch(tmp_path, 7)) == ([], None)
+
+
+def test_an_epoch_that_lost_a_file_is_damaged(tmp_path):
+    """A sealed epoch of which a file is gone is named, not read as empty."""
+    write_epoch(tmp_path, small_outcome(7))[3].unlink()
+
+    with pytest.raises(HistoryDamaged, match="verdicts"):
+        read_epoch(tmp_path, 7)
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"{}"])
+def test_a_file_that_is_no_parquet_is_named(tmp_path, content):
+    """A damaged file gives one sentence with its path."""
+    paths = write_epoch(tmp_path, small_outcome(7))
+    paths[-1].write_bytes(content)
+
+    with pytest.raises(HistoryDamaged, match=r"epochs/day=2026-08-01/epoch-7\.parquet cannot be read"):
+        read_table(tmp_path, "epochs")
+
+
+def _rewrite(path, change):
+    table = change(pq.ParquetFile(path).read())
+    pq.write_table(table, path)
+
+
+def test_a_file_of_an_older_schema_is_read_with_nulls(tmp_path):
+    """A column that an older file lacks is null in its rows."""
+    (path,) = [p for p in write_epoch(tmp_path, small_outcome(7)) if p.parts[-3] == "scores"]
+    _rewrite(path, lambda table: table.drop_columns(["uptime"]))
+
+    assert read_table(tmp_path, "scores")["uptime"].isna().all()
+
+
+def test_a_file_of_a_newer_schema_is_refused(tmp_path):
+    """Newer code wrote it: guessing what it means would be worse than to say so."""
+    *_, path = write_epoch(tmp_path, small_outcome(7))
+    _rewrite(path, lambda table: table.replace_schema_metadata({"schema_version": "2"}))
+
+    with pytest.raises(SchemaUnknown, match="has schema 2, this code knows 1"):
+        read_table(tmp_path, "epochs")
+
+
+def test_a_table_that_does_not_exist_is_refused(tmp_path):
+    """The sentence lists those that do."""
+    with pytest.raises(StorageError, match="no table 'score', it has epochs, executors"):
+        read_table(tmp_path, "score")
+
+
+def test_a_disk_that_does_not_take_it_is_said(tmp_path):
+    """A root that cannot be written is our trouble, in one sentence."""
+    (tmp_path / "history").write_text("a file where a folder should be")
+
+    with pytest.raises(StorageError, match="cannot be written"):
+        write_epoch(tmp_path / "history", small_outcome(7))
+
+
+def test_an_abandoned_epoch_is_archived_too(tmp_path):
+    """What a run knew that died is history like any other, and says so."""
+    write_epoch(tmp_path, small_outcome(7, state=EpochState.ABANDONED))
+
+    assert list(read_table(tmp_path, "epochs")["state"]) == ["abandoned"]
+
+
+def test_five_hundred_machines_take_little(tmp_path):
+    """An epoch of 500 machines is written in well under a second of CPU, and its scores in a few bytes a row."""
+    outcome = small_outcome(7, machines=500)
+    start = time.process_time()
+
+    paths = {path.parts[-3]: path for path in write_epoch(tmp_path, outcome)}
+
+    assert time.process_time() - start < 1.5
+    assert paths["scores"].stat().st_size / 500 < 60
+    assert pa.compute.sum(pq.ParquetFile(paths["scores"]).read()["card_count"]).as_py() == 500

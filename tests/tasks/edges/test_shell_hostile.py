@@ -1,0 +1,116 @@
+import json
+import resource
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from storage.records import Executor
+from tasks.edges.shell import EpochKey, Shell
+from tasks.errors import SubnetError
+from tests.tasks.edges import hostile
+
+DEADLINE_S = 2.0
+ALL = {behaviour.name: behaviour for behaviour in hostile.named()}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a session with one hostile server ended."""
+
+    error: SubnetError | None
+    wall_s: float
+    caller_cpu_s: float
+
+
+@dataclass(frozen=True)
+class Siege:
+    """What all of them together, at the same time, did to this process."""
+
+    outcomes: dict[str, Outcome]
+    cpu_s: float
+    grown_mib: float
+    threads_left: list[str]
+
+
+@pytest.fixture(scope="module")
+def siege() -> Iterator[Siege]:
+    """All hostile servers in one child process, visited at the same time by one thread each."""
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", hostile.__file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[3],
+    ) as servers:
+        assert servers.stdin is not None
+        assert servers.stdout is not None
+        told = json.loads(servers.stdout.readline())
+        yield _besiege(told["ports"], bytes.fromhex(told["key"]))
+        servers.stdin.close()
+
+
+def _besiege(ports: dict[str, int], host_key: bytes) -> Siege:
+    shell, key = Shell(), EpochKey.generate()
+    before = {thread.ident for thread in threading.enumerate()}
+    cpu, peak = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with ThreadPoolExecutor(len(ports)) as pool:
+        executors = {name: _executor(port, host_key) for name, port in ports.items()}
+        outcomes = dict(
+            zip(ports, pool.map(lambda name: _visit(shell, key, executors[name]), ports), strict=True)
+        )
+    time.sleep(0.2)
+    return Siege(
+        outcomes,
+        time.process_time() - cpu,
+        (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) / 1024,
+        [thread.name for thread in threading.enumerate() if thread.ident not in before],
+    )
+
+
+def _executor(port: int, host_key: bytes) -> Executor:
+    return Executor("one", "5Miner", 1, 1, "127.0.0.1", port, "subnet", "/usr/bin/python3", host_key, 1.0)
+
+
+def _visit(shell: Shell, key: EpochKey, executor: Executor) -> Outcome:
+    """What an inspection does, under one deadline: open, send what is large, and wait for answers."""
+    begin, cpu = time.monotonic(), time.thread_time()
+    deadline, error = begin + DEADLINE_S, None
+    try:
+        session = shell.open(executor, key, deadline=deadline)
+        try:
+            while True:
+                session.send(bytes(1 << 20 if session.bytes_received < 10_000 else 64), deadline=deadline)
+                session.receive(deadline=deadline, limit_bytes=1 << 20)
+        finally:
+            session.close()
+    except SubnetError as caught:
+        error = caught
+    return Outcome(error, time.monotonic() - begin, time.thread_time() - cpu)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_hostile_server_costs_only_its_session(siege: Siege, name: str) -> None:
+    """A hostile server ends its session with an error of ours, by the deadline and for next to no CPU."""
+
+    outcome = siege.outcomes[name]
+
+    if not (ALL[name].may_last and hostile.DEADLINE in str(outcome.error)):
+        assert type(outcome.error).__name__ == ALL[name].error, repr(outcome.error)
+        assert ALL[name].says in str(outcome.error)
+    assert outcome.wall_s < DEADLINE_S + 1.0
+    assert outcome.caller_cpu_s < 1.0
+
+
+def test_hostile_servers_leave_nothing_behind(siege: Siege) -> None:
+    """After all hostile servers at once no thread is left, and CPU and memory of the process stayed small."""
+
+    assert siege.threads_left == []
+    assert siege.cpu_s < 0.1 * len(ALL)
+    assert siege.grown_mib < 200

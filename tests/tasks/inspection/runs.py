@@ -1,0 +1,73 @@
+"""An epoch's run over real edges, for the steps that talk to machines: a state of its own, no chain is asked."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from deployments.localnet.chain.actors import dev_wallet
+from deployments.localnet.chain.substrate import LocalSubstrate
+from storage.database import migrate, open_database
+from storage.records import EpochHeader, Executor, ExecutorRecord, Head, MinerReply, SubnetView
+from storage.state import State
+from tasks.edges.chain import EMBEDDED, Chain, ChainSettings
+from tasks.edges.peers import Peers
+from tasks.edges.shell import Shell
+from tasks.epoch import Edges, EpochRun
+from tasks.policy import LOCALNET, Policy
+
+NOON = datetime(2026, 8, 1, 12, tzinfo=UTC)
+HEADER = EpochHeader(7, 51, 350, "0x" + "ab" * 32, "5Validator", "localnet", "00ff", "0.1.0", NOON)
+
+
+@contextlib.contextmanager
+def edges_in(folder: Path, *, node: str | None = None, max_sessions: int = 8) -> Iterator[Edges]:
+    """Edges whose state and history lie in the folder; the chain is the embedded one, or that of a node."""
+    wallet = dev_wallet("v1")
+    engine = open_database(f"sqlite:///{folder}/state.sqlite")
+    migrate(engine)
+    chain = Chain(
+        ChainSettings(network=node or EMBEDDED, cache=folder / "cache", call_deadline_s=0.5),
+        wallet=wallet,
+        substrate_factory=None if node else lambda: LocalSubstrate(folder / "chain.sqlite"),
+    )
+    try:
+        yield Edges(
+            chain=chain,
+            peers=Peers(wallet.hotkey),
+            shell=Shell(),
+            engine=engine,
+            history=folder / "history",
+            own_hotkey=wallet.hotkey.ss58_address,
+            is_embedded=True,
+            max_sessions=max_sessions,
+        )
+    finally:
+        chain.close()
+        engine.dispose()
+
+
+@contextlib.contextmanager
+def run_over(
+    edges: Edges, *, policy: Policy = LOCALNET, records: Mapping[str, ExecutorRecord] | None = None
+) -> Iterator[EpochRun]:
+    """Epoch 7, open under this process."""
+    state = State(edges.engine)
+    state.open_epoch(HEADER)
+    view = view_at(350)
+    with EpochRun(edges, state=state, header=HEADER, policy=policy, view=view, records=records or {}) as run:
+        yield run
+
+
+def view_at(block: int) -> SubnetView:
+    """A subnet without any neuron."""
+    head = Head(block, HEADER.block_hash, NOON, 12.0, 50, block, block + 50)
+    return SubnetView(51, head, (), "5Owner", 0, 50, 0, is_commit_reveal=False)
+
+
+def list_in_state(run: EpochRun, *executors: Executor) -> None:
+    """As discovery leaves them."""
+    hotkeys = dict.fromkeys(e.miner_hotkey for e in executors)
+    run.state.save_discovery(run.epoch, [MinerReply(h, 1, (), ()) for h in hotkeys], executors)

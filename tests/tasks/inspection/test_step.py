@@ -1,0 +1,172 @@
+"""Inspection as a step: what one machine can cost the others, and whose card it is when two list it."""
+
+import asyncio
+import stat
+import sys
+import time
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from storage.records import Card, Executor, ExecutorRecord, HostFacts, HostReport, Severity
+from tasks.inspection.step import in_turns, inspect, with_duplicates
+from tasks.inspection.visit import visit
+from tasks.policy import LOCALNET
+from tests.tasks.edges.honest import serving
+from tests.tasks.inspection.runs import NOON, edges_in, list_in_state, run_over
+
+UUID = "GPU-00000000-0000-0000-0000-000000000001"
+
+STALLS = """
+import base64, json, sys, time
+def frame():
+    return sys.stdin.buffer.read(int.from_bytes(sys.stdin.buffer.read(4), "big"))
+frame()
+names = [c["name"] for c in json.loads(frame())["commands"]]
+fact = {"exit": 1, "stdout": "", "stderr": "", "seconds": 0.0, "truncated": False}
+told = json.dumps({"facts": [{"name": name, **fact} for name in names]}).encode()
+sys.stdout.buffer.write(len(told).to_bytes(4, "big") + told)
+sys.stdout.flush()
+time.sleep(60)
+"""
+"""A machine that answers at once to everything but the bandwidth's probe."""
+
+
+def machine(miner: str, name: str, *, registered_at_block: int = 1) -> Executor:
+    return Executor(name, miner, 1, registered_at_block, "127.0.0.1", 22, "u", "/usr/bin/python3", b"", 1.0)
+
+
+def listing(executor: Executor, *uuids: str) -> HostReport:
+    cards = tuple(Card(i, u, "NVIDIA L4", 23_034, "580", *[None] * 8) for i, u in enumerate(uuids))
+    return HostReport(executor.key, HostFacts(cards=cards), (), None, (), 0.0, 0.0)
+
+
+def under(folder: Path, text: str) -> str:
+    """The path of an interpreter that runs this program, whatever it is told to run."""
+    path = folder / "python"
+    path.write_text(f"#!{sys.executable}{text}")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+def policy(**changes: object):
+    return replace(LOCALNET, inspection=replace(LOCALNET.inspection, **changes))
+
+
+@pytest.mark.filterwarnings("ignore:Logger 'subnet.epoch' attempted")
+def test_a_fault_of_ours_costs_one_machine_its_verdict(tmp_path):
+    """An error that nobody foresaw, met on one machine, is that machine's missing verdict, and the phase ends.
+
+    A policy whose minimum is a text raises in a check, when all facts are in; the session is closed all the same.
+    """
+
+    with (
+        edges_in(tmp_path) as edges,
+        run_over(edges, policy=policy(min_ram_bytes="a lot")) as run,
+        serving(run.key_of("5Miner"), tmp_path) as host,
+    ):
+        executors = (host.executor(), host.executor(executor_id="two", port=1))
+        list_in_state(run, *executors)
+        ours, theirs = asyncio.run(inspect(run, executors))
+
+    assert [(r.code, r.severity) for r in ours.reasons] == [("VALIDATOR_FAILED", Severity.NO_VERDICT)]
+    assert [r.code for r in theirs.reasons] == ["HOST_UNREACHABLE"]
+
+
+def test_a_machine_that_stalls_gives_its_turn_back(tmp_path):
+    """Who falls silent in the middle of its bandwidth's measurement holds the turn for the turn's time only."""
+
+    with (
+        edges_in(tmp_path) as edges,
+        run_over(edges, policy=policy(session_deadline_s=40.0, bandwidth_turn_s=0.3)) as run,
+        serving(run.key_of("5Miner"), tmp_path) as host,
+    ):
+        began = time.monotonic()
+        report = visit(run, host.executor(python=under(tmp_path, STALLS)))
+        took_s = time.monotonic() - began
+
+    assert [r.code for r in report.reasons] == ["HOST_TIMEOUT"]
+    assert took_s < 20
+
+
+def test_who_gets_no_turn_is_judged_by_what_is_known(tmp_path):
+    """When others hold all turns, the bandwidth of earlier epochs counts, and none is no verdict instead of a failure."""
+
+    known = ExecutorRecord("5Miner/one", NOON, up_mbit_s=500.0, down_mbit_s=500.0)
+    turns = policy(session_deadline_s=8.0, bandwidth_turn_s=7.9, bandwidth_probes_at_once=1)
+    with (
+        edges_in(tmp_path) as edges,
+        run_over(edges, policy=turns, records={known.executor_key: known}) as run,
+        serving(run.key_of("5Miner"), tmp_path) as host,
+        run.probe_slot(run.clock()) as is_held,
+    ):
+        assert is_held
+        with_history = visit(run, host.executor())
+        without = visit(run, host.executor(executor_id="new"))
+
+    assert with_history.bandwidth is None
+    assert "NETWORK_SPEED_TOO_SLOW" not in {r.code for r in with_history.reasons}
+    assert [r.severity for r in without.reasons if r.code == "NETWORK_SPEED_TOO_SLOW"] == [
+        Severity.NO_VERDICT
+    ]
+
+
+def test_visits_end_with_their_phase(tmp_path):
+    """After the phase's end no machine is connected to any more, and each has its missing verdict."""
+
+    with (
+        edges_in(tmp_path) as edges,
+        run_over(edges) as run,
+        serving(run.key_of("5Miner"), tmp_path) as host,
+    ):
+        report = visit(run, host.executor(), until=run.clock() - 1.0)
+
+        assert host.connections == 0
+    assert [(r.code, r.severity) for r in report.reasons] == [("HOST_TIMEOUT", Severity.NO_VERDICT)]
+
+
+def test_hundreds_of_one_miner_come_after_the_first_of_each():
+    """Machines on a run of passed epochs are visited first, then each miner's first, second, and so on."""
+
+    crowd = [machine("5Crowd", f"m-{n}") for n in range(300)]
+    known, new = machine("5Zed", "known"), machine("5Zed", "new")
+    records = {known.key: ExecutorRecord(known.key, NOON, passed_since=NOON)}
+
+    order = in_turns([*crowd, new, known], records)
+
+    assert [e.key for e in order[:3]] == ["5Zed/known", "5Crowd/m-0", "5Zed/new"]
+    assert sorted(e.key for e in order) == sorted(e.key for e in [*crowd, new, known])
+
+
+def test_a_card_is_not_lost_by_being_away():
+    """A card that an absent machine holds on an unbroken run can't be taken over by who lists it meanwhile.
+
+    The thief is registered longer; only when the owner has lost its run, the card is free.
+    """
+    owner, thief = machine("5Owner", "a", registered_at_block=900), machine("5Thief", "b")
+    held = ExecutorRecord(owner.key, NOON, 5, 5, 5, NOON, model="NVIDIA L4", card_count=1, card_uuids=(UUID,))
+    reports, executors = [listing(owner), listing(thief, UUID)], [owner, thief]
+
+    away, stolen = with_duplicates(reports, executors, {owner.key: held})
+    _, free = with_duplicates(reports, executors, {owner.key: replace(held, passed_since=None)})
+
+    assert away.reasons == ()
+    assert [r.code for r in stolen.reasons] == ["UUID_DUPLICATE"]
+    assert free.reasons == ()
+
+
+def test_the_owner_is_back_before_the_thief():
+    """A machine that has waited for long without any card has no older claim to the one that it lists at last."""
+
+    owner, thief = machine("5Owner", "a", registered_at_block=900), machine("5Thief", "b")
+    records = {
+        owner.key: ExecutorRecord(owner.key, NOON, 5, 5, 5, NOON, "NVIDIA L4", 1, (UUID,)),
+        thief.key: ExecutorRecord(thief.key, NOON - timedelta(days=30), epochs_seen=900),
+    }
+
+    back, stolen = with_duplicates([listing(owner, UUID), listing(thief, UUID)], [owner, thief], records)
+
+    assert back.reasons == ()
+    assert [r.code for r in stolen.reasons] == ["UUID_DUPLICATE"]

@@ -1,0 +1,84 @@
+"""Small worlds to score: machines of miners on a subnet, everything about them an argument."""
+
+from datetime import UTC, datetime, timedelta
+
+from storage.records import (
+    Bandwidth,
+    Card,
+    CardProof,
+    Executor,
+    ExecutorRecord,
+    Head,
+    HostFacts,
+    HostReport,
+    Neuron,
+    Score,
+    SubnetView,
+    Verdict,
+)
+
+NOW = datetime(2026, 8, 1, 12, tzinfo=UTC)
+MODELS = {"NVIDIA GeForce RTX 4090": 24_564, "NVIDIA H200": 143_771, "NVIDIA L4": 23_034}
+
+
+def executor(miner="5Alice", name="m-0", uid=1):
+    """A machine of a miner."""
+    return Executor(name, miner, uid, 1, "127.0.0.2", 22, "root", "/usr/bin/python3", b"k" * 51, 1.0)
+
+
+def report(machine, *, model="NVIDIA H200", cards=1, mbit_s=1_000.0, reasons=()):
+    """What inspection told of it."""
+    listed = tuple(
+        Card(i, f"GPU-{machine.key}-{i}", model, MODELS.get(model, 8_192), "580", *[None] * 8)
+        for i in range(cards)
+    )
+    bandwidth = None if mbit_s is None else Bandwidth(mbit_s, mbit_s, 1)
+    return HostReport(machine.key, HostFacts(cards=listed), (), bandwidth, reasons, 0.1, 0.2)
+
+
+def verdict(machine, *gb_s, severity=None, reasons=()):
+    """Its proof: a bandwidth for each card."""
+    cards = tuple(
+        CardProof(f"GPU-{i}", i, severity is None, "PROVED", "", 1 << 30, 1.0, 1.0, figure, 1.0)
+        for i, figure in enumerate(gb_s)
+    )
+    return Verdict(
+        machine.key, "PROVED" if severity is None else "PROOF_TOO_LATE", severity, cards, reasons, b"", 0
+    )
+
+
+def record(machine, *, passed_for=None, up=None, down=None):
+    """What earlier epochs know of it."""
+    since = None if passed_for is None else NOW - passed_for
+    return ExecutorRecord(machine.key, NOW, 5, 5, 5, since, "NVIDIA H200", 1, (), up, down)
+
+
+def view(*hotkeys, owner="5Owner", locked=None):
+    """A subnet on which the owner has uid 0 and the hotkeys those after it."""
+    neurons = tuple(
+        Neuron(
+            uid=uid,
+            hotkey=hotkey,
+            coldkey="5Cold",
+            endpoint=None,
+            is_active=True,
+            has_permit=False,
+            stake_rao=0,
+            last_update_block=0,
+            registered_at_block=0,
+            incentive=0.0,
+            dividends=0.0,
+            collateral_locked_rao=(locked or {}).get(hotkey),
+        )
+        for uid, hotkey in enumerate((owner, *hotkeys))
+    )
+    head = Head(350, "0xab", NOW, 12.0, 360, 0, 360)
+    return SubnetView(3, head, neurons, owner, 0, 100, 1, is_commit_reveal=False)
+
+
+def score(value, miner="5Alice", name="m-0"):
+    """A machine's score, as far as weights look at it."""
+    return Score(f"{miner}/{name}", miner, 1, "H200", 1, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, value, ())
+
+
+DAYS_5 = timedelta(days=5)

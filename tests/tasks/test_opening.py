@@ -1,0 +1,64 @@
+"""Opening and closing an epoch beside the history: what cannot be archived now is archived later, whole."""
+
+import threading
+from pathlib import Path
+
+from storage.history import read_epoch
+from storage.state import State
+from tasks.edges.wire import MAX_EXECUTORS
+from tasks.opening import _open, archive_closed
+from tasks.policy import LOCALNET
+from tests.storage.outcomes import header, small_outcome
+from tests.tasks.inspection.runs import edges_in, view_at
+
+
+def closed(edges, epoch: int) -> State:
+    """An epoch with its transcripts, finished and not archived."""
+    state, outcome = State(edges.engine), small_outcome(epoch)
+    state.open_epoch(header(epoch))
+    state.save_discovery(epoch, outcome.replies, outcome.executors)
+    state.save_reports(epoch, outcome.reports)
+    state.save_verdicts(epoch, outcome.verdicts)
+    state.finish_epoch(epoch)
+    return state
+
+
+def test_archiving_twice_keeps_the_transcripts(tmp_path):
+    """Two runs that archive one epoch one after the other leave it whole, though the state forgets after the first."""
+
+    with edges_in(tmp_path) as edges:
+        state = closed(edges, 7)
+        archive_closed(edges, state, 7)
+        archive_closed(edges, state, 7)
+
+    archived = read_epoch(tmp_path / "history", 7)
+    assert [v.transcript for v in archived.verdicts] == [v.transcript for v in small_outcome(7).verdicts]
+
+
+def test_an_epoch_opens_though_the_history_takes_nothing(tmp_path):
+    """A history that can't be written keeps no epoch from being worked: it is told, and tried again by the next."""
+
+    with edges_in(tmp_path) as edges:
+        closed(edges, 7)
+        (tmp_path / "history").write_text("a file where the folder should be")
+
+        with _open(edges, header(8), LOCALNET, view_at(400)) as run:
+            told = [reason.code for reason in run.incidents]
+        run.state.finish_epoch(8)
+
+        Path(tmp_path / "history").unlink()
+        with _open(edges, header(9), LOCALNET, view_at(450)) as run:
+            assert run.incidents == []
+
+    assert told == ["STORAGE_ERROR"]
+    assert read_epoch(tmp_path / "history", 7).verdicts == small_outcome(7).verdicts
+
+
+def test_every_member_of_the_largest_wave_has_a_thread(tmp_path):
+    """A miner's machines are never split over waves: they all stand at a gate at once, however few sessions were asked for."""
+
+    with edges_in(tmp_path, max_sessions=1) as edges, _open(edges, header(7), LOCALNET, view_at(350)) as run:
+        barrier = threading.Barrier(MAX_EXECUTORS)
+        waiting = [run.pool.submit(barrier.wait, 20) for _ in range(MAX_EXECUTORS)]
+
+        assert sorted(future.result() for future in waiting) == list(range(MAX_EXECUTORS))

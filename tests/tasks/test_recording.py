@@ -1,0 +1,138 @@
+"""What an epoch adds to what is known of a machine."""
+
+from datetime import UTC, datetime, timedelta
+
+from storage.records import (
+    Bandwidth,
+    Card,
+    EpochOutcome,
+    EpochState,
+    ExecutorRecord,
+    HostFacts,
+    HostReport,
+    Reason,
+    Severity,
+    Verdict,
+)
+from tasks.policy import DEFAULT
+from tasks.recording import next_record, next_records
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+EARLIER = NOW - timedelta(days=1)
+CARD = Card(0, "GPU-1", "NVIDIA L4", 23_034, "580.65", None, None, None, None, None, None, None, None)
+AWAY = Reason("HOST_UNREACHABLE", Severity.NO_VERDICT, "", "", "")
+WRONG = Reason("WALK_STATE_WRONG", Severity.FAIL, "", "", "")
+
+
+def report(*reasons: Reason, bandwidth: Bandwidth | None = None) -> HostReport:
+    return HostReport("m/1", HostFacts(cards=(CARD,)), (), bandwidth, reasons, 0.0, 0.0)
+
+
+def verdict(severity: Severity | None = None, *reasons: Reason) -> Verdict:
+    return Verdict("m/1", "PROVED" if severity is None else "X", severity, (), reasons, b"", 0)
+
+
+def test_a_first_pass_fixes_the_spec_and_begins_the_run():
+    """The model, the count and the cards of the first passed epoch are what later ones are held to."""
+
+    record = next_record(ExecutorRecord("m/1"), report(), verdict(), DEFAULT, NOW)
+
+    assert record == ExecutorRecord(
+        "m/1", NOW, 1, 1, 1, NOW, model="NVIDIA L4", card_count=1, card_uuids=("GPU-1",)
+    )
+
+
+def test_a_later_pass_keeps_the_begin():
+    """The run of passed epochs goes on from where it began."""
+
+    known = ExecutorRecord("m/1", EARLIER, 5, 5, 5, EARLIER, "NVIDIA L4", 1, ("GPU-1",))
+
+    record = next_record(known, report(), verdict(), DEFAULT, NOW)
+
+    assert (record.passed_since, record.consecutive_passed, record.epochs_seen) == (EARLIER, 6, 6)
+
+
+def test_a_failure_ends_the_run():
+    """A failed proof or inspection sets the run of passed epochs back to nothing."""
+
+    known = ExecutorRecord("m/1", EARLIER, 5, 5, 5, EARLIER)
+
+    for failed in (
+        next_record(known, report(), verdict(Severity.FAIL, WRONG), DEFAULT, NOW),
+        next_record(known, report(WRONG), None, DEFAULT, NOW),
+    ):
+        assert (failed.passed_since, failed.consecutive_passed, failed.epochs_passed) == (None, 0, 5)
+
+
+def test_no_verdict_is_forgiven_once():
+    """A machine that could not be reached keeps its run for one epoch; the second epoch in a row ends it."""
+
+    known = ExecutorRecord("m/1", EARLIER, 5, 5, 5, EARLIER)
+
+    once = next_record(known, report(AWAY), None, DEFAULT, NOW)
+    twice = next_record(once, report(AWAY), None, DEFAULT, NOW)
+
+    assert (once.passed_since, once.consecutive_passed, once.epochs_seen) == (EARLIER, 5, 6)
+    assert (twice.passed_since, twice.consecutive_passed) == (None, 0)
+
+
+def test_a_pass_wipes_the_silence_out():
+    """After a passed epoch the next silence is the first again."""
+
+    known = ExecutorRecord("m/1", EARLIER, 5, 5, 5, EARLIER, no_verdicts_in_a_row=1)
+
+    record = next_record(
+        next_record(known, report(), verdict(), DEFAULT, NOW), report(AWAY), None, DEFAULT, NOW
+    )
+
+    assert (record.passed_since, record.no_verdicts_in_a_row) == (EARLIER, 1)
+
+
+def test_a_machine_that_is_not_listed_is_silent():
+    """A machine that vanishes from its miner's list loses its run like one that does not answer."""
+
+    gone = ExecutorRecord("m/2", EARLIER, 5, 5, 5, EARLIER, no_verdicts_in_a_row=1)
+    empty = EpochOutcome(1, 51, 50, "0x", "v", "p", "d", "0", NOW, NOW, EpochState.OPEN, reports=(report(),))
+
+    records = {r.executor_key: r for r in next_records(empty, {"m/2": gone}, DEFAULT, NOW)}
+
+    assert records["m/2"].passed_since is None
+    assert set(records) == {"m/1", "m/2"}
+
+
+def test_a_failed_first_epoch_fixes_nothing():
+    """What a machine only announced is not what later epochs are held to."""
+
+    record = next_record(ExecutorRecord("m/1"), report(WRONG), None, DEFAULT, NOW)
+
+    assert (record.model, record.card_uuids, record.first_seen) == (None, (), NOW)
+
+
+def test_bandwidth_is_smoothed():
+    """The newest sample weighs half: 100 and then 300 Mbit/s are 200."""
+
+    known = ExecutorRecord("m/1", EARLIER, up_mbit_s=100.0, down_mbit_s=50.0)
+
+    record = next_record(known, report(bandwidth=Bandwidth(300.0, 150.0, 1)), verdict(), DEFAULT, NOW)
+
+    assert (record.up_mbit_s, record.down_mbit_s) == (200.0, 100.0)
+
+
+def test_a_proof_of_an_older_report_is_no_pass():
+    """A verdict beside a report that lets nothing be proved belongs to a run that died: the report decides."""
+
+    empty = HostReport("m/1", HostFacts(), (), None, (AWAY,), 0.0, 0.0)
+
+    record = next_record(ExecutorRecord("m/1"), empty, verdict(), DEFAULT, NOW)
+
+    assert (record.passed_since, record.epochs_passed, record.no_verdicts_in_a_row) == (None, 0, 1)
+
+
+def test_the_first_pass_dates_the_claim():
+    """Waiting makes no claim older: `first_seen` is of the first passed epoch once there is one, and stays."""
+
+    waiting = next_record(ExecutorRecord("m/1"), report(WRONG), None, DEFAULT, EARLIER)
+    passed = next_record(waiting, report(), verdict(), DEFAULT, NOW)
+    later = next_record(passed, report(), verdict(), DEFAULT, NOW + timedelta(days=1))
+
+    assert (waiting.first_seen, passed.first_seen, later.first_seen) == (EARLIER, NOW, NOW)

@@ -1,0 +1,233 @@
+"""The main job, end to end, as a user types it: a whole epoch on a local subnet of its own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from storage.history import archived_epochs, read_epoch
+from storage.records import EpochState
+from tasks.proof.verdict import verify_transcript
+
+SUBNET = Path(sys.executable).with_name("subnet")
+REPOSITORY = Path(__file__).parents[1]
+DEADLINE_S = 400.0
+
+pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.xdist_group("epoch")]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """The folder of this module's local system; its path has a space, as users' paths do."""
+    return tmp_path_factory.mktemp("local system")
+
+
+@pytest.fixture(scope="module")
+def first(folder) -> dict:
+    """What the first epoch on the fresh folder tells programs."""
+    return finished(started(folder))
+
+
+def surroundings(folder: Path) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SUBNET_", "PREFECT_", "NUMBA_"))}
+    home = folder / "home"
+    home.mkdir(exist_ok=True)
+    return {**kept, "SUBNET_FOLDER": str(folder / ".local"), "HOME": str(home)}
+
+
+def started(folder: Path, *command: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [SUBNET, *(command or ("epoch", "--json"))],
+        cwd=REPOSITORY,
+        env=surroundings(folder),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def scheduled_runs(prefect_url: str) -> int:
+    """Flow runs that the server's own scheduler has put into its calendar."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateName
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    by_name = FlowRunFilterStateName(any_=["Scheduled"])
+    wanted = FlowRunFilter(state=FlowRunFilterState(name=by_name))
+    with temporary_settings({PREFECT_API_URL: f"{prefect_url}/api"}), get_client(sync_client=True) as client:
+        return sum(run.auto_scheduled for run in client.read_flow_runs(flow_run_filter=wanted))
+
+
+def crash_automations(prefect_url: str) -> int:
+    """How often the automation stands there that marks runs of killed processes."""
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    from deployments.prefect_setup import AUTOMATION, ensure_automation
+
+    ensure_automation(f"{prefect_url}/api")
+    with temporary_settings({PREFECT_API_URL: f"{prefect_url}/api"}), get_client(sync_client=True) as client:
+        return len(client.read_automations_by_name(AUTOMATION))
+
+
+def finished(process: subprocess.Popen) -> dict:
+    out, log = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, log
+    return json.loads(out)
+
+
+def processes_of(folder: Path) -> list[str]:
+    """Command lines of the processes that still work in this folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            told = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
+            if entry.name.isdigit() and str(folder).encode() in told:
+                found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return found
+
+
+def until(condition, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.1)
+    return bool(condition())
+
+
+def phase_is_at_work(folder: Path, name: str) -> bool:
+    from storage.database import open_database
+    from storage.state import State
+
+    database = folder / ".local" / "validator.sqlite"
+    if not database.exists():
+        return False
+    engine = open_database(f"sqlite:///{database}")
+    try:
+        latest = State(engine).latest_epochs(1)
+        phases = State(engine).read_phases(latest[0].header.epoch) if latest else ()
+        return bool(latest and latest[0].state is EpochState.OPEN and any(p.name == name for p in phases))
+    finally:
+        engine.dispose()
+
+
+def test_the_honest_are_proved_and_the_liars_caught(first):
+    """Six machines are proved; each of the four that lie or fail is caught with its own code and gets nothing."""
+
+    verdicts = {e["executor"]: e["verdict"] for e in first["executors"]}
+    paid = {e["executor"] for e in first["executors"] if e["score"] > 0}
+
+    assert verdicts == {
+        "aurora-1": "PROVED",
+        "aurora-2": "PROVED",
+        "basalt-1": "PROVED",
+        "basalt-2": "PROVED",
+        "basalt-3": "WALK_STATE_WRONG",
+        "cinder-1": "PROVED",
+        "cinder-2": "HOST_KEY_MISMATCH",
+        "cinder-3": "HOST_TIMEOUT",
+        "dune-1": "PROVED",
+        "dune-2": "UUID_DUPLICATE",
+    }
+    assert paid == {name for name, verdict in verdicts.items() if verdict == "PROVED"}
+
+
+def test_the_weights_are_on_the_chain(first):
+    """The vector is confirmed, sums to one, and the owner's uid has the policy's burn share."""
+
+    landed = {int(uid): weight for uid, weight in first["weights"]["landed"].items()}
+
+    assert first["weights"]["status"] == "confirmed"
+    assert sum(landed.values()) == pytest.approx(1.0)
+    assert landed[0] == pytest.approx(0.2, abs=1e-4)
+    assert first["incidents"] == []
+
+
+def test_the_archive_has_everything(first, folder):
+    """The Parquet files alone give the epoch back, and every transcript in them can be checked again."""
+
+    outcome = read_epoch(folder / ".local" / "history", first["epoch"])
+
+    assert outcome.state is EpochState.FINISHED
+    assert len(outcome.executors) == len(outcome.reports) == len(outcome.scores) == 10
+    proved = [v for v in outcome.verdicts if v.proved]
+    assert len(proved) == 6
+    for verdict in proved:
+        assert verify_transcript(verdict.transcript).proved
+
+
+def test_nothing_is_left_outside_the_folder(first, folder):
+    """An epoch leaves no process, and no file in the home folder."""
+
+    assert first["epoch"] > 0
+    assert until(lambda: not processes_of(folder), 10.0), processes_of(folder)
+    assert list((folder / "home").iterdir()) == []
+
+
+def test_two_epochs_in_a_row_both_set_weights(first, folder):
+    """The next epoch follows without waiting for the chain's rate limit."""
+
+    second = finished(started(folder))
+
+    assert second["epoch"] > first["epoch"]
+    assert second["weights"]["status"] == "confirmed"
+
+
+def test_up_runs_epochs_until_it_is_taken_down(first, folder):
+    """`subnet up` runs an epoch at once by its worker, has the next ones scheduled, and `subnet down` ends everything."""
+
+    before = len(archived_epochs(folder / ".local" / "history"))
+    process = started(folder, "up")
+    try:
+        history = folder / ".local" / "history"
+        assert until(lambda: len(archived_epochs(history)) > before or process.poll() is not None, DEADLINE_S)
+        assert process.poll() is None, process.communicate()
+        holder = json.loads((folder / ".local" / "run" / "stack.json").read_text())
+        assert until(lambda: scheduled_runs(holder["prefect_url"]) > 0, 90.0)
+        assert crash_automations(holder["prefect_url"]) == 1
+    finally:
+        subprocess.run([SUBNET, "down"], cwd=REPOSITORY, env=surroundings(folder), check=True)
+        said, _ = process.communicate(timeout=30)
+
+    assert "cinder-2 HOST_KEY_MISMATCH" in said
+    assert until(lambda: not processes_of(folder), 10.0), processes_of(folder)
+
+
+def test_ctrl_c_leaves_nothing_running(first, folder):
+    """Ctrl-C in the middle of an epoch ends every process within seconds, with exit code 130."""
+
+    process = started(folder)
+    assert until(lambda: phase_is_at_work(folder, "inspection") or process.poll() is not None, DEADLINE_S)
+
+    process.send_signal(signal.SIGINT)
+    _, log = process.communicate(timeout=30)
+
+    assert process.returncode == 130, log
+    assert until(lambda: not processes_of(folder), 10.0), processes_of(folder)
+
+
+def test_a_killed_epoch_is_archived_and_the_next_one_works(first, folder):
+    """After a kill -9 in the middle, the next epoch goes through, and what the dead one had found out is in the archive."""
+
+    process = started(folder)
+    assert until(lambda: phase_is_at_work(folder, "proof") or process.poll() is not None, DEADLINE_S)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=30)
+
+    third = finished(started(folder))
+
+    assert third["weights"]["status"] == "confirmed"
+    abandoned = [
+        outcome
+        for number in range(first["epoch"], third["epoch"])
+        if (outcome := read_epoch(folder / ".local" / "history", number)) is not None
+        and outcome.state is EpochState.ABANDONED
+    ]
+    assert any(len(outcome.reports) == 10 for outcome in abandoned)
