@@ -269,6 +269,8 @@ class Bandwidth:
     up_mbit_s: float
     down_mbit_s: float
     samples: int
+    rtt_ms: float | None = None
+    """A round trip on the channel, the least that was seen; None when it was not measured."""
 
 
 @dataclass(frozen=True, slots=True)

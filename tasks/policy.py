@@ -39,10 +39,12 @@ class InspectionPolicy:
     min_power_limit_share: float = 0.90
     """Of a card's default power limit."""
     bandwidth_probe_bytes: int = 1 * MIB
-    """Each way and sample."""
+    """Each way, for the first sample."""
+    bandwidth_repeat_bytes: int = 4 * MIB
+    """Each way, for the second, which is taken when the first is slow: a long way takes longer to get up to speed."""
     bandwidth_probes_at_once: int = 8
     """Machines whose bandwidth is measured at the same time."""
-    bandwidth_turn_s: float = 8.0
+    bandwidth_turn_s: float = 12.0
     """For one machine's samples: who stalls holds its turn no longer, and all others still get theirs."""
     bandwidth_smoothing: float = 0.5
     """Weight of the newest sample."""
@@ -144,6 +146,7 @@ LOCALNET = Policy(
         min_disk_free_bytes=1 * GIB,
         min_mbit_s=1.0,
         bandwidth_probe_bytes=64 * 1024,
+        bandwidth_repeat_bytes=256 * 1024,
         bandwidth_probes_at_once=2,
         bandwidth_turn_s=4.0,
         host_is_lowered=True,

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from storage.errors import HistoryDamaged, SchemaUnknown, StorageError
 from storage.history import archived_epochs, read_epoch, read_table, write_epoch
 from storage.records import EpochState, HostFacts, HostReport
-from storage.schemas import SCHEMAS
+from storage.schemas import SCHEMAS, VERSION
 from tests.storage.outcomes import NOON, outcomes, small_outcome
 
 
@@ -118,7 +118,7 @@ def test_files_are_zstd_with_dictionaries_and_say_their_schema(tmp_path):
 
     assert {c.compression for c in columns} == {"ZSTD"}
     assert (encodings["executor_key"], encodings["transcript"]) == (True, False)
-    assert file.schema_arrow.metadata[b"schema_version"] == b"1"
+    assert file.schema_arrow.metadata[b"schema_version"] == str(VERSION).encode()
     assert (
         file.schema_arrow.field("bytes_received")
         .metadata[b"about"]
@@ -189,9 +189,9 @@ def test_a_file_of_an_older_schema_is_read_with_nulls(tmp_path):
 def test_a_file_of_a_newer_schema_is_refused(tmp_path):
     """Newer code wrote it: guessing what it means would be worse than to say so."""
     *_, path = write_epoch(tmp_path, small_outcome(7))
-    _rewrite(path, lambda table: table.replace_schema_metadata({"schema_version": "2"}))
+    _rewrite(path, lambda table: table.replace_schema_metadata({"schema_version": str(VERSION + 1)}))
 
-    with pytest.raises(SchemaUnknown, match="has schema 2, this code knows 1"):
+    with pytest.raises(SchemaUnknown, match=f"has schema {VERSION + 1}, this code knows {VERSION}"):
         read_table(tmp_path, "epochs")
 
 

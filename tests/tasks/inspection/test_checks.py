@@ -81,6 +81,13 @@ def test_machine_that_says_nothing_fails_all_it_needs():
     ]
 
 
+@pytest.mark.parametrize(("rtt_ms", "mbit_s"), [(30.0, 100.0), (140.0, 25.0), (200.0, 17.6), (300.0, 11.7)])
+def test_far_machine_passes_by_what_a_channel_carries(rtt_ms, mbit_s):
+    """A third of window / round trip is enough: 1.31 MB in 200 ms are 52 Mbit/s at most, so 17.5 are asked for."""
+
+    assert reasons(bandwidth=Bandwidth(mbit_s, mbit_s, 2, rtt_ms)) == ()
+
+
 @pytest.mark.parametrize(
     ("changed", "code"),
     [
@@ -105,6 +112,9 @@ def test_machine_that_says_nothing_fails_all_it_needs():
         ({"bandwidth": Bandwidth(900.0, 99.9, 1)}, "NETWORK_SPEED_TOO_SLOW"),
         ({"bandwidth": Bandwidth(float("nan"), 900.0, 1)}, "NETWORK_SPEED_TOO_SLOW"),
         ({"bandwidth": None}, "NETWORK_SPEED_TOO_SLOW"),
+        ({"bandwidth": Bandwidth(99.9, 900.0, 1, rtt_ms=30.0)}, "NETWORK_SPEED_TOO_SLOW"),
+        ({"bandwidth": Bandwidth(17.0, 900.0, 1, rtt_ms=200.0)}, "NETWORK_SPEED_TOO_SLOW"),
+        ({"bandwidth": Bandwidth(11.0, 900.0, 1, rtt_ms=60_000.0)}, "NETWORK_SPEED_TOO_SLOW"),
         ({"kernel": "FreeBSD 14.1-RELEASE amd64"}, "OS_NOT_LINUX"),
         ({"os_version": "18.04"}, "OS_NOT_RECOMMENDED"),
         ({"os_id": "debian", "os_version": "12"}, "OS_NOT_RECOMMENDED"),

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -202,6 +203,7 @@ class TestBandwidth:
         looks = iter([0.0, 0.25, 1.0, 2.05, 3.0, 4.05])
         bandwidth = measure_bandwidth(session, 1_000_000, deadline=soon(), clock=lambda: next(looks))
 
+        assert bandwidth.rtt_ms == pytest.approx(250.0)
         assert bandwidth.up_mbit_s == pytest.approx(8.0)
         assert bandwidth.down_mbit_s == pytest.approx(8.0)
 
@@ -378,6 +380,32 @@ class TestForeignReplies:
             ask_facts(session, [command("id")], deadline=soon())
 
         assert len(str(caught.value)) < 300
+
+    @pytest.mark.parametrize(
+        "reply",
+        [
+            b'{"facts":[' + b",".join([b"{}"] * 5_000) + b"]}",
+            b'{"facts":[' + b",".join([b"0"] * 7_000) + b"]}",
+            b"{" + b",".join(b'"%d":0' % n for n in range(2_000)) + b"}",
+        ],
+        ids=["empty facts", "numbers", "unknown keys"],
+    )
+    def test_thousands_of_misfits_cost_no_more_than_one(
+        self, host: Host, key: EpochKey, reply: bytes
+    ) -> None:
+        """A reply full of things that don't fit is refused in a short sentence, without a list of them all.
+
+        Each misfit that is told costs kilobytes, and a reply may hold a hundred thousand.
+        """
+
+        tracemalloc.start()
+        with lying(host, key, reply) as session, pytest.raises(BadAnswer, match="does not fit") as caught:
+            ask_facts(session, [command("id", limit_bytes=20_000)], deadline=soon())
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+
+        assert peak_bytes < 3_000_000
+        assert len(str(caught.value)) < 120
 
     def test_too_long(self, host: Host, key: EpochKey) -> None:
         """A reply longer than all the outputs asked for is refused by its header."""
