@@ -8,8 +8,10 @@ of one; writing an epoch again replaces its files. `epochs` is written last: an 
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date
 from pathlib import Path
 
@@ -31,10 +33,10 @@ def write_epoch(root: Path, outcome: EpochOutcome) -> list[Path]:
     Raises StorageError when the disk does not take it; then no file is half there.
     """
     day = outcome.started_at.astimezone(UTC).date().isoformat()
+    tables = tables_of(outcome)
     try:
-        return [
-            _write_table(root / name, day, outcome.epoch, table) for name, table in tables_of(outcome).items()
-        ]
+        with _alone(root):
+            return [_write_table(root / name, day, outcome.epoch, table) for name, table in tables.items()]
     except OSError as error:
         raise StorageError(f"the history at {root} cannot be written: {error.strerror or error}") from error
 
@@ -63,6 +65,15 @@ def read_epoch(root: Path, epoch: int) -> EpochOutcome | None:
 def archived_epochs(root: Path) -> list[int]:
     """The numbers of all archived epochs, ascending."""
     return [_epoch_of(path) for path in _files(root, "epochs", None, None)]
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """One writer at a time: two runs may archive one epoch at once, the second over the first."""
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / ".writing").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _write_table(folder: Path, day: str, epoch: int, table: pa.Table) -> Path:

@@ -21,13 +21,15 @@ async def open_epoch(edges: Edges, epoch: int | None, policy: Policy) -> EpochRu
     """Take `epoch` (None: the one that the chain is in) for this run; EpochBusy when another run has it."""
     check_policy(policy, is_embedded=edges.is_embedded)
     view = await asyncio.to_thread(edges.chain.view)
-    header = _header(edges, epoch, policy, view)
+    if epoch is not None and epoch != view.head.epoch:
+        raise EpochBusy(epoch, f"the chain is in epoch {view.head.epoch}, and an epoch is named by its block")
+    header = _header(edges, policy, view)
     return await asyncio.to_thread(_open, edges, header, policy, view)
 
 
-def _header(edges: Edges, epoch: int | None, policy: Policy, view: SubnetView) -> EpochHeader:
+def _header(edges: Edges, policy: Policy, view: SubnetView) -> EpochHeader:
     return EpochHeader(
-        epoch=view.head.epoch if epoch is None else epoch,
+        epoch=view.head.epoch,
         netuid=view.netuid,
         block=view.head.block,
         block_hash=view.head.block_hash,

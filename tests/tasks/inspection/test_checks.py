@@ -304,6 +304,15 @@ def test_younger_claim_to_a_card_is_the_duplicate(one, two, younger):
         assert f"executor {older} listed before" in found[younger].got
 
 
+def test_who_fails_by_itself_keeps_nobody_elses_card():
+    """A machine that never passes may list a rival's cards for ever: the rival is no duplicate, it is."""
+
+    squatter = Claim("a/x", 1, seen(1), UUIDS[:1], is_sound=False)
+    rival = Claim("b/x", 2, None, UUIDS[:1])
+
+    assert [*find_duplicates([squatter, rival])] == ["a/x"]
+
+
 def test_duplicates_over_a_network():
     """Three claims to one card leave one holder; own repetitions and cards of one's own are no duplicates."""
 
