@@ -7,7 +7,7 @@ import pytest
 
 from storage.records import Card, HostFacts, HostReport, Severity
 from tasks.epoch import Shard
-from tasks.proof.step import ShardOfWave, newest_head, prove_shard
+from tasks.proof.step import Occasion, ShardOfWave, newest_head, notary_of, prove_shard
 from tasks.proof.wave import MonotonicClock, Wave
 from tests.storage.outcomes import executor
 from tests.tasks.inspection.runs import edges_in, list_in_state, run_over
@@ -27,7 +27,16 @@ def test_a_chain_that_is_away_costs_the_proof_nothing(tmp_path):
 
 @pytest.mark.filterwarnings("ignore:Logger 'subnet.epoch' attempted")
 def test_a_fault_of_ours_leaves_the_wave_and_gives_no_verdict(tmp_path):
-    """An error that nobody foresaw in one conversation is that machine's missing verdict: here, a session that is not held."""
+    """An error that nobody foresaw in one conversation is that machine's missing verdict: here, of its session."""
+
+    class Broken:
+        is_alive, bytes_received = True, 0
+
+        def send(self, frame, *, deadline):
+            raise ZeroDivisionError
+
+        def close(self):
+            pass
 
     machine = executor()
     card = Card(0, "GPU-1", "NVIDIA L4", 23_034, "580", *[None] * 8)
@@ -35,7 +44,9 @@ def test_a_fault_of_ours_leaves_the_wave_and_gives_no_verdict(tmp_path):
     with edges_in(tmp_path) as edges, run_over(edges) as run:
         list_in_state(run, machine)
         wave = Wave([machine.key], (30.0,) * 8, MonotonicClock())
-        shard = ShardOfWave(Shard(0, (machine,)), wave, run.view.head, {machine.key: report})
+        occasion = Occasion(wave, run.view.head, 1, notary_of(run))
+        run.hold(machine, Broken())
+        shard = ShardOfWave(Shard(0, (machine,)), occasion, {machine.key: report})
         (verdict,) = asyncio.run(prove_shard(run, shard))
 
     assert (verdict.code, verdict.severity) == ("PROVER_LOST", Severity.NO_VERDICT)
