@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
@@ -33,6 +34,9 @@ from tasks.progress import Progress
 _log = logging.getLogger("subnet.epoch")
 THREAD_STACK_BYTES = 1024 * 1024
 """Of every thread of ours: a thousand of them are paged in only as far as they are used."""
+SWITCH_S = 0.1
+"""How long a thread may keep the interpreter when others want it. Each that waits asks again after this time: at Python's
+5 ms a thousand waiting threads do nothing but ask, and answers are seen seconds late. Ours wait soon by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +87,8 @@ class EpochRun:
         self._lock = threading.Lock()
         self._probes = threading.BoundedSemaphore(policy.inspection.bandwidth_probes_at_once)
         threading.stack_size(THREAD_STACK_BYTES)
+        self._switch_s = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_S)
         # A wave needs a thread for each member at once, and one miner's machines are never split over waves.
         self.capacity = max(edges.max_sessions, MAX_EXECUTORS)
         """Machines that are talked to at the same time."""
@@ -161,6 +167,7 @@ class EpochRun:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close every session and forget the keys, whatever happened."""
+        sys.setswitchinterval(self._switch_s)
         self.release(list(self._sessions))
         self._keys.clear()
         self.pool.shutdown(wait=False, cancel_futures=True)

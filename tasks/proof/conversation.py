@@ -142,9 +142,11 @@ class _Talk:
     def _round(self, number: int) -> Exchange:
         cards = len(self.challenge.cards)
         self.phase = f"walk {number}"
+        # Made before the gate, so that the nonces of a wave go out together; only the first gate is long in opening.
+        early = self._statement() if number else ""
         return self._exchange(
             number + 1,
-            lambda nonce: Walk(number, nonce, self._statement()),
+            lambda nonce: Walk(number, nonce, early or self._statement()),
             lambda frame: messages.read_walked(frame, number, cards),
         )
 
@@ -166,7 +168,9 @@ class _Talk:
     def _open(self) -> tuple[tuple[OpenedCard, ...], float]:
         cards, p = len(self.challenge.cards), self.challenge.parameters
         self.phase = "open"
-        limit = self._gate(p.rounds + 2) + self.policy.open_deadline_s
+        # From its own turn, not from the gate: reading the others' openings keeps us busy for seconds.
+        self._gate(p.rounds + 2)
+        limit = self.clock.now() + self.policy.open_deadline_s
         self._send(Open(self.challenge.secret), limit)
         openings, opened_at = self._receive(
             lambda frame: messages.read_opened(frame, cards, p),

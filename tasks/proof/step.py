@@ -11,7 +11,7 @@ import logging
 import secrets
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from storage.records import BLOCKS_PER_EPOCH, Executor, Head, HostReport, Reason, Severity, Verdict
@@ -176,7 +176,10 @@ def newest_head(run: EpochRun) -> Head:
 
 @step("prove", run_name="prove-shard-{shard.number}", deadline_s=900.0)
 async def prove_shard(run: EpochRun, shard: ShardOfWave) -> tuple[Verdict, ...]:
-    """Converse with the machines of one shard side by side, then judge them together."""
+    """Converse with the machines of one shard side by side, then judge them together.
+
+    What is given on is without the transcripts, which are in the state: of ten thousand machines they are gigabytes.
+    """
     loop = asyncio.get_running_loop()
 
     async def one(executor: Executor) -> tuple[Challenge, Reply | Failure]:
@@ -196,7 +199,7 @@ async def prove_shard(run: EpochRun, shard: ShardOfWave) -> tuple[Verdict, ...]:
         run.release(e.key for e in shard.executors)
     verdicts = await asyncio.to_thread(verify_shard, told)
     await asyncio.to_thread(run.state.save_verdicts, run.epoch, verdicts)
-    return tuple(verdicts)
+    return tuple(replace(verdict, transcript=b"") for verdict in verdicts)
 
 
 def _converse(run: EpochRun, shard: ShardOfWave, executor: Executor) -> tuple[Challenge, Reply | Failure]:
