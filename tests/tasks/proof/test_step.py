@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 from bittensor import sp_core
 
-from deployments.localnet.homes import Disks
 from kernels.lock import CardLocks
 from storage.records import Card, HostFacts, HostReport, Severity
 from tasks.edges.signing import sign_statement
@@ -133,7 +132,7 @@ def test_a_machine_that_another_validator_held_is_proved_when_it_is_free(tmp_pat
             let_key_in(machines["basalt-2"], run.key_of(HOTKEY))
             reports = asyncio.run(inspect(run, [machine]))
             said = Statement(51, HOTKEY, "basalt-2", theirs.ss58_address, 350, int(time.time()), "ab" * 32)
-            locks = CardLocks(Disks(folder).cards)
+            locks = CardLocks(made["basalt-2"].environment["SUBNET_PROOF_LOCKS"])
             stack.enter_context(locks.hold(cast("basalt-2").card_uuids, sign_statement(theirs, said.lines)))
             (verdict,) = asyncio.run(prove(run, [machine], reports))
             kept = run.state.load_outcome(run.epoch)
