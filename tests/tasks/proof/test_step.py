@@ -142,3 +142,25 @@ def test_a_machine_that_another_validator_held_is_proved_when_it_is_free(tmp_pat
     assert kept is not None
     assert [v.code for v in kept.verdicts] == ["PROVED"]
     assert transcript.load(kept.verdicts[0].transcript)[0].origin.attempt == 2
+
+
+def test_no_more_sessions_are_kept_than_one_wave_needs(tmp_path):
+    """However many machines are fit, one session too many is closed, and opened again when its wave comes."""
+
+    class Idle:
+        is_alive, is_closed = True, False
+
+        def close(self):
+            self.is_closed = True
+
+    machines = [replace(executor(), executor_id=f"m-{n}") for n in range(260)]
+    sessions = [Idle() for _ in machines]
+    with edges_in(tmp_path) as edges, run_over(edges) as run:
+        assert run.capacity == 256
+        for machine, session in zip(machines, sessions, strict=True):
+            run.hold(machine, session)
+        assert [s.is_closed for s in sessions] == [False] * 256 + [True] * 4
+        assert run.session_of(machines[256].key) is None
+        run.release_but([machines[0].key])
+        assert [s.is_closed for s in sessions].count(False) == 1
+        assert run.session_of(machines[0].key) is sessions[0]
