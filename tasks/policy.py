@@ -83,6 +83,16 @@ class ProofPolicy:
     """From GO to the first nonce, for the slowest of the wave."""
     round_deadline_s: float = 10.0
     open_deadline_s: float = 30.0
+    slot_s: float = 48.0
+    """Every validator begins a wave in a slot of its own, so that no two prove a machine at once; 0: no slots, no wait."""
+    slots: int = 6
+    """After so many they come round again: who waits longest waits for all but one."""
+    busy_retry_s: float = 48.0
+    """A machine that another validator was proving is asked again so much later."""
+    phase_s: float = 300.0
+    """No wave begins later than so long after the proof's begin: an epoch has 600 s for everything."""
+    leased_proof_bytes: int = 64 * MIB
+    """|D| of a machine that is leased, over the scale: what a renter does not miss."""
     latency_credit_s: float = 0.05
     """Taken off each round's time for the way there and back: capped, since it can be inflated."""
     min_bandwidth_share: float = 0.75
@@ -162,6 +172,8 @@ LOCALNET = Policy(
         barrier_deadline_s=30.0,
         round_deadline_s=10.0,
         open_deadline_s=10.0,
+        slot_s=0.0,
+        busy_retry_s=5.0,
         enforce_bandwidth=False,
     ),
     scoring=ScoringPolicy(uptime_full_s=3_600.0, uptime_floor=0.5),

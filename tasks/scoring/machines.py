@@ -1,8 +1,8 @@
 """Records to a frame with a row per machine, and scored rows back to records.
 
 Columns: executor_key, miner_hotkey, miner_uid, model, card_count, vram_bytes, rate_usd_per_hour, reference_gb_s,
-proved_gb_s (slowest card), up_mbit_s, down_mbit_s (smoothed), passed_since, locked_rao, passed, reasons. Rows are in
-the order of executor_key, whatever the order of the records.
+proved_gb_s (slowest card), up_mbit_s, down_mbit_s (smoothed), passed_since, locked_rao, passed, is_leased, reasons.
+Rows are in the order of executor_key, whatever the order of the records.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ def machines_frame(
     records: Mapping[str, ExecutorRecord],
     locked_rao: Mapping[str, int],
     policy: Policy,
+    leased_keys: frozenset[str] = frozenset(),
 ) -> pd.DataFrame:
     """A row per executor; `locked_rao` is the collateral by miner hotkey. ValueError when two have one key."""
     by_key = _by_key(executors)
@@ -83,6 +84,7 @@ def machines_frame(
         "passed_since": ("datetime64[us, UTC]", [k.record.passed_since for k in known]),
         "locked_rao": ("int64", [locked_rao.get(k.executor.miner_hotkey, 0) for k in known]),
         "passed": ("float64", [float(not _blocked(k.reasons)) for k in known]),
+        "is_leased": ("bool", [k.executor.key in leased_keys for k in known]),
         "reasons": ("object", [k.reasons for k in known]),
     }
     return pd.DataFrame(

@@ -25,7 +25,7 @@ PROVER = b"""
 from kernels import doubling
 print("this must not become a frame")
 
-def serve(read_frame, write_frame, cards):
+def serve(read_frame, write_frame, cards, locks):
     assert cards is None
     while (frame := read_frame()) is not None:
         doubled = doubling.double(int(frame))
@@ -37,6 +37,10 @@ from numba import njit
 @njit("int64(int64)", cache=True)
 def double(number):
     return 2 * number
+"""
+LOCK = b"""
+def locks_of(environment):
+    return None
 """
 
 
@@ -219,7 +223,7 @@ class TestProver:
     def test_talks_on_the_same_channel(self, host: Host, key: EpochKey) -> None:
         """The archive's prover gets the channel, prints nothing into it, and ends with it."""
 
-        packed = archive(__init__=b"", prover=PROVER, doubling=DOUBLING)
+        packed = archive(__init__=b"", prover=PROVER, doubling=DOUBLING, lock=LOCK)
         with started(host, key) as session:
             ask(session, command("true"))
             seconds = start_prover(session, packed, "~/cache", deadline=soon(60))
@@ -231,7 +235,7 @@ class TestProver:
     def test_compiles_once(self, host: Host, key: EpochKey) -> None:
         """What Numba compiled is found again by the next session, even through another path to the folder."""
 
-        packed = archive(__init__=b"", prover=PROVER, doubling=DOUBLING + b"# twice\n")
+        packed = archive(__init__=b"", prover=PROVER, doubling=DOUBLING + b"# twice\n", lock=LOCK)
         (host.home / "shared").mkdir()
         (host.home / "link").symlink_to(host.home / "shared")
         answers = []

@@ -9,7 +9,7 @@ import pytest
 from kernels.messages import encode, parse_request
 from tasks.policy import DEFAULT, LOCALNET, ProofPolicy
 from tasks.proof.bounds import Bounds, bandwidth_bounds
-from tasks.proof.challenge import Origin, challenge_for, parameters_for
+from tasks.proof.challenge import Origin, ProofKind, challenge_for, parameters_for, proof_kind
 from tests.cheats.rig import TinyModel, tiny_challenge
 
 GB = 1_000_000_000
@@ -52,6 +52,26 @@ def test_every_card_size_makes_a_possible_proof(memory_gb, bandwidth, policy):
     assert 16 <= p.rows <= p.pages
     if policy.form == "cpu":
         p.check_cpu()
+
+
+@pytest.mark.parametrize("memory_gb", [8, 24, 80, 288])
+def test_a_leased_machine_is_asked_for_64_mib_whatever_its_card(memory_gb):
+    """One pass over 64 MiB a round, without bounds of speed: what a renter does not miss."""
+    model = TinyModel(memory_gb * GB, 3_350.0)
+    challenge = challenge_for(ORIGIN, model, [(0, "GPU-0")], DEFAULT.proof, bytes, kind=ProofKind.LEASED)
+    p = challenge.parameters
+    assert p.memory_bytes == 64 << 20
+    assert p.leaves * p.segment_steps == 65_536 * 128
+    assert (challenge.kind, challenge.bounds.is_enforced) == ("leased", False)
+    full = challenge_for(ORIGIN, model, [(0, "GPU-0")], DEFAULT.proof, bytes)
+    assert (full.kind, full.bounds.is_enforced) == ("full", True)
+    assert full.parameters == parameters_for(model, DEFAULT.proof)
+
+
+def test_the_leased_are_proved_small_and_nobody_else():
+    """The kind hangs on the lease alone: nothing that a machine says about itself makes its proof small."""
+    assert proof_kind("5Miner/a", frozenset({"5Miner/a"})) is ProofKind.LEASED
+    assert proof_kind("5Miner/b", frozenset({"5Miner/a"})) is ProofKind.FULL
 
 
 def test_a_tiny_card_still_has_a_product():

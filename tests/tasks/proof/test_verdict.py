@@ -9,11 +9,12 @@ from storage.records import Severity
 from tasks.errors import BadAnswer
 from tasks.proof import transcript
 from tasks.proof.bounds import Bounds
+from tasks.proof.challenge import ProofKind
 from tasks.proof.conversation import Failure, Reply
 from tasks.proof.reasons import MENDS, reason
 from tasks.proof.verdict import proved_bandwidth_gb_s, verify_shard, verify_transcript
 from tests.bench.full_size import full_size_shard
-from tests.cheats.rig import hanging_up_at, honest, judge, talk, tiny_challenge
+from tests.cheats.rig import TINY, hanging_up_at, honest, judge, talk, tiny_challenge
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +83,26 @@ def test_failed_conversations_have_transcripts_too():
     verdict = judge(hanging_up_at(6), cards=2)
     assert verdict.code == "PROOF_ABANDONED"
     assert verify_transcript(verdict.transcript) == verdict
+
+
+def test_a_leased_proof_is_a_real_one_and_says_how_small_it_was():
+    """It is judged like any other, its transcript says its kind, and its cards the memory that was proved."""
+    policy = replace(TINY, leased_proof_bytes=16 * 4_096)
+    challenge = tiny_challenge(policy=policy, kind=ProofKind.LEASED)
+    verdict = verify_shard([(challenge, talk(honest, challenge, policy))])[0]
+    assert (verdict.code, verdict.cards[0].memory_bytes) == ("PROVED", 16 * 4_096)
+    assert transcript.load(verdict.transcript)[0].kind is ProofKind.LEASED
+    assert verify_transcript(verdict.transcript) == verdict
+
+
+def test_transcripts_from_before_leases_and_holders_are_read(proof):
+    """What an older validator did not write had one meaning only: a full proof, and nobody who held the cards."""
+    old = json.loads(transcript.dump(*proof))
+    del old["challenge"]["kind"]
+    assert transcript.load(json.dumps(old).encode()) == proof
+    failed = json.loads(judge(hanging_up_at(6)).transcript)
+    assert failed["failure"].pop("holder") == ""
+    assert verify_transcript(json.dumps(failed).encode()).code == "PROOF_ABANDONED"
 
 
 def _edited(proof, path, value):

@@ -115,6 +115,45 @@ def test_simulated_cards_are_held_against_the_median_of_their_model():
     assert [s.performance for s in scores[:3]] == pytest.approx([1.0 / 1.1, 1.0, 1.25])
 
 
+@pytest.mark.parametrize("policy", [DEFAULT, LOCALNET], ids=["default", "localnet"])
+def test_a_leased_machine_is_taken_for_its_class(policy):
+    """A small proof measures a card's caches: it makes no machine faster, and moves nobody's median."""
+    machines = [executor(name=f"m-{n}") for n in range(3)]
+    verdicts = [verdict(m, gb_s) for m, gb_s in zip(machines, (4_800.0, 4_800.0, 90_000.0), strict=True)]
+
+    scores = score_epoch(
+        machines,
+        [report(m) for m in machines],
+        verdicts,
+        records={},
+        view=view("5Alice"),
+        policy=policy,
+        now=NOW,
+        leased_keys=frozenset({machines[2].key}),
+    )
+
+    assert [s.performance for s in scores] == [1.0, 1.0, 1.0]
+
+
+def test_a_leased_machine_that_is_not_proved_is_not_paid():
+    """Being leased spares a machine the full proof, and no proof at all."""
+    machine = executor()
+    failed = verdict(machine, severity=Severity.FAIL, reasons=(FAILED,))
+
+    (score,) = score_epoch(
+        [machine],
+        [report(machine)],
+        [failed],
+        records={},
+        view=view("5Alice"),
+        policy=DEFAULT,
+        now=NOW,
+        leased_keys=frozenset({machine.key}),
+    )
+
+    assert (score.performance, score.score) == (0.0, 0.0)
+
+
 @pytest.mark.parametrize(
     ("mbit_s", "term"),
     [(100.0, 0.5), (550.0, 0.75), (1_000.0, 1.0), (20_000.0, 1.0), (10.0, 0.5), (None, 0.5)],
