@@ -29,6 +29,13 @@ def test_honest_cards_of_every_model_pass_under_the_cost_model(name):
     assert verify_transcript(verdict.transcript) == verdict
 
 
+def test_time_is_counted_work():
+    """16 passes over D in each of four rounds, at the card's bandwidth, less the credit of 50 ms a round: no clock else."""
+    claim = hardware("H100 80GB HBM3")
+    card = judge_timed(CountedCard, claim).cards[0]
+    assert card.walk_s == pytest.approx(4 * 16 * claim.proved_bytes / claim.bandwidth_bytes_s - 0.2, abs=1e-5)
+
+
 def test_the_walk_is_bound_by_memory_but_on_the_fastest_cards():
     """A step's integer instructions take no longer than its line, except where memory has outgrown the integer units."""
     arithmetic_bound = {
