@@ -250,16 +250,18 @@ def hanging_up_at(answer: int) -> Serve:
     return serve
 
 
-def tiny_challenge(
+def tiny_challenge(  # noqa: PLR0917  what tests change, the most frequent first
     seed: int = 0,
     cards: int = 1,
     policy: ProofPolicy = TINY,
     pages: int = 32,
+    model: TinyModel | None = None,
+    executor_id: str = "machine",
     kind: ProofKind = ProofKind.FULL,
 ) -> Challenge:
     """A challenge of a few pages; the seed decides all that is random in it."""
-    origin = Origin(51, 1_000, "0x" + "ab" * 32, "5Validator", "5Miner", "machine", 1)
-    model = TinyModel(memory_bytes=pages * 4_096)
+    origin = Origin(51, 1_000, "0x" + "ab" * 32, "5Validator", "5Miner", executor_id, 1)
+    model = model or TinyModel(memory_bytes=pages * 4_096)
     named = [(index, f"GPU-{index}") for index in range(cards)]
     return challenge_for(origin, model, named, policy, random.Random(seed).randbytes, kind=kind)
 
