@@ -11,6 +11,7 @@ from kernels.messages import CardSeed, Go
 from kernels.protocol import LINE_BYTES, PAGE_BYTES, PAGE_LINES, TILE_SIDE, Parameters
 from tasks.policy import ProofPolicy
 from tasks.proof.bounds import Bounds, Model, bandwidth_bounds
+from tasks.proof.population import Population
 
 Draw = Callable[[int], bytes]
 """So many fresh random bytes: `secrets.token_bytes`, or a test's own."""
@@ -76,17 +77,22 @@ class Challenge:
         return Go(self.form, self.parameters, self.commitment, cards)
 
 
-def challenge_for(
-    origin: Origin, model: Model, cards: Sequence[tuple[int, str]], policy: ProofPolicy, draw: Draw
+def challenge_for(  # noqa: PLR0917  who, what and under which rules
+    origin: Origin,
+    model: Model,
+    cards: Sequence[tuple[int, str]],
+    policy: ProofPolicy,
+    draw: Draw,
+    population: Population | None = None,
 ) -> Challenge:
-    """The challenge for a machine's cards, given as (index, UUID), all of one model."""
+    """The challenge for a machine's cards, given as (index, UUID), all of one model, whose history is `population`."""
     return Challenge(
         origin=origin,
         form=policy.form,
         parameters=parameters_for(model, policy),
         cards=tuple(_card(origin, index, uuid, len(cards), draw(32)) for index, uuid in cards),
         secret=draw(32),
-        bounds=bandwidth_bounds(model, policy),
+        bounds=bandwidth_bounds(model, policy, population),
         latency_credit_s=policy.latency_credit_s,
     )
 

@@ -19,6 +19,7 @@ from tasks.proof.archive import prover_archive
 from tasks.proof.challenge import Challenge, Origin, challenge_for
 from tasks.proof.conversation import Failure, Reply, converse
 from tasks.proof.planning import plan_waves
+from tasks.proof.population import SkuKey
 from tasks.proof.reasons import reason
 from tasks.proof.verdict import verify_shard
 from tasks.proof.wave import MonotonicClock, Wave, gate_limits_s
@@ -123,7 +124,7 @@ def _challenge(run: EpochRun, shard: ShardOfWave, executor: Executor) -> Challen
     cards = shard.reports[executor.key].facts.cards
     model = find(cards[0].model)
     size = sku(model, cards[0].vram_mib, run.policy.inspection.vram_window) if model else None
-    if size is None:
+    if model is None or size is None:
         raise AssertionError(f"{executor.key}: inspection lets no unknown model through")
     origin = Origin(
         netuid=run.view.netuid,
@@ -135,7 +136,12 @@ def _challenge(run: EpochRun, shard: ShardOfWave, executor: Executor) -> Challen
         attempt=1,
     )
     return challenge_for(
-        origin, size, [(c.index, c.uuid) for c in cards], run.policy.proof, secrets.token_bytes
+        origin,
+        size,
+        [(c.index, c.uuid) for c in cards],
+        run.policy.proof,
+        secrets.token_bytes,
+        population=run.populations.get(SkuKey(model.name, size.nominal_mib)),
     )
 
 
