@@ -47,6 +47,7 @@ def score_machines(frame: pd.DataFrame, policy: Policy, now: datetime) -> pd.Dat
             frame["reference_gb_s"],
             frame["model"],
             frame["passed"],
+            frame["unproven"],
             scoring=policy.scoring,
             proof=policy.proof,
         ),
