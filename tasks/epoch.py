@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 import sqlalchemy as sa
@@ -30,6 +30,7 @@ from tasks.edges.shell import EpochKey, Session, Shell
 from tasks.edges.wire import MAX_EXECUTORS
 from tasks.policy import Policy
 from tasks.progress import Progress
+from tasks.proof.population import Populations
 
 _log = logging.getLogger("subnet.epoch")
 THREAD_STACK_BYTES = 1024 * 1024
@@ -76,6 +77,8 @@ class EpochRun:
         self.policy = policy
         self.view = view
         self.records = records
+        self.populations: Populations = MappingProxyType({})
+        """What the archive knows of each model: loaded once when the epoch opens, never changed after."""
         self.progress = Progress(header.epoch, state.set_phase)
         self.incidents: list[Reason] = []
         self.leased_keys: frozenset[str] = frozenset()

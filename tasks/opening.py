@@ -12,6 +12,7 @@ from storage.records import EpochHeader, EpochOutcome, SubnetView
 from storage.state import State
 from tasks.epoch import Edges, EpochRun
 from tasks.errors import EpochBusy
+from tasks.learning import learn
 from tasks.policy import Policy, check_policy
 from tasks.stepping import step
 
@@ -53,6 +54,9 @@ def _open(edges: Edges, header: EpochHeader, policy: Policy, view: SubnetView) -
         except StorageError as error:
             # A full disk must not keep the epoch from being worked and weights from being set.
             run.note_incident(error)
+    run.populations, trouble = learn(edges.history, state, policy, header.started_at)
+    if trouble is not None:
+        run.note_incident(trouble)
     return run
 
 

@@ -96,9 +96,19 @@ class ProofPolicy:
     latency_credit_s: float = 0.05
     """Taken off each round's time for the way there and back: capped, since it can be inflated."""
     min_bandwidth_share: float = 0.75
-    """Of the model's reference bandwidth."""
+    """Of the median that honest machines of the model measure."""
+    floor_bandwidth_share: float = 0.70
+    """Of the vendor's bandwidth: no history pulls the bound below it, and a model without history is held to it. With a
+    full credit for the way it asks 0.64 of a card, and an A100 as H100 or an H200 as B200 comes to 0.66. An estimate until
+    cards have run."""
     max_bandwidth_share: float = 1.25
-    """Above it, no such card exists: a ceiling against a faked table."""
+    """Of the vendor's bandwidth: above it, no such card exists. A full credit for the way makes 1.15 of 1 in a round of
+    0.375 s, an overclocked memory up to 1.1 of 1."""
+    history_days: int = 30
+    """Of passed proofs that the median is taken over."""
+    history_miners: int = 3
+    history_machines: int = 5
+    """So many must have proved a model before its history counts; with 0 miners no model is unproven."""
     enforce_bandwidth: bool = True
 
 
@@ -108,6 +118,8 @@ class ScoringPolicy:
 
     performance_window: tuple[float, float] = (0.75, 1.25)
     """Proved bandwidth over the model's reference, clipped to this."""
+    unproven_performance: float = 0.75
+    """At most this for a model that too few have proved: the low end of the window, since it is not paid as known."""
     full_bandwidth_mbit_s: float = 1_000.0
     bandwidth_floor: float = 0.5
     """The bandwidth term goes from this at the minimum to 1.0 at full."""

@@ -12,6 +12,7 @@ from kernels.messages import CardSeed, Go
 from kernels.protocol import LINE_BYTES, PAGE_BYTES, PAGE_LINES, TILE_SIDE, Parameters
 from tasks.policy import ProofPolicy
 from tasks.proof.bounds import Bounds, Model, bandwidth_bounds
+from tasks.proof.population import Population
 
 Draw = Callable[[int], bytes]
 """So many fresh random bytes: `secrets.token_bytes`, or a test's own."""
@@ -98,9 +99,10 @@ def challenge_for(  # noqa: PLR0917  who, what, how and chance
     policy: ProofPolicy,
     draw: Draw,
     kind: ProofKind = ProofKind.FULL,
+    population: Population | None = None,
 ) -> Challenge:
-    """The challenge for a machine's cards, given as (index, UUID), all of one model."""
-    bounds = bandwidth_bounds(model, policy)
+    """The challenge for a machine's cards, given as (index, UUID), all of one model, whose history is `population`."""
+    bounds = bandwidth_bounds(model, policy, population)
     return Challenge(
         origin=origin,
         form=policy.form,

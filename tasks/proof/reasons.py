@@ -8,6 +8,7 @@ from storage.records import Reason, Severity
 
 PROVED = "PROVED"
 NOT_TRIED = "NOT_TRIED"
+MODEL_UNPROVEN = "MODEL_UNPROVEN"
 
 MENDS = MappingProxyType(
     {
@@ -37,6 +38,7 @@ MENDS = MappingProxyType(
         "TILE_PATH_WRONG": "Run the prover unchanged: what was opened is not what was promised before.",
         "BANDWIDTH_TOO_LOW": "Declare the model that the card is, and let it run at its full memory clock, alone.",
         "BANDWIDTH_IMPOSSIBLE": "Declare the model that the card is.",
+        MODEL_UNPROVEN: "Nothing to do: the model is paid as unproven until enough machines of other miners prove it too.",
     }
 )
 

@@ -26,6 +26,7 @@ from tasks.proof.busy import MAX_EXCUSED, Notary
 from tasks.proof.challenge import Challenge, Origin, challenge_for, proof_kind
 from tasks.proof.conversation import Failure, Reply, converse
 from tasks.proof.planning import plan_waves
+from tasks.proof.population import SkuKey
 from tasks.proof.reasons import reason
 from tasks.proof.slots import permitted, place_of, turns
 from tasks.proof.verdict import verify_shard
@@ -232,7 +233,7 @@ def _challenge(run: EpochRun, shard: ShardOfWave, executor: Executor) -> Challen
     cards = shard.reports[executor.key].facts.cards
     model = find(cards[0].model)
     size = sku(model, cards[0].vram_mib, run.policy.inspection.vram_window) if model else None
-    if size is None:
+    if model is None or size is None:
         raise AssertionError(f"{executor.key}: inspection lets no unknown model through")
     origin = Origin(
         netuid=run.view.netuid,
@@ -245,7 +246,13 @@ def _challenge(run: EpochRun, shard: ShardOfWave, executor: Executor) -> Challen
     )
     kind = proof_kind(executor.key, run.leased_keys)
     return challenge_for(
-        origin, size, [(c.index, c.uuid) for c in cards], run.policy.proof, secrets.token_bytes, kind=kind
+        origin,
+        size,
+        [(c.index, c.uuid) for c in cards],
+        run.policy.proof,
+        secrets.token_bytes,
+        kind=kind,
+        population=run.populations.get(SkuKey(model.name, size.nominal_mib)),
     )
 
 

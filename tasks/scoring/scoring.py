@@ -57,6 +57,7 @@ def score_machines(frame: pd.DataFrame, policy: Policy, now: datetime) -> pd.Dat
             frame["model"],
             frame["passed"],
             frame["is_leased"],
+            frame["unproven"],
             scoring=policy.scoring,
             proof=policy.proof,
         ),

@@ -16,8 +16,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from storage.errors import HistoryDamaged, SchemaUnknown, StorageError
-from storage.history import archived_epochs, read_epoch, read_table, write_epoch
-from storage.records import EpochState, HostFacts, HostReport
+from storage.history import (
+    archived_epochs,
+    archived_since,
+    read_epoch,
+    read_passed,
+    read_table,
+    write_epoch,
+)
+from storage.records import Card, EpochState, HostFacts, HostReport, PassedProof, ProvedEpoch, Severity
 from storage.schemas import SCHEMAS, VERSION
 from tests.storage.outcomes import NOON, outcomes, small_outcome
 
@@ -86,6 +93,46 @@ def test_tables_are_read_by_epoch_and_day(tmp_path):
 def test_an_empty_history_has_all_columns(tmp_path, name):
     """A table without a file is a frame without rows, with every column and `day`."""
     assert list(read_table(tmp_path, name).columns) == [*SCHEMAS[name].names, "day"]
+
+
+def _card(index, model, vram_mib):
+    return Card(index, f"GPU-{index}", model, vram_mib, "580", *[None] * 8)
+
+
+def test_passed_machines_are_read_with_their_first_and_their_least_card(tmp_path):
+    """A machine that failed, one without a report and one that lists no card are left out."""
+    outcome = small_outcome(7, machines=4)
+    passed, failed, unlisted, _ = (v.executor_key for v in outcome.verdicts)
+    cards = (_card(0, "NVIDIA L4", 23_034), _card(1, "NVIDIA L40", 46_068))
+    slower = replace(outcome.verdicts[0].cards[0], bandwidth_gb_s=899.5, memory_bytes=1 << 29)
+    verdicts = (
+        replace(outcome.verdicts[0], cards=(*outcome.verdicts[0].cards, slower)),
+        replace(outcome.verdicts[1], severity=Severity.FAIL),
+        *outcome.verdicts[2:],
+    )
+    reports = tuple(
+        HostReport(key, HostFacts(cards=listed), (), None, (), 0.1, 0.2)
+        for key, listed in ((unlisted, ()), (passed, cards), (failed, cards))
+    )
+    write_epoch(tmp_path, replace(outcome, verdicts=verdicts, reports=reports))
+
+    (archived,) = archived_since(tmp_path, "2026-08-01")
+
+    assert read_passed(tmp_path, archived) == (PassedProof(passed, "NVIDIA L4", 23_034, 1 << 29, 899.5),)
+
+
+def test_archived_epochs_are_listed_from_a_day_on(tmp_path):
+    """The newest first, with the day under which they lie; only sealed ones."""
+    for epoch, day in ((10, NOON), (9, NOON), (11, NOON + timedelta(days=1)), (8, NOON - timedelta(days=1))):
+        *_, seal = write_epoch(tmp_path, small_outcome(epoch, day=day))
+        if epoch == 9:
+            seal.unlink()
+
+    assert archived_since(tmp_path, "2026-08-01") == [
+        ProvedEpoch(11, "2026-08-02"),
+        ProvedEpoch(10, "2026-08-01"),
+    ]
+    assert archived_since(tmp_path / "none", "2026-08-01") == []
 
 
 def test_what_a_machine_did_not_say_stays_missing(tmp_path):

@@ -97,6 +97,8 @@ def test_far_machine_passes_by_what_a_channel_carries(rtt_ms, mbit_s):
         ({"gpu_count": None}, "GPU_DETAILS_MISMATCH"),
         ({"card": {"model": "NVIDIA GeForce GTX 1080 Ti"}}, "GPU_MODEL_UNSUPPORTED"),
         ({"card": {"model": "NVIDIA GeForce RTX 4090 Laptop GPU"}}, "GPU_MODEL_UNSUPPORTED"),
+        ({"card": {"model": "Tesla P100-PCIE-16GB"}}, "GPU_MODEL_UNSUPPORTED"),
+        ({"card": {"model": "Tesla V100-SXM2-32GB"}}, "GPU_MODEL_UNSUPPORTED"),
         ({"card": {"vram_mib": 16_380}}, "GPU_VRAM_MISMATCH"),
         ({"card": {"vram_mib": 49_140}}, "GPU_VRAM_MISMATCH"),
         ({"card": {"driver": ""}}, "DRIVER_MISSING"),
@@ -133,6 +135,19 @@ def test_one_thing_wrong_is_one_reason(changed, code):
 
     assert codes(found) == [code]
     assert all((found[0].got, found[0].wanted, found[0].mend))
+
+
+def test_a_card_before_turing_is_told_that_it_is_too_old():
+    """Volta and Pascal are unsupported for good; an unknown name may still be added to the table."""
+
+    (old,), (unknown,) = (reasons(card={"model": m}) for m in ("Tesla V100-SXM2-32GB", "NVIDIA B900"))
+
+    assert (old.got, old.wanted) == (
+        "Tesla V100-SXM2-32GB",
+        "a card of Turing or newer (compute capability 7.5 or more) that the table of models has",
+    )
+    assert "don't run on Volta, Pascal and older" in old.mend
+    assert "added with its datasheet" in unknown.mend
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,12 @@ from storage.records import Card, HostFacts, HostReport, Severity
 from tasks.edges.signing import sign_statement
 from tasks.epoch import Edges, Shard
 from tasks.inspection.step import inspect
-from tasks.policy import LOCALNET
+from tasks.policy import DEFAULT, LOCALNET
 from tasks.proof import transcript
+from tasks.proof.bounds import BoundsSource
 from tasks.proof.busy import Statement
-from tasks.proof.step import Occasion, ShardOfWave, newest_head, notary_of, prove, prove_shard
+from tasks.proof.population import Population, SkuKey
+from tasks.proof.step import Occasion, ShardOfWave, _challenge, newest_head, notary_of, prove, prove_shard
 from tasks.proof.wave import MonotonicClock, Wave
 from tests.deployments.localnet.visiting import HOTKEY, announced, cast, let_key_in, make, served
 from tests.storage.outcomes import executor
@@ -37,6 +39,27 @@ def test_a_chain_that_is_away_costs_the_proof_nothing(tmp_path):
     assert [r.code for r in run.incidents] == ["CHAIN_AWAY"]
 
 
+def listed(machine):
+    """A report that lists one L4."""
+    card = Card(0, "GPU-1", "NVIDIA L4", 23_034, "580", *[None] * 8)
+    return HostReport(machine.key, HostFacts(cards=(card,)), (), None, (), 0.0, 0.0)
+
+
+def test_a_machine_is_held_to_what_the_archive_knows_of_its_model(tmp_path):
+    """The bounds of a challenge are of the population that the epoch was opened with, by model and size."""
+
+    machine = executor()
+    known = Population(median_gb_s=290.0, proofs=50, machines=6, miners=4)
+    with edges_in(tmp_path) as edges, run_over(edges, policy=DEFAULT) as run:
+        run.populations = {SkuKey("L4", 24_570): known, SkuKey("L40", 49_140): replace(known, machines=9)}
+        occasion = Occasion(None, run.view.head, 1, notary_of(run))
+        shard = ShardOfWave(Shard(0, (machine,)), occasion, {machine.key: listed(machine)})
+        bounds = _challenge(run, shard, machine).bounds
+
+    assert (bounds.population, bounds.source) == (known, BoundsSource.HISTORY)
+    assert bounds.min_gb_s == pytest.approx(0.75 * 290.0)
+
+
 @pytest.mark.filterwarnings("ignore:Logger 'subnet.epoch' attempted")
 def test_a_fault_of_ours_leaves_the_wave_and_gives_no_verdict(tmp_path):
     """An error that nobody foresaw in one conversation is that machine's missing verdict: here, of its session."""
@@ -51,14 +74,12 @@ def test_a_fault_of_ours_leaves_the_wave_and_gives_no_verdict(tmp_path):
             pass
 
     machine = executor()
-    card = Card(0, "GPU-1", "NVIDIA L4", 23_034, "580", *[None] * 8)
-    report = HostReport(machine.key, HostFacts(cards=(card,)), (), None, (), 0.0, 0.0)
     with edges_in(tmp_path) as edges, run_over(edges) as run:
         list_in_state(run, machine)
         wave = Wave([machine.key], (30.0,) * 8, MonotonicClock())
         occasion = Occasion(wave, run.view.head, 1, notary_of(run))
         run.hold(machine, Broken())
-        shard = ShardOfWave(Shard(0, (machine,)), occasion, {machine.key: report})
+        shard = ShardOfWave(Shard(0, (machine,)), occasion, {machine.key: listed(machine)})
         (verdict,) = asyncio.run(prove_shard(run, shard))
 
     assert (verdict.code, verdict.severity) == ("PROVER_LOST", Severity.NO_VERDICT)
