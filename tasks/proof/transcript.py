@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import json
+import math
+import struct
 import types
 import typing
 from collections.abc import Iterable
@@ -52,9 +54,12 @@ def load(content: bytes) -> tuple[Challenge, Reply | Failure]:
     if len(content) > MAX_BYTES:
         raise BadAnswer(f"a transcript of {len(content)} bytes, at most {MAX_BYTES}")
     try:
-        whole = _record(Transcript, json.loads(content, parse_constant=_no_number), "transcript")
-    except (ValueError, RecursionError) as error:
+        return _checked(_record(Transcript, json.loads(content, parse_constant=_no_number), "transcript"))
+    except (ValueError, RecursionError, OverflowError, struct.error) as error:
         raise BadAnswer(f"no transcript: {messages.printable(str(error))}") from error
+
+
+def _checked(whole: object) -> tuple[Challenge, Reply | Failure]:
     assert isinstance(whole, Transcript)
     outcome = whole.reply or whole.failure
     if whole.version != VERSION or outcome is None or (whole.reply and whole.failure):
@@ -124,9 +129,10 @@ def _atom(kind: type, value: object, where: str) -> object:
     if issubclass(kind, Enum):
         return kind(value)
     if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:
-        raise BadAnswer(f"{where} is not of type {kind.__name__}")
+        value = float(value)
+    # A literal such as 1e999 is read as infinite, and could not be written again.
+    if type(value) is not kind or (isinstance(value, float) and not math.isfinite(value)):
+        raise BadAnswer(f"{where} is not of type {kind.__name__}, or not finite")
     return value
 
 
