@@ -15,6 +15,7 @@ import typing
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
+from functools import cache
 from typing import NoReturn
 
 from kernels.messages import Opened, decode_bytes, encode
@@ -101,11 +102,16 @@ def _plain(value: object) -> object:
 
 def _record(kind: type, value: object, where: str) -> object:
     """JSON as a record of this class, with exactly its keys."""
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     names = [f.name for f in fields(kind)]
     if not isinstance(value, dict) or value.keys() != set(names):
         raise BadAnswer(f"{where} has other keys than {', '.join(names)}")
     return kind(**{name: _typed(hints[name], value[name], f"{where}.{name}") for name in names})
+
+
+@cache
+def _hints(kind: type) -> dict[str, object]:
+    return typing.get_type_hints(kind)
 
 
 def _typed(kind: object, value: object, where: str) -> object:
