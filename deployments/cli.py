@@ -6,7 +6,6 @@ trouble or an epoch that could not do its work, 2 a user's mistake, 130 stopped 
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from types import MappingProxyType
 
 import click
 
+from deployments.lazy import lazy_group
 from storage.errors import StorageError
 from tasks.errors import SubnetError, UserError
 
@@ -25,33 +25,16 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "show": "Show an archived epoch again: machines, reasons, weights.",
         "deploy": "Make pool, deployment and automation on a real network's Prefect server.",
         "policy": "Show a policy's values.",
+        "history": "Check what is archived: verify every proof again.",
+        "economics": "Show what each known cheat would earn against honest work.",
     }
 )
 """Name and one line of help; each lives in `deployments/commands/<name>.py` as `command`."""
 
 
-class Commands(click.Group):
-    """A group that imports a command's module when the command is asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  click's signature
-        """Every command, in the order of `COMMANDS`."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """The command, imported now."""
-        if cmd_name not in COMMANDS:
-            return None
-        found = importlib.import_module(f"deployments.commands.{cmd_name}").command
-        assert isinstance(found, click.Command)
-        return found
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """The list in `--help`, without importing any of them."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=lazy_group("deployments.commands", COMMANDS), context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="compute-subnet", prog_name="subnet")
 def subnet() -> None:
     """Validate a decentralised GPU rental market on Bittensor.

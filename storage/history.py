@@ -26,6 +26,8 @@ from storage.records import EpochOutcome, PassedProof, ProvedEpoch
 from storage.schemas import SCHEMAS, VERSION, text_columns
 
 ZSTD_LEVEL = 6
+TRANSCRIPTS_AT_ONCE = 64
+"""Bounds the memory of whoever goes through an epoch's transcripts: one is at most 4 MiB, most are far below 1 MiB."""
 
 
 def write_epoch(root: Path, outcome: EpochOutcome) -> list[Path]:
@@ -56,11 +58,33 @@ def read_table(
     return frame
 
 
-def read_epoch(root: Path, epoch: int) -> EpochOutcome | None:
-    """Everything that an archived epoch found out, None when it is not archived."""
+def read_epoch(root: Path, epoch: int, *, transcripts: bool = True) -> EpochOutcome | None:
+    """Everything that an archived epoch found out, None when it is not archived.
+
+    Without `transcripts` those of the verdicts are left empty: they are by far the most of it.
+    """
     if not _files(root, "epochs", epoch, None):
         return None
-    return outcome_of({name: _read(_one(root, name, epoch), name) for name in SCHEMAS})
+    left_out = frozenset() if transcripts else frozenset({"transcript"})
+    return outcome_of(
+        {
+            name: _read(_one(root, name, epoch), name, left_out if name == "verdicts" else frozenset())
+            for name in SCHEMAS
+        }
+    )
+
+
+def read_transcripts(root: Path, epoch: int) -> Iterator[tuple[str, bytes]]:
+    """Executor keys and transcripts of an archived epoch, in the order of its verdicts, few of them in memory at once.
+
+    Raises what `read_epoch` raises; HistoryDamaged in the middle when a later part of the file can't be read.
+    """
+    path = _one(root, "verdicts", epoch)
+    file = _opened(path)
+    with _damage_told(path):
+        for batch in file.iter_batches(TRANSCRIPTS_AT_ONCE, columns=["executor_key", "transcript"]):
+            for row in batch.to_pylist():
+                yield row["executor_key"], row["transcript"] or b""
 
 
 def archived_epochs(root: Path) -> list[int]:
@@ -191,28 +215,36 @@ def _first_cards(reports: pa.Table) -> dict[str, tuple[str, int]]:
     }
 
 
-def _read(path: Path, name: str) -> pa.Table:
-    """One file in today's schema: columns that it lacks are null.
+def _read(path: Path, name: str, left_out: frozenset[str] = frozenset()) -> pa.Table:
+    """One file in today's schema: columns that it lacks are null, octets that are left out are empty.
 
     Raises SchemaUnknown for a file of newer code, HistoryDamaged for one that is no Parquet of ours.
     """
     file = _opened(path)
-    try:
-        return _in_schema(file.read(), SCHEMAS[name])
-    except (pa.ArrowInvalid, OSError) as error:
-        raise HistoryDamaged(str(path), str(error)) from error
+    with _damage_told(path):
+        table = file.read([column for column in file.schema_arrow.names if column not in left_out])
+        for column in left_out:
+            table = table.append_column(column, pa.array([b""] * len(table), pa.binary()))
+        return _in_schema(table, SCHEMAS[name])
 
 
 def _opened(path: Path) -> pq.ParquetFile:
     """A file whose schema this code knows; nothing of it but its footer is read yet."""
-    try:
+    with _damage_told(path):
         file = pq.ParquetFile(path)
         version = int(file.schema_arrow.metadata[b"schema_version"])
-    except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
-        raise HistoryDamaged(str(path), str(error)) from error
     if version > VERSION:
         raise SchemaUnknown(f"{path} has schema {version}, this code knows {VERSION}: run the newer code")
     return file
+
+
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    """What reading a file can raise, as HistoryDamaged."""
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
+        raise HistoryDamaged(str(path), str(error)) from error
 
 
 def _in_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import base64
 import json
+import math
+import struct
 import types
 import typing
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
+from functools import cache
 from typing import NoReturn
 
 from kernels.messages import Opened, decode_bytes, encode
@@ -52,9 +55,12 @@ def load(content: bytes) -> tuple[Challenge, Reply | Failure]:
     if len(content) > MAX_BYTES:
         raise BadAnswer(f"a transcript of {len(content)} bytes, at most {MAX_BYTES}")
     try:
-        whole = _record(Transcript, json.loads(content, parse_constant=_no_number), "transcript")
-    except (ValueError, RecursionError) as error:
+        return _checked(_record(Transcript, json.loads(content, parse_constant=_no_number), "transcript"))
+    except (ValueError, RecursionError, OverflowError, struct.error) as error:
         raise BadAnswer(f"no transcript: {messages.printable(str(error))}") from error
+
+
+def _checked(whole: object) -> tuple[Challenge, Reply | Failure]:
     assert isinstance(whole, Transcript)
     outcome = whole.reply or whole.failure
     if whole.version != VERSION or outcome is None or (whole.reply and whole.failure):
@@ -96,7 +102,7 @@ def _plain(value: object) -> object:
 
 def _record(kind: type, value: object, where: str) -> object:
     """JSON as a record of this class, with exactly its keys; one with a default may miss, as it did before there was it."""
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     names = [f.name for f in fields(kind)]
     needed = {f.name for f in fields(kind) if f.default is MISSING}
     if not isinstance(value, dict) or not needed <= value.keys() <= set(names):
@@ -104,6 +110,11 @@ def _record(kind: type, value: object, where: str) -> object:
     return kind(
         **{name: _typed(hints[name], value[name], f"{where}.{name}") for name in names if name in value}
     )
+
+
+@cache
+def _hints(kind: type) -> dict[str, object]:
+    return typing.get_type_hints(kind)
 
 
 def _typed(kind: object, value: object, where: str) -> object:
@@ -127,9 +138,10 @@ def _atom(kind: type, value: object, where: str) -> object:
     if issubclass(kind, Enum):
         return kind(value)
     if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind:
-        raise BadAnswer(f"{where} is not of type {kind.__name__}")
+        value = float(value)
+    # A literal such as 1e999 is read as infinite, and could not be written again.
+    if type(value) is not kind or (isinstance(value, float) and not math.isfinite(value)):
+        raise BadAnswer(f"{where} is not of type {kind.__name__}, or not finite")
     return value
 
 

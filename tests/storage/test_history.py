@@ -22,6 +22,7 @@ from storage.history import (
     read_epoch,
     read_passed,
     read_table,
+    read_transcripts,
     write_epoch,
 )
 from storage.records import Card, EpochState, HostFacts, HostReport, PassedProof, ProvedEpoch, Severity
@@ -39,6 +40,18 @@ def test_an_epoch_survives_the_history(tmp_path, outcome):
     write_epoch(tmp_path, outcome)
 
     assert read_epoch(tmp_path, outcome.epoch) == outcome
+
+
+def test_transcripts_are_read_apart(tmp_path):
+    """An epoch can be read without its transcripts, and these few at a time, in the order of the verdicts."""
+    outcome = small_outcome(7, machines=150)
+    verdicts = [replace(v, transcript=b"%d" % n) for n, v in enumerate(outcome.verdicts)]
+    write_epoch(tmp_path, replace(outcome, verdicts=tuple(verdicts)))
+
+    bare = read_epoch(tmp_path, 7, transcripts=False)
+
+    assert bare == replace(outcome, verdicts=tuple(replace(v, transcript=b"") for v in verdicts))
+    assert list(read_transcripts(tmp_path, 7)) == [(v.executor_key, v.transcript) for v in verdicts]
 
 
 def test_files_lie_by_table_day_and_epoch(tmp_path):

@@ -1,0 +1,26 @@
+"""`subnet history`: what is archived, and whether it holds. A module here for each of its commands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import click
+
+from deployments.lazy import lazy_group
+
+COMMANDS: Mapping[str, str] = MappingProxyType(
+    {"verify": "Judge archived proofs again, without believing the archive."}
+)
+"""Name and one line of help; each lives in `deployments/commands/history/<name>.py` as `command`."""
+
+
+@click.group(cls=lazy_group(__name__, COMMANDS))
+def command() -> None:
+    """Read the Parquet history: everything that every epoch found out.
+
+    \b
+    Examples:
+      subnet history verify               the newest epoch's proofs, judged again
+      subnet history verify --epoch 31
+    """
