@@ -146,14 +146,14 @@ def main(arguments: list[str]) -> None:
 def _put_between(prover: object, lie: Lie) -> None:
     honest = prover.serve  # type: ignore[attr-defined]
 
-    def serve(read: object, write: object, cards: object) -> None:
+    def serve(read: object, write: object, *of: object) -> None:
         channel, sent = write.__self__._sink, []  # type: ignore[attr-defined]
 
         def lying(frame: bytes) -> None:
             sent.append(frame)
             lie(len(sent) - 1, len(frame).to_bytes(4, "big") + frame, channel)
 
-        honest(read, lying, cards)
+        honest(read, lying, *of)
 
     prover.serve = serve  # type: ignore[attr-defined]
 
