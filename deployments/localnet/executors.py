@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -191,7 +191,17 @@ async def _serve_session(machine: Machine, process: asyncssh.SSHServerProcess[by
         relay.cancel()
         closed.cancel()
         await asyncio.gather(relay, closed, return_exceptions=True)
-        await asyncio.shield(_end_group(child))
+        await _to_its_end(_end_group(child))
+
+
+async def _to_its_end(work: Coroutine[None, None, None]) -> None:
+    """Wait until it is done, also when cancelled meanwhile: whoever stops the server waits for the processes too."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 async def _start(machine: Machine, command: str) -> asyncio.subprocess.Process:
