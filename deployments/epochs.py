@@ -14,10 +14,11 @@ import sqlalchemy as sa
 
 from deployments.processes import Child, start, tail
 from deployments.sites import REPOSITORY, Site
+from flows.edges import load_wallet
 from storage.database import migrate, open_database
 from storage.records import EpochOutcome, EpochState, Head, Phase, SubnetView, WeightTarget
 from storage.state import State
-from tasks.edges.chain import Chain, ChainSettings, load_hotkey
+from tasks.edges.chain import Chain, ChainSettings
 from tasks.errors import SubnetError, UserError
 
 POLL_S = 0.2
@@ -50,9 +51,10 @@ def run_epoch(
         head = _free_epoch(chain, state, say)
         before = chain.own_weights()
         run_id = _run(site, state, head, watch)
-        outcome = state.load_outcome(head.epoch)
+        epoch = _newest_epoch(state, head)
+        outcome = None if epoch is None else state.load_outcome(epoch)
         if outcome is None:
-            raise SubnetError(f"epoch {head.epoch} left nothing in the state")
+            raise SubnetError(f"the epoch from block {head.block} on left nothing in the state")
         view = _after_tempo(chain, outcome, say) if site.settings.is_embedded else None
         return EpochResult(outcome, before, view, site.server.run_url(run_id))
     finally:
@@ -70,7 +72,7 @@ def open_chain(site: Site) -> Chain:
             call_deadline_s=settings.chain_deadline_s,
             cache=settings.cache,
         ),
-        wallet=load_hotkey(settings.wallet_path, settings.wallet_name, settings.wallet_hotkey),
+        wallet=load_wallet(settings),
         substrate_factory=site.substrate,
     )
 
@@ -101,7 +103,6 @@ def _run(site: Site, state: State, head: Head, watch: Callable[[Iterable[Phase]]
             "-m",
             "deployments.run_epoch",
             site.flow,
-            str(head.epoch),
             site.settings.policy,
             str(result),
         ],
@@ -110,7 +111,7 @@ def _run(site: Site, state: State, head: Head, watch: Callable[[Iterable[Phase]]
         folder=REPOSITORY,
     )
     try:
-        _follow(child, state, head.epoch, watch)
+        _follow(child, state, head, watch)
         told = _read(result, child)
     finally:
         child.stop()
@@ -121,12 +122,21 @@ def _run(site: Site, state: State, head: Head, watch: Callable[[Iterable[Phase]]
     return str(told["flow_run_id"])
 
 
-def _follow(child: Child, state: State, epoch: int, watch: Callable[[Iterable[Phase]], None]) -> None:
+def _follow(child: Child, state: State, head: Head, watch: Callable[[Iterable[Phase]], None]) -> None:
     end = time.monotonic() + EPOCH_DEADLINE_S
-    while child.process.poll() is None and time.monotonic() < end:
-        watch(state.read_phases(epoch))
-        time.sleep(POLL_S)
-    watch(state.read_phases(epoch))
+    is_over = False
+    while not is_over:
+        is_over = child.process.poll() is not None or time.monotonic() >= end
+        epoch = _newest_epoch(state, head)
+        if epoch is not None:
+            watch(state.read_phases(epoch))
+        if not is_over:
+            time.sleep(POLL_S)
+
+
+def _newest_epoch(state: State, head: Head) -> int | None:
+    """The epoch that was begun since the chain stood at `head`: blocks go on while the process starts."""
+    return next((s.header.epoch for s in state.latest_epochs(1) if s.header.epoch >= head.epoch), None)
 
 
 def _read(result: Path, child: Child) -> dict[str, object]:

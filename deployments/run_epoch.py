@@ -1,4 +1,4 @@
-"""One epoch in a process of its own: `python -m deployments.run_epoch FLOW EPOCH POLICY RESULT_FILE`.
+"""One epoch in a process of its own: `python -m deployments.run_epoch FLOW POLICY RESULT_FILE`.
 
 The commands start it and watch the state meanwhile; the process can be ended at any moment without harm to them.
 The result file gets one JSON object: the flow run's id, and the error in one sentence when there is one.
@@ -13,6 +13,7 @@ import os
 import sys
 from pathlib import Path
 
+from flows.validate import SKIPPED
 from storage.errors import StorageError
 from tasks.errors import SubnetError, UserError
 from tasks.policy import preset
@@ -20,8 +21,8 @@ from tasks.policy import preset
 
 def main(arguments: list[str]) -> int:
     """Run the flow `module:function`; exit code 0 done, 1 our own trouble, 2 a user's mistake."""
-    name, epoch, policy, result = arguments
-    run_id, error = asyncio.run(_run(name, int(epoch), policy))
+    name, policy, result = arguments
+    run_id, error = asyncio.run(_run(name, policy))
     report = {"flow_run_id": run_id, "error": None if error is None else f"{error}"}
     temporary = Path(f"{result}.{os.getpid()}")
     temporary.write_text(json.dumps(report), encoding="utf-8")
@@ -31,11 +32,13 @@ def main(arguments: list[str]) -> int:
     return 2 if isinstance(error, UserError) else 1
 
 
-async def _run(name: str, epoch: int, policy: str) -> tuple[str, BaseException | None]:
+async def _run(name: str, policy: str) -> tuple[str, BaseException | None]:
     module, _, function = name.partition(":")
     flow = getattr(importlib.import_module(module), function)
-    state = await flow(epoch=epoch, policy=preset(policy), return_state=True)
+    state = await flow(policy=preset(policy), return_state=True)
     run_id = str(state.state_details.flow_run_id)
+    if state.name == SKIPPED:
+        return run_id, UserError(state.message)
     if state.is_completed():
         return run_id, None
     failure = await state.aresult(raise_on_failure=False)

@@ -30,8 +30,15 @@ class Site:
 
 
 def folder_of(environment: Mapping[str, str]) -> Path:
-    """The folder of state, caches and the local subnet."""
-    return Path(environment.get("SUBNET_FOLDER") or REPOSITORY / ".local").expanduser().absolute()
+    """The folder of state, caches and the local subnet; SettingError when a file stands there."""
+    asked = environment.get("SUBNET_FOLDER") or str(REPOSITORY / ".local")
+    try:
+        folder = Path(asked).expanduser().absolute()
+    except RuntimeError:
+        raise SettingError("SUBNET_FOLDER", asked, "a path of this machine") from None
+    if not folder.is_dir() and any(place.is_file() for place in (folder, *folder.parents)):
+        raise SettingError("SUBNET_FOLDER", asked, "a folder, or a path where one can be made")
+    return folder
 
 
 def load_dotenv() -> None:
@@ -40,14 +47,21 @@ def load_dotenv() -> None:
         return
     from dotenv import dotenv_values  # noqa: PLC0415  only where there is such a file
 
-    for key, value in dotenv_values(".env").items():
+    try:
+        values = dotenv_values(".env")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(".env", "this file", f"UTF-8 text that can be read ({error})") from None
+    for key, value in values.items():
         if value is not None:
             os.environ.setdefault(key, value)
 
 
 @contextmanager
-def open_site(say: Callable[[str], None]) -> Iterator[Site]:
-    """The site that the environment and `.env` ask for; what was started for it ends with the block."""
+def open_site(say: Callable[[str], None], *, is_kept: bool = False) -> Iterator[Site]:
+    """The site that the environment and `.env` ask for; what was started for it ends with the block.
+
+    `is_kept`: other commands may use the local system that is started here.
+    """
     load_dotenv()
     settings = read_settings(os.environ)
     folder = folder_of(os.environ)
@@ -55,7 +69,7 @@ def open_site(say: Callable[[str], None]) -> Iterator[Site]:
         parents=True, exist_ok=True
     )  # Prefect makes no more than the last part of its path
     if settings.is_embedded:
-        with _local(folder, say) as site:
+        with _local(folder, say, is_kept=is_kept) as site:
             yield site
     else:
         with _remote(folder, settings, say) as site:
@@ -63,11 +77,11 @@ def open_site(say: Callable[[str], None]) -> Iterator[Site]:
 
 
 @contextmanager
-def _local(folder: Path, say: Callable[[str], None]) -> Iterator[Site]:
+def _local(folder: Path, say: Callable[[str], None], *, is_kept: bool) -> Iterator[Site]:
     from deployments.localnet.chain.substrate import LocalSubstrate  # noqa: PLC0415  only a local site pays for it
     from deployments.localnet.stack import local_stack  # noqa: PLC0415  the same
 
-    with local_stack(folder, say) as stack:
+    with local_stack(folder, say, is_kept=is_kept) as stack:
         yield Site(
             folder=folder,
             settings=stack.layout.settings(os.environ),

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from flows.settings import Settings
 from storage.database import migrate, open_database
-from tasks.edges.chain import Chain, ChainSettings, load_hotkey
+from tasks.edges.chain import Chain, ChainSettings, HotkeyWallet, load_hotkey
 from tasks.edges.peers import Peers, PeerSettings
 from tasks.edges.shell import Shell, ShellSettings
 from tasks.epoch import Edges
@@ -21,9 +21,7 @@ async def open_edges(
 ) -> AsyncIterator[Edges]:
     """All edges, closed at the end of the block; `substrate` makes the embedded chain's, once per process."""
     _allow_sessions()
-    wallet = load_hotkey(
-        settings.wallet_path, settings.wallet_name, settings.wallet_hotkey, _password(settings)
-    )
+    wallet = load_wallet(settings)
     engine = open_database(settings.database_url)
     migrate(engine)
     chain_settings = ChainSettings(
@@ -50,6 +48,13 @@ async def open_edges(
     finally:
         chain.close()
         engine.dispose()
+
+
+def load_wallet(settings: Settings) -> HotkeyWallet:
+    """The validator's keys that the settings name, opened with their password where they have one."""
+    return load_hotkey(
+        settings.wallet_path, settings.wallet_name, settings.wallet_hotkey, _password(settings)
+    )
 
 
 def _password(settings: Settings) -> str | None:

@@ -16,6 +16,7 @@ from tasks.errors import SettingError
 from tasks.policy import PRESETS
 
 PREFIX = "SUBNET_"
+HIDDEN = "(not shown)"
 PRESET_NETWORKS = ("embedded", "finney", "test", "local", "archive")
 
 
@@ -52,7 +53,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
     known = {PREFIX + name.upper() for name in _READERS}
     for key in environment:
         if key.startswith(PREFIX) and key not in known and key not in _ELSEWHERE:
-            raise SettingError(key, environment[key], "a known key; .env.example lists them all")
+            # Never its value: a mistaken key is likely to be a password's.
+            raise SettingError(key, HIDDEN, "a known key; .env.example lists them all")
     values = {
         name: read(PREFIX + name.upper(), environment[PREFIX + name.upper()].strip())
         for name, read in _READERS.items()
@@ -62,7 +64,14 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
 
 
 def _network(key: str, value: str) -> str:
-    if value not in PRESET_NETWORKS and urlsplit(value).scheme not in ("ws", "wss"):
+    if value in PRESET_NETWORKS:
+        return value
+    try:
+        parts = urlsplit(value)
+        is_address = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address:
         raise SettingError(
             key, value, "one of " + ", ".join(PRESET_NETWORKS) + " or a ws:// or wss:// address"
         )
@@ -81,13 +90,18 @@ def _policy(key: str, value: str) -> str:
     return value
 
 
-def _path(_key: str, value: str) -> Path:
-    return Path(value).expanduser()
+def _path(key: str, value: str) -> Path:
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise SettingError(key, value, "a path; ~ and a name only for a user of this machine") from None
 
 
 def _url(key: str, value: str) -> str:
     if not value.startswith(("sqlite:///", "postgresql")):
-        raise SettingError(key, value.partition("@")[2] or value, "a sqlite:/// or postgresql:// address")
+        # Its scheme alone: whatever follows may hold a password.
+        shown = value.partition(":")[0] if "://" in value else HIDDEN
+        raise SettingError(key, shown, "a sqlite:/// or postgresql:// address")
     return value
 
 

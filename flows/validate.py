@@ -24,22 +24,27 @@ from tasks.errors import EpochBusy
 from tasks.explaining import explain, show_progress
 from tasks.inspection.step import inspect
 from tasks.opening import open_epoch
-from tasks.policy import DEFAULT, Policy
+from tasks.policy import Policy, preset
 from tasks.proof.step import prove
 from tasks.scoring.step import score
 from tasks.seeking import seek
 from tasks.weights import set_weights
 
+SKIPPED = "Skipped"
+"""The state of a run that found its epoch taken or done."""
+
 
 @flow(name="validate", flow_run_name="epoch", persist_result=False)
-async def validate(epoch: int | None = None, policy: Policy = DEFAULT) -> State[None] | None:
+async def validate(epoch: int | None = None, policy: Policy | None = None) -> State[None] | None:
     """Validate the subnet that the environment names (.env.example), as a deployment runs it.
 
+    Without an epoch it is the one that the chain is in, without a policy that which SUBNET_POLICY names.
     What it finds is in the state and in the archive: Prefect walks through every field of a flow's result, a
     millisecond a machine.
     """
-    async with open_edges(read_settings(os.environ)) as edges:
-        return await validate_or_skip(edges, epoch, policy)
+    settings = read_settings(os.environ)
+    async with open_edges(settings) as edges:
+        return await validate_or_skip(edges, epoch, policy or preset(settings.policy))
 
 
 async def validate_or_skip(edges: Edges, epoch: int | None, policy: Policy) -> State[None] | None:
@@ -49,7 +54,7 @@ async def validate_or_skip(edges: Edges, epoch: int | None, policy: Policy) -> S
     except EpochBusy as busy:
         if epoch is not None:
             raise
-        return Completed(name="Skipped", message=str(busy))
+        return Completed(name=SKIPPED, message=str(busy))
     return None
 
 

@@ -1,7 +1,8 @@
 """Run the prover over standard input and output: `python -I -m kernels`, frames of u32 big-endian length and JSON.
 
-SUBNET_SIMULATED_CARDS names the folder of simulated cards, where there are any. With the word `warm` as only
-argument everything is compiled into NUMBA_CACHE_DIR and nothing is served.
+SUBNET_SIMULATED_CARDS names the folder of simulated cards, where there are any, and SUBNET_PROOF_LOCKS that of the
+cards' locks, where it is not the usual one. With the word `warm` as only argument everything is compiled into
+NUMBA_CACHE_DIR and nothing is served.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     from kernels import prover  # noqa: PLC0415  loads the kernels, which takes half a second
     from kernels.cards import FolderCards  # noqa: PLC0415  the same
+    from kernels.lock import locks_of  # noqa: PLC0415  the same
 
     if arguments:
         prover.warm()
@@ -32,6 +34,7 @@ def main(arguments: Sequence[str]) -> int:
         lambda: read_frame(requests),
         lambda frame: write_frame(answers, frame),
         FolderCards(folder) if folder else None,
+        locks_of(os.environ),
     )
     return 0
 

@@ -16,18 +16,22 @@ from typing import NoReturn, Union
 
 from kernels.protocol import DIGEST_BYTES, RANGES, BadMessage, Parameters, check_integer
 
-VERSION = 1
+VERSION = 2
 MAX_FRAME_BYTES = 1 << 20
 MAX_CARDS = 16
 MAX_DETAIL_CHARS = 200
 FORMS = re.compile("cpu|cuda")
 UUID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
+MAX_STATEMENT_CHARS = 512
+STATEMENT = re.compile(rf"[ -~\n]{{0,{MAX_STATEMENT_CHARS}}}")
+"""For whom a card is held, in V's words: the prover keeps it and passes it on, and can't read it."""
 
 CARD_NOT_FOUND = "CARD_NOT_FOUND"
 CARD_MEMORY_SHORT = "CARD_MEMORY_SHORT"
 FORM_UNAVAILABLE = "FORM_UNAVAILABLE"
 BAD_REQUEST = "BAD_REQUEST"
 PROVER_FAILED = "PROVER_FAILED"
+LOCK_UNAVAILABLE = "LOCK_UNAVAILABLE"
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class Go:
     parameters: Parameters
     commitment: bytes
     cards: tuple[CardSeed, ...]
+    statement: str = ""
+    """That V holds the cards, signed: for other validators."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,8 @@ class Walk:
 
     round: int
     nonce: bytes
+    statement: str = ""
+    """As in GO, and fresh: a wave may wait longer for its slowest than a statement is good for."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,14 @@ class Failed:
     card: int | None
     """The card's index in GO, None when it concerns no single card."""
     detail: str
+
+
+@dataclass(frozen=True)
+class Busy:
+    """E: another proof holds the cards; only in answer to GO."""
+
+    holder: str
+    """The statement that the other validator gave, empty when none is known."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +157,7 @@ class Opened:
 
 
 Request = Union[Go, Walk, Multiply, Open, End]  # noqa: UP007  evaluated, and executors may run Python 3.9
-Answer = Union[Ready, Failed, Walked, Multiplied, Opened]  # noqa: UP007  the same
+Answer = Union[Ready, Failed, Busy, Walked, Multiplied, Opened]  # noqa: UP007  the same
 
 
 Part = Union[CardSeed, OpenedSegment, OpenedTile, OpenedCard]  # noqa: UP007  the same
@@ -153,6 +169,7 @@ _TYPES = {
     End: "end",
     Ready: "ready",
     Failed: "failed",
+    Busy: "busy",
     Walked: "walked",
     Multiplied: "multiplied",
     Opened: "opened",
@@ -195,7 +212,11 @@ def parse_request(frame: bytes) -> Request:
     if kind == "go":
         request = _parse_go(body)
     elif kind == "walk":
-        request = Walk(body.integer("round", 0, RANGES["rounds"][1]), body.binary("nonce", DIGEST_BYTES))
+        request = Walk(
+            body.integer("round", 0, RANGES["rounds"][1]),
+            body.binary("nonce", DIGEST_BYTES),
+            body.text("statement", STATEMENT),
+        )
     elif kind == "multiply":
         request = Multiply(body.binary("nonce", DIGEST_BYTES))
     elif kind == "open":
@@ -217,7 +238,7 @@ def _parse_go(body: Body) -> Go:
     cards = tuple(_parse_card(card) for card in body.bodies("cards", 1, MAX_CARDS))
     if len({card.index for card in cards}) < len(cards) or len({card.uuid for card in cards}) < len(cards):
         raise BadMessage("cards lists an index or a UUID twice")
-    return Go(form, parameters, promised, cards)
+    return Go(form, parameters, promised, cards, body.text("statement", STATEMENT))
 
 
 def _parse_card(body: Body) -> CardSeed:

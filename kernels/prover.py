@@ -21,12 +21,15 @@ from kernels import merkle, protocol
 from kernels.blake2s import U32
 from kernels.cards import Card, CardError, CardSource, NoCards, UnlimitedCards
 from kernels.fill import fill
+from kernels.lock import CardLocks, CardsBusy, Held, LockUnavailable, held_by
 from kernels.messages import (
     BAD_REQUEST,
     FORM_UNAVAILABLE,
+    LOCK_UNAVAILABLE,
     MAX_DETAIL_CHARS,
     PROVER_FAILED,
     Answer,
+    Busy,
     CardSeed,
     End,
     Failed,
@@ -58,19 +61,32 @@ Asked = TypeVar("Asked", Go, Walk, Multiply, Open)
 Result = TypeVar("Result")
 
 
-def serve(read_frame: ReadFrame, write_frame: WriteFrame, cards: CardSource | None = None) -> None:
-    """Hold one conversation and give everything back; `cards` are where the CPU form finds its cards."""
+def serve(
+    read_frame: ReadFrame,
+    write_frame: WriteFrame,
+    cards: CardSource | None = None,
+    locks: CardLocks | None = None,
+) -> None:
+    """Hold one conversation and give everything back.
+
+    `cards` are where the CPU form finds its cards; `locks` keep other provers off them meanwhile.
+    """
     talk = _Talk(read_frame, write_frame)
     try:
         go = talk.expect(Go)
         with ExitStack() as cleanup:
-            _converse(talk, go, cards or NoCards(), cleanup)
+            held = cleanup.enter_context(held_by(locks, [card.uuid for card in go.cards], go.statement))
+            _converse(talk, go, cards or NoCards(), cleanup, held)
     except _Over:
         pass
     except BadMessage as error:
         talk.fail(BAD_REQUEST, None, str(error))
     except _CardFailed as error:
         talk.fail(error.code, error.card, error.detail)
+    except CardsBusy as busy:
+        talk.tell(Busy(busy.holder))
+    except LockUnavailable as error:
+        talk.fail(LOCK_UNAVAILABLE, None, str(error))
     except FormUnavailable as error:
         talk.fail(FORM_UNAVAILABLE, None, str(error))
     except Exception as error:  # noqa: BLE001  the top: what went wrong is told, not swallowed
@@ -140,12 +156,16 @@ class _Talk:
 
     def fail(self, code: str, card: int | None, detail: str) -> None:
         """Say why the conversation ends."""
+        self.tell(Failed(code, card, detail[:MAX_DETAIL_CHARS]))
+
+    def tell(self, last: Answer) -> None:
+        """Send the conversation's last answer, whether or not anybody listens."""
         with suppress(_Over):
-            self.say(Failed(code, card, detail[:MAX_DETAIL_CHARS]))
+            self.say(last)
 
 
-def _converse(talk: _Talk, go: Go, source: CardSource, cleanup: ExitStack) -> None:
-    """From GO to END; what must be given back is put on `cleanup`."""
+def _converse(talk: _Talk, go: Go, source: CardSource, cleanup: ExitStack, held: Held) -> None:
+    """From GO to END; what must be given back is put on `cleanup`, and `held` is told what V says of itself."""
     _check_form(go)
     p = go.parameters
     cards = [_CardWork(p, asked, _open_card(source, asked, cleanup)) for asked in go.cards]
@@ -157,6 +177,7 @@ def _converse(talk: _Talk, go: Go, source: CardSource, cleanup: ExitStack) -> No
         asked = talk.expect(Walk)
         if asked.round != number:
             raise BadMessage(f"round is {asked.round}, expected {number}")
+        held.state(asked.statement)
         talk.say(Walked(number, _each(crew, cards, partial(_CardWork.walk, asked=asked))))
     talk.say(Multiplied(_each(crew, cards, partial(_CardWork.multiply, asked=talk.expect(Multiply)))))
     secret = talk.expect(Open).secret

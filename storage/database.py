@@ -124,6 +124,8 @@ def _translated() -> Iterator[None]:
         raise DatabaseAway(f"the database does not do its work: {cause}") from error
     except exc.IntegrityError as error:
         raise StorageError(f"the database refuses a row: {error.orig}") from error
+    except exc.DatabaseError as error:
+        raise StorageError(f"the database can't be used: {error.orig}") from error
 
 
 def _revision(connection: sa.Connection) -> str | None:

@@ -8,6 +8,7 @@ of one; writing an epoch again replaces its files. `epochs` is written last: an 
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,11 +17,12 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage.convert import outcome_of, tables_of
 from storage.errors import HistoryDamaged, SchemaUnknown, StorageError
-from storage.records import EpochOutcome
+from storage.records import EpochOutcome, PassedProof, ProvedEpoch
 from storage.schemas import SCHEMAS, VERSION, text_columns
 
 ZSTD_LEVEL = 6
@@ -34,10 +36,10 @@ def write_epoch(root: Path, outcome: EpochOutcome) -> list[Path]:
     Raises StorageError when the disk does not take it; then no file is half there.
     """
     day = outcome.started_at.astimezone(UTC).date().isoformat()
+    tables = tables_of(outcome)
     try:
-        return [
-            _write_table(root / name, day, outcome.epoch, table) for name, table in tables_of(outcome).items()
-        ]
+        with _alone(root):
+            return [_write_table(root / name, day, outcome.epoch, table) for name, table in tables.items()]
     except OSError as error:
         raise StorageError(f"the history at {root} cannot be written: {error.strerror or error}") from error
 
@@ -78,9 +80,8 @@ def read_transcripts(root: Path, epoch: int) -> Iterator[tuple[str, bytes]]:
     Raises what `read_epoch` raises; HistoryDamaged in the middle when a later part of the file can't be read.
     """
     path = _one(root, "verdicts", epoch)
+    file = _opened(path)
     with _damage_told(path):
-        file = pq.ParquetFile(path)
-        _check_version(path, file.schema_arrow)
         for batch in file.iter_batches(TRANSCRIPTS_AT_ONCE, columns=["executor_key", "transcript"]):
             for row in batch.to_pylist():
                 yield row["executor_key"], row["transcript"] or b""
@@ -89,6 +90,47 @@ def read_transcripts(root: Path, epoch: int) -> Iterator[tuple[str, bytes]]:
 def archived_epochs(root: Path) -> list[int]:
     """The numbers of all archived epochs, ascending."""
     return [_epoch_of(path) for path in _files(root, "epochs", None, None)]
+
+
+def archived_since(root: Path, since: str) -> list[ProvedEpoch]:
+    """The archived epochs from this day on (YYYY-MM-DD, UTC), newest first; no file is opened."""
+    days = sorted((f for f in (root / "epochs").glob("day=*") if f.name >= f"day={since}"), reverse=True)
+    epochs = [ProvedEpoch(_epoch_of(path), _day_of(path)) for f in days for path in f.glob("epoch-*.parquet")]
+    return sorted(epochs, key=lambda archived: -archived.epoch)
+
+
+def read_passed(root: Path, archived: ProvedEpoch) -> tuple[PassedProof, ...]:
+    """The machines whose proof passed in an archived epoch, with the first card listed and the slowest proved.
+
+    Of three files the few columns needed are read, transcripts are not. Raises HistoryDamaged, SchemaUnknown.
+    """
+
+    def columns(name: str, *paths: str) -> pa.Table:
+        path = root / name / f"day={archived.day}" / f"epoch-{archived.epoch}.parquet"
+        return _opened(path).read(columns=list(paths))
+
+    try:
+        verdicts = columns("verdicts", "executor_key", "severity")
+        passed = set(verdicts.filter(pc.is_null(verdicts["severity"]))["executor_key"].to_pylist())
+        proved = _proved(columns("proofs", "executor_key", "memory_bytes", "bandwidth_gb_s"))
+        listed = _first_cards(
+            columns("reports", "executor_key", "cards.list.element.model", "cards.list.element.vram_mib")
+        )
+        return tuple(
+            PassedProof(key, *listed[key], *proved[key])
+            for key in sorted(passed & proved.keys() & listed.keys())
+        )
+    except (pa.ArrowInvalid, OSError, KeyError) as error:
+        raise HistoryDamaged(f"{root} of epoch {archived.epoch}", str(error)) from error
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """One writer at a time: two runs may archive one epoch at once, the second over the first."""
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / ".writing").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _write_table(folder: Path, day: str, epoch: int, table: pa.Table) -> Path:
@@ -146,18 +188,54 @@ def _one(root: Path, name: str, epoch: int) -> Path:
     return found[0]
 
 
+def _day_of(path: Path) -> str:
+    return path.parent.name.removeprefix("day=")
+
+
+def _proved(proofs: pa.Table) -> dict[str, tuple[int, float]]:
+    """The least memory and the least bandwidth of each machine's cards."""
+    least: dict[str, tuple[int, float]] = {}
+    columns = (proofs[name].to_pylist() for name in ("executor_key", "memory_bytes", "bandwidth_gb_s"))
+    for key, memory_bytes, gb_s in zip(*columns, strict=True):
+        known_bytes, known_gb_s = least.get(key, (memory_bytes, gb_s))
+        least[key] = (min(memory_bytes, known_bytes), min(gb_s, known_gb_s))
+    return least
+
+
+def _first_cards(reports: pa.Table) -> dict[str, tuple[str, int]]:
+    """Model and MiB of the first card of each machine that lists one."""
+    cards = reports["cards"].combine_chunks()
+    every = cards.values  # noqa: PD011  Arrow's, not pandas'
+    models, sizes = every.field("model").to_pylist(), every.field("vram_mib").to_pylist()
+    starts = cards.offsets.to_pylist()
+    return {
+        key: (models[start], sizes[start])
+        for key, start, end in zip(reports["executor_key"].to_pylist(), starts, starts[1:], strict=False)
+        if start < end
+    }
+
+
 def _read(path: Path, name: str, left_out: frozenset[str] = frozenset()) -> pa.Table:
     """One file in today's schema: columns that it lacks are null, octets that are left out are empty.
 
     Raises SchemaUnknown for a file of newer code, HistoryDamaged for one that is no Parquet of ours.
     """
+    file = _opened(path)
     with _damage_told(path):
-        file = pq.ParquetFile(path)
-        _check_version(path, file.schema_arrow)
         table = file.read([column for column in file.schema_arrow.names if column not in left_out])
         for column in left_out:
             table = table.append_column(column, pa.array([b""] * len(table), pa.binary()))
-    return _in_schema(table, SCHEMAS[name])
+        return _in_schema(table, SCHEMAS[name])
+
+
+def _opened(path: Path) -> pq.ParquetFile:
+    """A file whose schema this code knows; nothing of it but its footer is read yet."""
+    with _damage_told(path):
+        file = pq.ParquetFile(path)
+        version = int(file.schema_arrow.metadata[b"schema_version"])
+    if version > VERSION:
+        raise SchemaUnknown(f"{path} has schema {version}, this code knows {VERSION}: run the newer code")
+    return file
 
 
 @contextmanager
@@ -167,12 +245,6 @@ def _damage_told(path: Path) -> Iterator[None]:
         yield
     except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
         raise HistoryDamaged(str(path), str(error)) from error
-
-
-def _check_version(path: Path, schema: pa.Schema) -> None:
-    version = int(schema.metadata[b"schema_version"])
-    if version > VERSION:
-        raise SchemaUnknown(f"{path} has schema {version}, this code knows {VERSION}: run the newer code")
 
 
 def _in_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -187,5 +259,5 @@ def _in_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def _with_day(table: pa.Table, path: Path | None) -> pa.Table:
-    day = path.parent.name.removeprefix("day=") if path else ""
+    day = _day_of(path) if path else ""
     return table.append_column("day", pa.array([day] * len(table), pa.string()))

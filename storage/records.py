@@ -269,6 +269,8 @@ class Bandwidth:
     up_mbit_s: float
     down_mbit_s: float
     samples: int
+    rtt_ms: float | None = None
+    """A round trip on the channel, the least that was seen; None when it was not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +334,55 @@ class Verdict:
     def proved(self) -> bool:
         """Whether every card of the machine is proved."""
         return self.severity is None
+
+
+# --- history that bounds come from -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PassedProof:
+    """One machine whose proof passed in one archived epoch: what it listed and how fast it was."""
+
+    executor_key: str
+    model: str
+    """As nvidia-smi prints it."""
+    vram_mib: int
+    """Of its first card."""
+    memory_bytes: int
+    """Proved resident memory of each card, |D|."""
+    bandwidth_gb_s: float
+    """Of its slowest card."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProvedEpoch:
+    """An archived epoch whose passed proofs are counted into the days."""
+
+    epoch: int
+    day: str
+    """YYYY-MM-DD, UTC: its partition in the history."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProvedDay:
+    """One machine's passed proofs of one day with cards of one model and size."""
+
+    day: str
+    """YYYY-MM-DD, UTC."""
+    executor_key: str
+    model: str
+    """The table's name, as in `tasks/inspection/models.py`."""
+    nominal_mib: int
+    """Of the size that the model is sold with."""
+    proofs: int
+    sum_kb_s: int
+    """Proved bandwidth of the slowest card, 10^3 bytes a second, summed over the proofs: an integer, so that the order
+    of counting changes nothing."""
+
+    @property
+    def mean_gb_s(self) -> float:
+        """The day's mean, 10^9 bytes a second."""
+        return self.sum_kb_s / self.proofs / 1e6
 
 
 # --- history that scoring is given -----------------------------------------------------------------

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import pyarrow as pa
 
-VERSION = 1
+VERSION = 2
 
 _TEXT, _INT, _FLOAT, _BOOL, _BYTES = pa.string(), pa.int64(), pa.float64(), pa.bool_(), pa.binary()
 _TIME = pa.timestamp("us", tz="UTC")
@@ -129,6 +129,7 @@ REPORTS = _schema(
     _maybe("bandwidth_up_mbit_s", _FLOAT, "Mbit/s from the executor, this epoch alone"),
     _maybe("bandwidth_down_mbit_s", _FLOAT, "Mbit/s to the executor, this epoch alone"),
     _maybe("bandwidth_samples", _INT, "samples taken; null when bandwidth was not measured"),
+    _maybe("bandwidth_rtt_ms", _FLOAT, "round trip on the channel; null before schema 2"),
     _REASONS_FIELD,
     _field("connect_s", _FLOAT, "seconds until the SSH session stood"),
     _field("duration_s", _FLOAT, "seconds of the whole inspection"),

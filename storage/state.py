@@ -29,6 +29,8 @@ from storage.records import (
     HostReport,
     MinerReply,
     Phase,
+    ProvedDay,
+    ProvedEpoch,
     Reason,
     Score,
     Verdict,
@@ -209,6 +211,41 @@ class State:
         with writing(self._engine) as connection:
             return connection.execute(sa.delete(tables.executor_records).where(old)).rowcount
 
+    # --- what all epochs know of a model -----------------------------------------------------------
+
+    def proved_epochs(self) -> frozenset[int]:
+        """The archived epochs whose passed proofs are counted into the days."""
+        with reading(self._engine) as connection:
+            return frozenset(connection.execute(sa.select(tables.proved_epochs.c.epoch)).scalars())
+
+    def count_proofs(self, counted: ProvedEpoch, days: Iterable[ProvedDay]) -> bool:
+        """Add an archived epoch's passed proofs to their day, exactly once; False when it is counted already.
+
+        Whoever reads the archive may count it: what is archived does not change any more.
+        """
+        rows = [row_of(day) for day in days]
+        with writing(self._engine) as connection:
+            mark = _insert(connection, tables.proved_epochs).values(row_of(counted)).on_conflict_do_nothing()
+            if connection.execute(mark).rowcount == 0:
+                return False
+            _add_up(connection, tables.proved_days, rows, "proofs", "sum_kb_s")
+            return True
+
+    def load_proved_days(self, since: str) -> tuple[ProvedDay, ...]:
+        """The machines' passed proofs from this day on (YYYY-MM-DD)."""
+        columns = [tables.proved_days.c[field.name] for field in fields(ProvedDay)]
+        query = sa.select(*columns).where(tables.proved_days.c.day >= since)
+        with reading(self._engine) as connection:
+            # 30 rows a machine: all columns are plain values, so the record is built from the row itself.
+            return tuple(ProvedDay(*row) for row in connection.execute(query).all())
+
+    def forget_proofs(self, before: str) -> int:
+        """Drop the days before this one (YYYY-MM-DD), and that their epochs are counted; how many rows of days."""
+        with writing(self._engine) as connection:
+            connection.execute(sa.delete(tables.proved_epochs).where(tables.proved_epochs.c.day < before))
+            old = sa.delete(tables.proved_days).where(tables.proved_days.c.day < before)
+            return connection.execute(old).rowcount
+
     # --- reading back ------------------------------------------------------------------------------
 
     def read_phases(self, epoch: int) -> tuple[Phase, ...]:
@@ -382,4 +419,16 @@ def _upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[dict[str,
     insert = _insert(connection, table)
     keys = [column.name for column in table.primary_key.columns]
     values = {name: insert.excluded[name] for name in rows[0] if name not in keys}
+    connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=values), list(rows))
+
+
+def _add_up(
+    connection: sa.Connection, table: sa.Table, rows: Sequence[dict[str, object]], *summed: str
+) -> None:
+    """Insert rows, or add these columns to the row with the same key."""
+    if not rows:
+        return
+    insert = _insert(connection, table)
+    keys = [column.name for column in table.primary_key.columns]
+    values = {name: table.c[name] + insert.excluded[name] for name in summed}
     connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=values), list(rows))

@@ -9,7 +9,7 @@ other. `info={"about": ...}` says what a column means and in which unit, for doc
             ├─ executors ─┬─ reports
             │             ├─ verdicts
             │             └─ scores
-            └─ weight_sets                executor_records (over all epochs)
+            └─ weight_sets                executor_records, proved_epochs, proved_days (over all epochs)
 """
 
 from __future__ import annotations
@@ -240,4 +240,34 @@ executor_records = sa.Table(
     _column("down_mbit_s", sa.Double, "Mbit/s to the executor, smoothed", nullable=True),
     _column("no_verdicts_in_a_row", sa.Integer, "epochs since the last verdict, at most 2"),
     _column("last_epoch", sa.BigInteger, "the last epoch that is counted here"),
+)
+
+proved_epochs = sa.Table(
+    "proved_epochs",
+    metadata,
+    sa.Column(
+        "epoch",
+        sa.BigInteger,
+        primary_key=True,
+        autoincrement=False,
+        info={"about": "an archived epoch whose passed proofs proved_days has"},
+    ),
+    _column("day", sa.Text, "YYYY-MM-DD, UTC: its partition in the history"),
+)
+
+proved_days = sa.Table(
+    "proved_days",
+    metadata,
+    sa.Column("day", sa.Text, primary_key=True, info={"about": "YYYY-MM-DD, UTC"}),
+    sa.Column("executor_key", sa.Text, primary_key=True, info={"about": "miner hotkey / executor id"}),
+    sa.Column("model", sa.Text, primary_key=True, info={"about": "model of the cards, the table's name"}),
+    sa.Column(
+        "nominal_mib",
+        sa.Integer,
+        primary_key=True,
+        autoincrement=False,
+        info={"about": "MiB of the size that the model is sold with"},
+    ),
+    _column("proofs", sa.Integer, "epochs of the day in which the machine's proof passed"),
+    _column("sum_kb_s", sa.BigInteger, "proved bandwidth of the slowest card, 10^3 bytes a second, summed"),
 )

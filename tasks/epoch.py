@@ -7,15 +7,17 @@ are still frozen and still go one way; the run only holds what must not be copie
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 import sqlalchemy as sa
@@ -28,10 +30,14 @@ from tasks.edges.shell import EpochKey, Session, Shell
 from tasks.edges.wire import MAX_EXECUTORS
 from tasks.policy import Policy
 from tasks.progress import Progress
+from tasks.proof.population import Populations
 
 _log = logging.getLogger("subnet.epoch")
 THREAD_STACK_BYTES = 1024 * 1024
 """Of every thread of ours: a thousand of them are paged in only as far as they are used."""
+SWITCH_S = 0.1
+"""How long a thread may keep the interpreter when others want it. Each that waits asks again after this time: at Python's
+5 ms a thousand waiting threads do nothing but ask, and answers are seen seconds late. Ours wait soon by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,8 @@ class Edges:
     executors_per_shard: int = 50
     max_sessions: int = 1_000
     monotonic: Callable[[], float] = field(default=time.monotonic)
+    sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep)
+    """By the same clock."""
 
 
 class EpochRun:
@@ -69,8 +77,12 @@ class EpochRun:
         self.policy = policy
         self.view = view
         self.records = records
+        self.populations: Populations = MappingProxyType({})
+        """What the archive knows of each model: loaded once when the epoch opens, never changed after."""
         self.progress = Progress(header.epoch, state.set_phase)
         self.incidents: list[Reason] = []
+        self.leased_keys: frozenset[str] = frozenset()
+        """Machines that a renter has and keeps through this epoch."""
         self.is_scored = False
         """Whether the epoch came as far as its scores: only then is it counted for or against any machine."""
         self._sessions: dict[str, Session] = {}
@@ -78,8 +90,12 @@ class EpochRun:
         self._lock = threading.Lock()
         self._probes = threading.BoundedSemaphore(policy.inspection.bandwidth_probes_at_once)
         threading.stack_size(THREAD_STACK_BYTES)
+        self._switch_s = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_S)
         # A wave needs a thread for each member at once, and one miner's machines are never split over waves.
-        self.pool = ThreadPoolExecutor(max(edges.max_sessions, MAX_EXECUTORS), thread_name_prefix="machine")
+        self.capacity = max(edges.max_sessions, MAX_EXECUTORS)
+        """Machines that are talked to at the same time."""
+        self.pool = ThreadPoolExecutor(self.capacity, thread_name_prefix="machine")
 
     @property
     def epoch(self) -> int:
@@ -113,13 +129,22 @@ class EpochRun:
                 self._probes.release()
 
     def hold(self, executor: Executor, session: Session) -> None:
-        """Keep a machine's session for the next step."""
+        """Keep a machine's session for the next step; one too many is closed, and opened again when it is needed."""
         with self._lock:
-            self._sessions[executor.key] = session
+            if len(self._sessions) < self.capacity:
+                self._sessions[executor.key] = session
+                return
+        session.close()
 
-    def session_of(self, executor_key: str) -> Session:
-        """The session that inspection has left open."""
-        return self._sessions[executor_key]
+    def session_of(self, executor_key: str) -> Session | None:
+        """The session that is still open to this machine."""
+        session = self._sessions.get(executor_key)
+        return session if session is not None and session.is_alive else None
+
+    def release_but(self, executor_keys: Iterable[str]) -> None:
+        """Close the sessions of all other machines."""
+        kept = frozenset(executor_keys)
+        self.release([key for key in self._sessions if key not in kept])
 
     def release(self, executor_keys: Iterable[str]) -> None:
         """Close the sessions of these machines, where they are open."""
@@ -145,6 +170,7 @@ class EpochRun:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close every session and forget the keys, whatever happened."""
+        sys.setswitchinterval(self._switch_s)
         self.release(list(self._sessions))
         self._keys.clear()
         self.pool.shutdown(wait=False, cancel_futures=True)

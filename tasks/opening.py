@@ -12,6 +12,7 @@ from storage.records import EpochHeader, EpochOutcome, SubnetView
 from storage.state import State
 from tasks.epoch import Edges, EpochRun
 from tasks.errors import EpochBusy
+from tasks.learning import learn
 from tasks.policy import Policy, check_policy
 from tasks.stepping import step
 
@@ -21,13 +22,15 @@ async def open_epoch(edges: Edges, epoch: int | None, policy: Policy) -> EpochRu
     """Take `epoch` (None: the one that the chain is in) for this run; EpochBusy when another run has it."""
     check_policy(policy, is_embedded=edges.is_embedded)
     view = await asyncio.to_thread(edges.chain.view)
-    header = _header(edges, epoch, policy, view)
+    if epoch is not None and epoch != view.head.epoch:
+        raise EpochBusy(epoch, f"the chain is in epoch {view.head.epoch}, and an epoch is named by its block")
+    header = _header(edges, policy, view)
     return await asyncio.to_thread(_open, edges, header, policy, view)
 
 
-def _header(edges: Edges, epoch: int | None, policy: Policy, view: SubnetView) -> EpochHeader:
+def _header(edges: Edges, policy: Policy, view: SubnetView) -> EpochHeader:
     return EpochHeader(
-        epoch=view.head.epoch if epoch is None else epoch,
+        epoch=view.head.epoch,
         netuid=view.netuid,
         block=view.head.block,
         block_hash=view.head.block_hash,
@@ -51,6 +54,9 @@ def _open(edges: Edges, header: EpochHeader, policy: Policy, view: SubnetView) -
         except StorageError as error:
             # A full disk must not keep the epoch from being worked and weights from being set.
             run.note_incident(error)
+    run.populations, trouble = learn(edges.history, state, policy, header.started_at)
+    if trouble is not None:
+        run.note_incident(trouble)
     return run
 
 

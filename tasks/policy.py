@@ -39,10 +39,12 @@ class InspectionPolicy:
     min_power_limit_share: float = 0.90
     """Of a card's default power limit."""
     bandwidth_probe_bytes: int = 1 * MIB
-    """Each way and sample."""
+    """Each way, for the first sample."""
+    bandwidth_repeat_bytes: int = 4 * MIB
+    """Each way, for the second, which is taken when the first is slow: a long way takes longer to get up to speed."""
     bandwidth_probes_at_once: int = 8
     """Machines whose bandwidth is measured at the same time."""
-    bandwidth_turn_s: float = 8.0
+    bandwidth_turn_s: float = 12.0
     """For one machine's samples: who stalls holds its turn no longer, and all others still get theirs."""
     bandwidth_smoothing: float = 0.5
     """Weight of the newest sample."""
@@ -81,12 +83,32 @@ class ProofPolicy:
     """From GO to the first nonce, for the slowest of the wave."""
     round_deadline_s: float = 10.0
     open_deadline_s: float = 30.0
+    slot_s: float = 48.0
+    """Every validator begins a wave in a slot of its own, so that no two prove a machine at once; 0: no slots, no wait."""
+    slots: int = 6
+    """After so many they come round again: who waits longest waits for all but one."""
+    busy_retry_s: float = 48.0
+    """A machine that another validator was proving is asked again so much later."""
+    phase_s: float = 300.0
+    """No wave begins later than so long after the proof's begin: an epoch has 600 s for everything."""
+    leased_proof_bytes: int = 64 * MIB
+    """|D| of a machine that is leased, over the scale: what a renter does not miss."""
     latency_credit_s: float = 0.05
     """Taken off each round's time for the way there and back: capped, since it can be inflated."""
     min_bandwidth_share: float = 0.75
-    """Of the model's reference bandwidth."""
+    """Of the median that honest machines of the model measure."""
+    floor_bandwidth_share: float = 0.70
+    """Of the vendor's bandwidth: no history pulls the bound below it, and a model without history is held to it. With a
+    full credit for the way it asks 0.64 of a card, and an A100 as H100 or an H200 as B200 comes to 0.66. An estimate until
+    cards have run."""
     max_bandwidth_share: float = 1.25
-    """Above it, no such card exists: a ceiling against a faked table."""
+    """Of the vendor's bandwidth: above it, no such card exists. A full credit for the way makes 1.15 of 1 in a round of
+    0.375 s, an overclocked memory up to 1.1 of 1."""
+    history_days: int = 30
+    """Of passed proofs that the median is taken over."""
+    history_miners: int = 3
+    history_machines: int = 5
+    """So many must have proved a model before its history counts; with 0 miners no model is unproven."""
     enforce_bandwidth: bool = True
 
 
@@ -96,6 +118,8 @@ class ScoringPolicy:
 
     performance_window: tuple[float, float] = (0.75, 1.25)
     """Proved bandwidth over the model's reference, clipped to this."""
+    unproven_performance: float = 0.75
+    """At most this for a model that too few have proved: the low end of the window, since it is not paid as known."""
     full_bandwidth_mbit_s: float = 1_000.0
     bandwidth_floor: float = 0.5
     """The bandwidth term goes from this at the minimum to 1.0 at full."""
@@ -144,6 +168,7 @@ LOCALNET = Policy(
         min_disk_free_bytes=1 * GIB,
         min_mbit_s=1.0,
         bandwidth_probe_bytes=64 * 1024,
+        bandwidth_repeat_bytes=256 * 1024,
         bandwidth_probes_at_once=2,
         bandwidth_turn_s=4.0,
         host_is_lowered=True,
@@ -159,6 +184,8 @@ LOCALNET = Policy(
         barrier_deadline_s=30.0,
         round_deadline_s=10.0,
         open_deadline_s=10.0,
+        slot_s=0.0,
+        busy_retry_s=5.0,
         enforce_bandwidth=False,
     ),
     scoring=ScoringPolicy(uptime_full_s=3_600.0, uptime_floor=0.5),

@@ -20,7 +20,8 @@ async def set_weights(
     NoVerdicts when nothing at all was found out: then the weights stay as they are.
     """
     run.progress.begin("weights")
-    if is_nobody_heard(replies, scores):
+    if is_nobody_heard(replies, scores, _known_miners(run)):
+        run.is_scored = False  # what our own line has missed counts against nobody
         raise NoVerdicts(len(scores))
     vector = weight_vector(run.epoch, scores, run.view, run.policy.weights)
     await asyncio.to_thread(run.state.save_weights, vector)
@@ -28,6 +29,11 @@ async def set_weights(
     await asyncio.to_thread(run.state.save_weights, vector, outcome)
     run.progress.end(describe(outcome))
     return vector, outcome
+
+
+def _known_miners(run: EpochRun) -> frozenset[str]:
+    """Those with a machine on a run of passed epochs."""
+    return frozenset(key.partition("/")[0] for key, r in run.records.items() if r.passed_since is not None)
 
 
 @step("set-weights", deadline_s=300.0, retries=2)

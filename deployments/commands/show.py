@@ -16,10 +16,12 @@ from storage.database import migrate, open_database
 from storage.history import read_epoch
 from tasks.errors import SettingError
 
+MAX_EPOCH = 2**48
+
 
 @click.command()
 @click.option(
-    "--epoch", type=click.IntRange(min=0), help="The epoch's number; the newest when it is not given."
+    "--epoch", type=click.IntRange(0, MAX_EPOCH), help="The epoch's number; the newest when it is not given."
 )
 @click.option("--json", "as_json_", is_flag=True, help="Print one JSON object instead of tables.")
 def command(*, epoch: int | None, as_json_: bool) -> None:

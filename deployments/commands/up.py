@@ -54,7 +54,7 @@ def command() -> None:
     def say(text: str) -> None:
         console.print(f"  {time.monotonic() - began:5.1f} s  {text}", markup=False, highlight=False)
 
-    with open_site(say) as site:
+    with open_site(say, is_kept=True) as site:
         if not site.settings.is_embedded:
             raise UserError(
                 "`subnet up` keeps the local subnet up; for a real network see docs/validator.md, 'Running'"

@@ -19,13 +19,23 @@ class Holder:
     prefect_url: str
     children: tuple[int, ...]
     """Process groups."""
+    is_kept: bool = False
+    """Whether it stays up until it is told to stop, so that other commands may work on it."""
+    is_ready: bool = False
+    """Whether everything answers."""
 
 
 def holder_of(layout: Layout) -> Holder | None:
     """Who runs a stack in this folder, as it was written down; None when nobody has."""
     try:
         told = json.loads((layout.run / "stack.json").read_text(encoding="utf-8"))
-        return Holder(int(told["pid"]), str(told["prefect_url"]), tuple(int(c) for c in told["children"]))
+        return Holder(
+            pid=int(told["pid"]),
+            prefect_url=str(told["prefect_url"]),
+            children=tuple(int(c) for c in told["children"]),
+            is_kept=told["is_kept"] is True,
+            is_ready=told["is_ready"] is True,
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

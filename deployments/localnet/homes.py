@@ -72,6 +72,8 @@ def make_machine(disks: Disks, executor: CastExecutor, port: int) -> Machine:
         environment={
             nvidia_smi.SPEC_VARIABLE: str(folder / "gpus.json"),
             "SUBNET_SIMULATED_CARDS": str(disks.cards),
+            # Of the machine's own, as /run/lock is: a card that two machines list is not guarded by a lock of both.
+            "SUBNET_PROOF_LOCKS": str(home / "scratch"),
         },
         hangs=executor.lie is Lie.HANGS,
     )

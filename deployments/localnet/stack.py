@@ -10,10 +10,12 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import IO
 
 from deployments.localnet.holder import Holder, holder_of, take
 from deployments.localnet.layout import Layout
@@ -25,6 +27,7 @@ from deployments.sites import REPOSITORY
 from tasks.errors import SettingError
 
 WORLD_DEADLINE_S = 60.0
+POLL_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -49,17 +52,36 @@ class Stack:
 
 
 @contextmanager
-def local_stack(folder: Path, say: Callable[[str], None]) -> Iterator[Stack]:
-    """Use the running local system, or start one and stop it at the end."""
+def local_stack(folder: Path, say: Callable[[str], None], *, is_kept: bool = False) -> Iterator[Stack]:
+    """Use the local system that is kept up, or start one and stop it at the end; `is_kept` lets others use it.
+
+    What another command has started for itself alone ends with that command: it is waited for.
+    """
     layout = Layout(folder)
     layout.run.mkdir(parents=True, exist_ok=True)
     with (layout.run / "stack.lock").open("a+") as lock:
-        if not take(lock):
-            yield _join(layout, say)
+        kept = _wait_for(lock, layout, say)
+        if kept is not None:
+            yield _join(kept, layout, say)
             return
         _sweep(layout)
-        with _started(layout, say) as stack:
+        with _started(layout, say, is_kept=is_kept) as stack:
             yield stack
+
+
+def _wait_for(lock: IO[str], layout: Layout, say: Callable[[str], None]) -> Holder | None:
+    """Whose system can be used; None once the lock is ours."""
+    has_said = False
+    while not take(lock):
+        holder = holder_of(layout)
+        if holder is not None and holder.is_kept and holder.is_ready:
+            return holder
+        if not has_said:
+            who = f"process {holder.pid}" if holder else "another command"
+            say(f"waiting for {who}, which works in {layout.folder}")
+            has_said = True
+        time.sleep(POLL_S)
+    return None
 
 
 def prefect_port() -> int:
@@ -73,19 +95,19 @@ def prefect_port() -> int:
 
 
 @contextmanager
-def _started(layout: Layout, say: Callable[[str], None]) -> Iterator[Stack]:
+def _started(layout: Layout, say: Callable[[str], None], *, is_kept: bool) -> Iterator[Stack]:
     server = launch(layout.folder, REPOSITORY, prefect_port())
     world: Child | None = None
     try:
-        _write_holder(layout, server, world)
+        _write_holder(layout, _holder(server, world))
         say("preparing the local subnet: chain, wallets, machines, compiled kernels")
         localnet = prepare(layout.subnet)
         world = _start_world(layout)
         world.wait_until(lambda: "ready" in tail(world.log), WORLD_DEADLINE_S)
         say(f"local subnet is up: {len(localnet.miners)} miners, {len(localnet.executors)} machines")
         server.wait()
-        _write_holder(layout, server, world)
         ensure_automation(server.api_url)
+        _write_holder(layout, replace(_holder(server, world), is_kept=is_kept, is_ready=True))
         say(f"Prefect server is up: {server.url}")
         yield Stack(layout, localnet, server, world)
     finally:
@@ -106,12 +128,7 @@ def _start_world(layout: Layout) -> Child:
     )
 
 
-def _join(layout: Layout, say: Callable[[str], None]) -> Stack:
-    holder = holder_of(layout)
-    if holder is None:
-        raise SettingError(
-            "SUBNET_FOLDER", str(layout.folder), "a folder that no other command is just setting up"
-        )
+def _join(holder: Holder, layout: Layout, say: Callable[[str], None]) -> Stack:
     say(f"using the local system of process {holder.pid}: {holder.prefect_url}")
     return Stack(layout, prepare(layout.subnet), PrefectServer(holder.prefect_url, None), None)
 
@@ -137,9 +154,12 @@ def _is_ours(pid: int, layout: Layout) -> bool:
     return str(layout.folder).encode() in environment
 
 
-def _write_holder(layout: Layout, server: PrefectServer, world: Child | None) -> None:
+def _holder(server: PrefectServer, world: Child | None) -> Holder:
     children = tuple(child.process.pid for child in (server.child, world) if child is not None)
-    holder = Holder(os.getpid(), server.url, children)
+    return Holder(os.getpid(), server.url, children)
+
+
+def _write_holder(layout: Layout, holder: Holder) -> None:
     temporary = layout.run / f"stack.json.{os.getpid()}"
     temporary.write_text(json.dumps(asdict(holder)), encoding="utf-8")
     temporary.replace(layout.run / "stack.json")

@@ -33,6 +33,8 @@ from tasks.errors import SettingError
 
 RAO_PER_TAO = 1_000_000_000
 MAX_CONFIG_BYTES = 1024 * 1024
+LEAST_GRANT_S = 1_000
+"""Validators ask for 900 seconds (`tasks/seeking.py`) by clocks that may differ: less would let nobody in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ class _Entry(_Strict):
 
 class _File(_Strict):
     executor: Annotated[list[_Entry], Field(min_length=1, max_length=wire.MAX_EXECUTORS)]
-    max_grant_s: Annotated[int, Field(ge=60, le=86_400)] = 7200
+    max_grant_s: Annotated[int, Field(ge=LEAST_GRANT_S, le=86_400)] = 7200
     min_validator_stake_tao: Annotated[float, Field(ge=0, le=21e6, allow_inf_nan=False)] = 1000.0
     allowed_validators: list[Annotated[str, StringConstraints(pattern=r"^5[1-9A-HJ-NP-Za-km-z]{47}$")]] = []
 

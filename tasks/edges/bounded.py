@@ -84,8 +84,8 @@ class Bounds:
     """What one session may cost us."""
 
     receive_budget_bytes: int = 8 << 20
-    """As they come from the network. Two bandwidth probes of 1 MiB, 1 MiB of facts, 14 cards of 64 KiB in
-    base64 come to 4.3 MiB."""
+    """As they come from the network. Bandwidth probes of 1 and 4 MiB, 1 MiB of facts, 14 cards of 64 KiB
+    in base64 come to 7.2 MiB."""
     packet_budget: int = 20_000
     login_packet_budget: int = 64
     """Until the server has let us in; seven or eight are usual."""

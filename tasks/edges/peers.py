@@ -67,6 +67,11 @@ class Peers:
             headers={"accept-encoding": "identity", "user-agent": "subnet-validator"},
         )
 
+    @property
+    def signer(self) -> Signer:
+        """What signs in our name."""
+        return self._signer
+
     async def __aenter__(self) -> Self:
         """Open the client."""
         await self._client.__aenter__()

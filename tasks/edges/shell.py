@@ -70,6 +70,10 @@ class Session(Protocol):
     def bytes_received(self) -> int:
         """From the network, over the whole session."""
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether nothing has ended it yet."""
+
     def send(self, frame: bytes, *, deadline: float) -> None:
         """Send one frame."""
 

@@ -17,6 +17,9 @@ A request carries the headers X-Bittensor-Version (1), -Hotkey, -Receiver, -Nonc
 The right column is the answer's; its first line keeps an answer from ever passing as a request. Its headers
 are the same six. Who asked can therefore prove to anybody what was answered, to what, and when: `evidence`.
 
+A statement is a text that stands by itself: the line `subnet/statement/1`, the scheme, lines of its own and the
+signature over all before it, 128 hex digits. It passes as neither of the two above.
+
 The SDK's own verify accepts other address prefixes, weak keys, `<Bytes>`-wrapped signatures and sloppy
 headers, and decodes an address of any length in quadratic time. `read_claim` refuses all that from the
 headers alone, cheap checks first; `check_request` then does the one expensive thing. Neither authorises:
@@ -29,7 +32,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol
@@ -39,6 +42,7 @@ from bittensor import http_auth, sp_core
 from tasks.errors import BadAnswer, NotAuthentic
 
 ANSWER_PROTOCOL = "btauth/1/answer"
+STATEMENT_PROTOCOL = "subnet/statement/1"
 MAX_AGE_S = 10.0
 MAX_SKEW_S = 2.0
 MAX_HEADERS = 48
@@ -244,6 +248,25 @@ def check_evidence(record: bytes, *, hotkey: str) -> bytes:
     check_hotkey(sender)
     _check_signature(payload.encode(), Claim(sender, receiver, int(nonce), scheme, signature))
     return body
+
+
+# --- statements ------------------------------------------------------------------------------------
+
+
+def sign_statement(signer: Signer, lines: Sequence[str]) -> str:
+    """These lines as a signed text; none of them may hold a newline."""
+    payload = "\n".join((STATEMENT_PROTOCOL, _SCHEME_NAMES[signer.crypto_type], *lines))
+    return f"{payload}\n{bytes(signer.sign(payload.encode('ascii'))).hex()}"
+
+
+def check_statement(text: str, *, hotkey: str) -> None:
+    """That this hotkey signed this text; NotAuthentic otherwise."""
+    payload, _, signature = text.rpartition("\n")
+    protocol, scheme, *_ = [*payload.split("\n", 2), ""]
+    if protocol != STATEMENT_PROTOCOL or scheme not in _SCHEMES or not _SIGNATURE.fullmatch(f"0x{signature}"):
+        raise NotAuthentic("AUTH_STATEMENT", "no statement of a known protocol, scheme and signature")
+    check_hotkey(hotkey)
+    _check_signature(payload.encode(), Claim(hotkey, "", 0, scheme, bytes.fromhex(signature)))
 
 
 # --- keys ------------------------------------------------------------------------------------------

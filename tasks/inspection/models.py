@@ -2,12 +2,14 @@
 
 Memory is in MiB as nvidia-smi reports it, one size for each real SKU; a second figure is what the same card reports
 with ECC on or under an older driver, and is the M that the proof may count on. Bandwidth (10^9 bytes a second), SM
-count and boost clock are the vendor's figures from the source that the row names. Prices are market rates for a card
-and hour in USD: Lium's published base prices (subnet 51, 2026), or an estimate from memory and bandwidth.
+count and boost clock are the vendor's figures from the source that the row names; the integer rate follows from them and
+from the lanes of an SM that take integers (`INTEGER_LANES`). Prices are market rates for a card and hour in USD: Lium's
+published base prices (subnet 51, 2026), or an estimate from memory and bandwidth.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -61,6 +63,8 @@ class Model:
     price_source: PriceSource
     source: str
     """Of bandwidth, SM count and clock."""
+    integer_lanes: int
+    """32-bit integer operations of an SM in a clock; source: `INTEGER_SOURCE`."""
 
     @property
     def memory_bytes(self) -> int:
@@ -73,18 +77,30 @@ class Model:
         return self.skus[0].bandwidth_gb_s
 
     @property
+    def int32_tera_ops(self) -> float:
+        """32-bit integer additions, logic and shifts, 10^12 a second: SMs x integer lanes x boost clock.
+
+        What a card that regenerates lines instead of keeping them is bound by.
+        """
+        return self.sm_count * self.integer_lanes * self.boost_mhz / 1e6
+
+    @property
     def int8_tera_ops(self) -> float:
         """Dense int8 without tensor cores (dp4a), 10^12 operations a second: an estimate of the class.
 
-        SMs x integer lanes x 8 operations (four multiply-adds) x boost clock; GeForce and RTX Blackwell have 128
-        lanes that take integers, all others 64.
+        A lane does four multiply-adds in a clock, eight operations.
         """
-        return self.sm_count * _integer_lanes(self) * 8 * self.boost_mhz / 1e6
+        return self.int32_tera_ops * 8
 
 
 def find(model_name: str) -> Model | None:
     """The model that nvidia-smi means by this name, whatever its case and spaces; None when it is unsupported."""
     return _BY_ALIAS.get(_normal(model_name))
+
+
+def is_too_old(model_name: str) -> bool:
+    """Whether the name is that of a card before Turing: Kepler, Maxwell, Pascal and Volta, which the kernels don't run on."""
+    return _TOO_OLD.match(_normal(model_name)) is not None
 
 
 def sku(model: Model, vram_mib: int, window: tuple[float, float]) -> Sku | None:
@@ -99,14 +115,30 @@ def estimate_usd_per_hour(nominal_mib: int, bandwidth_gb_s: float) -> float:
     return round(0.003 * nominal_mib / 1_024 + 0.0001 * bandwidth_gb_s, 2)
 
 
-def _integer_lanes(model: Model) -> int:
-    return 128 if model.architecture is Architecture.BLACKWELL and "RTX" in model.name else 64
-
-
 def _normal(name: str) -> str:
     """Lower case, single spaces, and without the vendor, which drivers before 465 leave out."""
     return " ".join(name.lower().split()).removeprefix("nvidia ")
 
+
+_TOO_OLD = re.compile(
+    r"tesla [kmpv]\d|quadro ([kmp]\d|gp100|gv100)|titan (v|x|xp|z|black)\b|geforce gtx? (titan|[4-9]\d\d|10\d\d)\b"
+)
+
+INTEGER_LANES: Mapping[Architecture, int] = MappingProxyType(
+    {
+        Architecture.TURING: 64,
+        Architecture.AMPERE: 64,
+        Architecture.ADA: 64,
+        Architecture.HOPPER: 64,
+        Architecture.BLACKWELL: 64,
+    }
+)
+"""By architecture; the Blackwell chips of GeForce and RTX cards (GB20x) have `GB20X_INTEGER_LANES`."""
+GB20X_INTEGER_LANES = 128
+INTEGER_SOURCE = (
+    "NVIDIA CUDA C++ Programming Guide, throughput of native arithmetic instructions, 32-bit integer add; "
+    "for GB20x the NVIDIA RTX Blackwell GPU architecture whitepaper, unified INT32/FP32 cores"
+)
 
 _Memory = int | tuple[int, int] | tuple[int, int, float]
 """MiB; (MiB, MiB with ECC on); (MiB, MiB with ECC on, GB/s where it differs)."""
@@ -136,7 +168,13 @@ def _model(  # noqa: PLR0917  the columns of a table stand in order
         base_price_usd_per_hour=estimate if price is None else price,
         price_source=PriceSource.ESTIMATE if price is None else price_source,
         source=source,
+        integer_lanes=_integer_lanes(architecture, name),
     )
+
+
+def _integer_lanes(architecture: Architecture, name: str) -> int:
+    is_gb20x = architecture is Architecture.BLACKWELL and "RTX" in name
+    return GB20X_INTEGER_LANES if is_gb20x else INTEGER_LANES[architecture]
 
 
 def _sku(memory: _Memory, bandwidth_gb_s: float) -> Sku:

@@ -266,7 +266,8 @@ def prove(request: dict[str, object], frames: Frames) -> None:
     except ImportError as error:
         raise Refused("NO_PROVER", str(error)) from error
     frames.reply({"proving": digest, "seconds": time.monotonic() - begin})
-    prover.serve(frames.read, frames.write, simulated_cards())
+    locks = importlib.import_module("kernels.lock").locks_of(os.environ)
+    prover.serve(frames.read, frames.write, simulated_cards(), locks)
 
 
 def import_from(folder: Path) -> ModuleType:

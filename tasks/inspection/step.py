@@ -114,6 +114,12 @@ def _claim(report: HostReport, registered_at_block: int, records: Mapping[str, E
     uuids = tuple(sorted(card.uuid for card in report.facts.cards))
     record = records.get(report.executor_key)
     is_same = record is not None and tuple(sorted(record.card_uuids)) == uuids
+    has_failed = any(reason.severity is Severity.FAIL for reason in report.reasons)
     return Claim(
-        report.executor_key, registered_at_block, record.first_seen if record and is_same else None, uuids
+        report.executor_key,
+        registered_at_block,
+        record.first_seen if record and is_same else None,
+        uuids,
+        # Whoever has passed until now keeps the cards for the epoch in which it fails.
+        is_sound=not has_failed or bool(record and is_same and record.passed_since),
     )

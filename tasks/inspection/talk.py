@@ -38,6 +38,9 @@ SMALL_REPLY_BYTES = 4_096
 LATENCY_CREDIT_S = 0.05
 MIN_SECONDS = 1e-3
 """A sample that took less says only that the channel is faster than it can measure."""
+MAX_FACTS = 64
+MAX_TOLD_MISFITS = 100
+"""Above it they are counted only: each costs kilobytes once it is told, and a hostile reply has a hundred thousand."""
 _FACT_OVERHEAD_BYTES = 512
 
 
@@ -66,10 +69,11 @@ def measure_bandwidth(
     """
     begin = clock()
     _sink(session, b"\0", deadline)
-    credit_s = min(LATENCY_CREDIT_S, clock() - begin)
+    rtt_s = clock() - begin
+    credit_s = min(LATENCY_CREDIT_S, rtt_s)
     up = _upload(session, probe_bytes, deadline, clock) - credit_s
     down = _download(session, probe_bytes, deadline, clock) - credit_s
-    return Bandwidth(_mbit_s(probe_bytes, up), _mbit_s(probe_bytes, down), samples=1)
+    return Bandwidth(_mbit_s(probe_bytes, up), _mbit_s(probe_bytes, down), samples=1, rtt_ms=1e3 * rtt_s)
 
 
 def start_prover(session: Session, archive: bytes, cache_folder: str, *, deadline: float) -> float:
@@ -105,7 +109,7 @@ class _Fact(_Reply):
 
 
 class _Facts(_Reply):
-    facts: list[_Fact]
+    facts: Annotated[list[_Fact], Field(max_length=MAX_FACTS, fail_fast=True)]
 
 
 class _Sunk(_Reply):
@@ -142,12 +146,18 @@ def _parse(adapter: TypeAdapter[_R | _Refusal], raw: bytes) -> _R:
     try:
         reply = adapter.validate_json(raw)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(str(part)[:40] for part in first["loc"][:6])
-        raise BadAnswer(f"a reply that does not fit: {first['type']} at {where}"[:200]) from None
+        raise BadAnswer(f"a reply that does not fit: {_misfit(error)}"[:200]) from None
     if isinstance(reply, _Refusal):
         raise RunnerRefused(reply.error, reply.detail)
     return reply
+
+
+def _misfit(error: ValidationError) -> str:
+    if error.error_count() > MAX_TOLD_MISFITS:
+        return f"{error.error_count()} misfits"
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(str(part)[:40] for part in first["loc"][:6])
+    return f"{first['type']} at {where}"
 
 
 def _most_bytes(command: Command) -> int:

@@ -78,7 +78,7 @@ def _connect(run: EpochRun, executor: Executor, deadline: float) -> Session:
 
 
 def _measure(run: EpochRun, session: Session, deadline: float) -> Bandwidth | None:
-    """A sample; one more, of which the better counts, when the first is slow: a cold connection measures low.
+    """A sample; a larger one more, of which the better counts, when the first is slow: a cold connection measures low.
 
     A few machines at a time: all at once they would measure the validator's own line. None when its turn did not come
     in time for the proof to begin: others may have stalled on purpose, and what earlier epochs measured counts then.
@@ -91,9 +91,18 @@ def _measure(run: EpochRun, session: Session, deadline: float) -> Bandwidth | No
         first = measure_bandwidth(session, policy.bandwidth_probe_bytes, deadline=end)
         if min(first.up_mbit_s, first.down_mbit_s) >= policy.min_mbit_s:
             return first
-        second = measure_bandwidth(session, policy.bandwidth_probe_bytes, deadline=end)
+        second = measure_bandwidth(session, policy.bandwidth_repeat_bytes, deadline=end)
+    return better(first, second)
+
+
+def better(first: Bandwidth, second: Bandwidth) -> Bandwidth:
+    """The better of two samples, each way by itself."""
+    trips = [sample.rtt_ms for sample in (first, second) if sample.rtt_ms is not None]
     return Bandwidth(
-        max(first.up_mbit_s, second.up_mbit_s), max(first.down_mbit_s, second.down_mbit_s), samples=2
+        max(first.up_mbit_s, second.up_mbit_s),
+        max(first.down_mbit_s, second.down_mbit_s),
+        first.samples + second.samples,
+        min(trips, default=None),
     )
 
 
@@ -106,6 +115,7 @@ def _smoothed(run: EpochRun, record: ExecutorRecord, sample: Bandwidth | None) -
         smooth(record.up_mbit_s, sample.up_mbit_s, weight),
         smooth(record.down_mbit_s, sample.down_mbit_s, weight),
         sample.samples,
+        sample.rtt_ms,
     )
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from kernels import protocol
 from kernels.messages import CardSeed, Go
 from kernels.protocol import LINE_BYTES, PAGE_BYTES, PAGE_LINES, TILE_SIDE, Parameters
 from tasks.policy import ProofPolicy
 from tasks.proof.bounds import Bounds, Model, bandwidth_bounds
+from tasks.proof.population import Population
 
 Draw = Callable[[int], bytes]
 """So many fresh random bytes: `secrets.token_bytes`, or a test's own."""
@@ -19,6 +21,14 @@ MIN_PAGES = TILE_SIDE
 """Fewer have no product: a tile is 16 rows high."""
 FAST_GB_S = 4_000.0
 """Above it a card needs more walkers to be bound by bandwidth and not by latency."""
+
+
+class ProofKind(StrEnum):
+    """How much of a machine's cards is proved."""
+
+    FULL = "full"
+    LEASED = "leased"
+    """While a renter has the machine: that the cards are still there, in little memory and without bounds of speed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,7 @@ class Challenge:
     """s: decides what is opened; revealed at OPEN."""
     bounds: Bounds
     latency_credit_s: float
+    kind: ProofKind = ProofKind.FULL
 
     @property
     def commitment(self) -> bytes:
@@ -76,27 +87,42 @@ class Challenge:
         return Go(self.form, self.parameters, self.commitment, cards)
 
 
-def challenge_for(
-    origin: Origin, model: Model, cards: Sequence[tuple[int, str]], policy: ProofPolicy, draw: Draw
+def proof_kind(executor_key: str, leased_keys: frozenset[str]) -> ProofKind:
+    """A leased machine is spared the full proof; when its lease begins or ends it is not among the leased."""
+    return ProofKind.LEASED if executor_key in leased_keys else ProofKind.FULL
+
+
+def challenge_for(  # noqa: PLR0917  who, what, how and chance
+    origin: Origin,
+    model: Model,
+    cards: Sequence[tuple[int, str]],
+    policy: ProofPolicy,
+    draw: Draw,
+    kind: ProofKind = ProofKind.FULL,
+    population: Population | None = None,
 ) -> Challenge:
-    """The challenge for a machine's cards, given as (index, UUID), all of one model."""
+    """The challenge for a machine's cards, given as (index, UUID), all of one model, whose history is `population`."""
+    bounds = bandwidth_bounds(model, policy, population)
     return Challenge(
         origin=origin,
         form=policy.form,
-        parameters=parameters_for(model, policy),
+        parameters=parameters_for(model, policy, kind),
         cards=tuple(_card(origin, index, uuid, len(cards), draw(32)) for index, uuid in cards),
         secret=draw(32),
-        bounds=bandwidth_bounds(model, policy),
+        bounds=bounds if kind is ProofKind.FULL else replace(bounds, is_enforced=False),
         latency_credit_s=policy.latency_credit_s,
+        kind=kind,
     )
 
 
-def parameters_for(model: Model, policy: ProofPolicy) -> Parameters:
+def parameters_for(model: Model, policy: ProofPolicy, kind: ProofKind = ProofKind.FULL) -> Parameters:
     """The sizes of the proof for a model: |D|, the walk, the product."""
-    pages = pages_for(model, policy)
+    pages = pages_for(model, policy, kind)
     lines = pages * PAGE_LINES
     walkers = policy.fast_walkers if model.bandwidth_gb_s > FAST_GB_S else policy.walkers
-    passes = max(1, math.ceil(policy.round_s * model.bandwidth_gb_s * 1e9 / (lines * LINE_BYTES)))
+    # A renter's card is not kept busy for a measurement that nobody looks at.
+    round_s = policy.round_s if kind is ProofKind.FULL else 0.0
+    passes = max(1, math.ceil(round_s * model.bandwidth_gb_s * 1e9 / (lines * LINE_BYTES)))
     rows = min(pages, max(TILE_SIDE, int(pages * policy.multiply_row_share)))
     return Parameters(
         lines=lines,
@@ -111,9 +137,11 @@ def parameters_for(model: Model, policy: ProofPolicy) -> Parameters:
     )
 
 
-def pages_for(model: Model, policy: ProofPolicy) -> int:
-    """Pages of 4,096 bytes in D: min(share x M, M - reserve) over the scale, rounded down."""
+def pages_for(model: Model, policy: ProofPolicy, kind: ProofKind = ProofKind.FULL) -> int:
+    """Pages of 4,096 bytes in D: min(share x M, M - reserve), or a leased machine's, over the scale, rounded down."""
     memory = min(policy.memory_share * model.memory_bytes, model.memory_bytes - policy.reserve_bytes)
+    if kind is ProofKind.LEASED:
+        memory = min(memory, policy.leased_proof_bytes)
     return max(MIN_PAGES, int(memory / policy.memory_scale) // PAGE_BYTES)
 
 

@@ -7,14 +7,15 @@ silence, lateness and hanging up are failures: else a cheat would hang up when i
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
-from kernels.messages import End, Failed, Multiply, Open, OpenedCard, Request, Walk, encode
+from kernels.messages import Busy, End, Failed, Multiply, Open, OpenedCard, Request, Walk, encode
 from storage.records import Reason, Severity
 from tasks.errors import BadAnswer, HostileAnswer, SubnetError, TransportError
 from tasks.policy import ProofPolicy
 from tasks.proof import messages
+from tasks.proof.busy import Notary
 from tasks.proof.challenge import Challenge, Draw
 from tasks.proof.reasons import reason
 from tasks.proof.wave import Clock, Wave
@@ -71,26 +72,37 @@ class Failure:
     card: int | None
     """The card's index, where the prover named one."""
     bytes_received: int
+    holder: str = ""
+    """What a busy machine showed of the validator that holds its cards, as it came."""
 
 
 def converse(  # noqa: PLR0917  what is talked to, about what, by which time, and chance
-    session: Session, challenge: Challenge, wave: Wave, clock: Clock, policy: ProofPolicy, draw: Draw
+    session: Session,
+    challenge: Challenge,
+    wave: Wave,
+    clock: Clock,
+    policy: ProofPolicy,
+    draw: Draw,
+    notary: Notary | None = None,
 ) -> Reply | Failure:
-    """Go through all gates of the wave with one executor; its seat in the wave is free afterwards."""
-    talk = _Talk(session, challenge, wave, clock, policy, draw)
+    """Go through all gates of the wave with one executor; its seat in the wave is free afterwards.
+
+    Without a notary nothing is said to other validators, and nothing of theirs is believed.
+    """
+    talk = _Talk(session, challenge, wave, clock, policy, draw, notary)
     with wave.seat(challenge.origin.executor_key):
         try:
             return talk.run()
         except _Stopped as stop:
-            return Failure(stop.reason, talk.phase, stop.card, talk.bytes_received)
+            return Failure(stop.reason, talk.phase, stop.card, talk.bytes_received, stop.holder)
 
 
 class _Stopped(Exception):
     """The conversation is over; never leaves this module."""
 
-    def __init__(self, reason: Reason, card: int | None = None) -> None:
+    def __init__(self, reason: Reason, card: int | None = None, holder: str = "") -> None:
         super().__init__(reason.code)
-        self.reason, self.card = reason, card
+        self.reason, self.card, self.holder = reason, card, holder
 
 
 @dataclass(slots=True)
@@ -101,6 +113,7 @@ class _Talk:
     clock: Clock
     policy: ProofPolicy
     draw: Draw
+    notary: Notary | None
     phase: str = "go"
     is_bound: bool = False
     """Whether the first nonce is out: from here on everything that goes wrong is a failure."""
@@ -119,17 +132,21 @@ class _Talk:
     def _go(self) -> float:
         self.go_at = self._gate(0)
         limit = self.go_at + self.policy.fill_deadline_s
-        self._send(self.challenge.go, limit)
+        self._send(replace(self.challenge.go, statement=self._statement()), limit)
         self.phase = "ready"
-        _, ready_at = self._receive(messages.read_ready, limit, messages.SMALL_FRAME_BYTES)
+        answer, ready_at = self._receive(messages.read_ready, limit, messages.SMALL_FRAME_BYTES)
+        if isinstance(answer, Busy):
+            raise self._stopped_busy(answer)
         return self._since_go(ready_at)
 
     def _round(self, number: int) -> Exchange:
         cards = len(self.challenge.cards)
         self.phase = f"walk {number}"
+        # Made before the gate, so that the nonces of a wave go out together; only the first gate is long in opening.
+        early = self._statement() if number else ""
         return self._exchange(
             number + 1,
-            lambda nonce: Walk(number, nonce),
+            lambda nonce: Walk(number, nonce, early or self._statement()),
             lambda frame: messages.read_walked(frame, number, cards),
         )
 
@@ -151,7 +168,9 @@ class _Talk:
     def _open(self) -> tuple[tuple[OpenedCard, ...], float]:
         cards, p = len(self.challenge.cards), self.challenge.parameters
         self.phase = "open"
-        limit = self._gate(p.rounds + 2) + self.policy.open_deadline_s
+        # From its own turn, not from the gate: reading the others' openings keeps us busy for seconds.
+        self._gate(p.rounds + 2)
+        limit = self.clock.now() + self.policy.open_deadline_s
         self._send(Open(self.challenge.secret), limit)
         openings, opened_at = self._receive(
             lambda frame: messages.read_opened(frame, cards, p),
@@ -166,6 +185,9 @@ class _Talk:
             self.session.send(encode(End()), deadline=limit)
         except TransportError:
             return  # Everything is in; a prover that is gone has freed its cards.
+
+    def _statement(self) -> str:
+        return "" if self.notary is None else self.notary.statement(self.challenge)
 
     def _gate(self, gate: int) -> float:
         opened_at = self.wave.pass_gate(self.challenge.origin.executor_key, gate)
@@ -223,6 +245,11 @@ class _Talk:
         return _Stopped(
             reason(failure.code, Severity.FAIL, got, "a prover that goes on to the end"), failure.card
         )
+
+    def _stopped_busy(self, answer: Busy) -> _Stopped:
+        if self.notary is None:
+            return self._stop("BUSY_WITHOUT_HOLDER", Severity.FAIL, "busy", "idle cards")
+        return _Stopped(self.notary.judge(self.challenge, answer.holder), holder=answer.holder)
 
     def _stop(self, code: str, severity: Severity, got: str, wanted: str) -> _Stopped:
         return _Stopped(reason(code, severity, f"{self.phase}: {got}"[: messages.MAX_DETAIL_CHARS], wanted))

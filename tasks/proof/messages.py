@@ -9,7 +9,7 @@ left to the verdict, which knows the tree.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from kernels.messages import (
@@ -17,9 +17,12 @@ from kernels.messages import (
     CARD_MEMORY_SHORT,
     CARD_NOT_FOUND,
     FORM_UNAVAILABLE,
+    LOCK_UNAVAILABLE,
     MAX_FRAME_BYTES,
     PROVER_FAILED,
+    STATEMENT,
     Body,
+    Busy,
     Failed,
     OpenedCard,
     OpenedSegment,
@@ -36,14 +39,20 @@ MAX_DEPTH = 40
 """No tree of ours is deeper."""
 MAX_DETAIL_CHARS = 200
 _SMALL_BRACKETS = 32
-_CODES = re.compile(f"{CARD_NOT_FOUND}|{CARD_MEMORY_SHORT}|{FORM_UNAVAILABLE}|{BAD_REQUEST}|{PROVER_FAILED}")
+_CODES = re.compile(
+    f"{CARD_NOT_FOUND}|{CARD_MEMORY_SHORT}|{FORM_UNAVAILABLE}|{LOCK_UNAVAILABLE}|{BAD_REQUEST}|{PROVER_FAILED}"
+)
 
 Answer = TypeVar("Answer")
 
 
-def read_ready(frame: bytes) -> Failed | None:
-    """None: every card is full."""
-    return _read(frame, "ready", SMALL_FRAME_BYTES, _SMALL_BRACKETS, lambda _: None)
+def read_ready(frame: bytes) -> Failed | Busy | None:
+    """None: every card is full. Only here may a machine say that its cards are held for another validator."""
+    kinds: dict[str, Callable[[Body], Busy | None]] = {
+        "ready": lambda _: None,
+        "busy": lambda body: Busy(body.text("holder", STATEMENT)),
+    }
+    return _read(frame, kinds, SMALL_FRAME_BYTES, _SMALL_BRACKETS)
 
 
 def read_walked(frame: bytes, number: int, cards: int) -> tuple[bytes, ...] | Failed:
@@ -53,24 +62,23 @@ def read_walked(frame: bytes, number: int, cards: int) -> tuple[bytes, ...] | Fa
         body.integer("round", number, number)
         return _roots(body, cards)
 
-    return _read(frame, "walked", SMALL_FRAME_BYTES, _SMALL_BRACKETS, roots)
+    return _read(frame, {"walked": roots}, SMALL_FRAME_BYTES, _SMALL_BRACKETS)
 
 
 def read_multiplied(frame: bytes, cards: int) -> tuple[bytes, ...] | Failed:
     """The roots of the products, 32 bytes a card."""
-    return _read(frame, "multiplied", SMALL_FRAME_BYTES, _SMALL_BRACKETS, lambda body: _roots(body, cards))
+    kinds = {"multiplied": lambda body: _roots(body, cards)}
+    return _read(frame, kinds, SMALL_FRAME_BYTES, _SMALL_BRACKETS)
 
 
 def read_opened(frame: bytes, cards: int, parameters: Parameters) -> tuple[OpenedCard, ...] | Failed:
     """The openings of all cards; whether they hold is the verdict's affair."""
     brackets = _SMALL_BRACKETS + cards * (4 + parameters.rounds + parameters.tiles)
-    return _read(
-        frame,
-        "opened",
-        opened_limit_bytes(cards),
-        brackets,
-        lambda body: tuple(_card(card, parameters) for card in body.bodies("cards", cards, cards)),
-    )
+
+    def openings(body: Body) -> tuple[OpenedCard, ...]:
+        return tuple(_card(card, parameters) for card in body.bodies("cards", cards, cards))
+
+    return _read(frame, {"opened": openings}, opened_limit_bytes(cards), brackets)
 
 
 def opened_limit_bytes(cards: int) -> int:
@@ -84,7 +92,7 @@ def printable(text: str) -> str:
 
 
 def _read(
-    frame: bytes, kind: str, limit_bytes: int, brackets: int, read: Callable[[Body], Answer]
+    frame: bytes, kinds: Mapping[str, Callable[[Body], Answer]], limit_bytes: int, brackets: int
 ) -> Answer | Failed:
     if len(frame) > limit_bytes:
         raise BadAnswer(f"a frame of {len(frame)} bytes, at most {limit_bytes}")
@@ -93,10 +101,8 @@ def _read(
         raise BadAnswer(f"more than {brackets} objects and lists")
     try:
         body = Body.parse(frame)
-        if body.text("type", re.compile(f"{kind}|failed")) == "failed":
-            answer: Answer | Failed = _failed(body)
-        else:
-            answer = read(body)
+        kind = body.text("type", re.compile("|".join([*kinds, "failed"])))
+        answer = _failed(body) if kind == "failed" else kinds[kind](body)
         body.close()
     except BadMessage as error:
         raise BadAnswer(printable(str(error))) from error

@@ -8,6 +8,7 @@ from storage.records import Reason, Severity
 
 PROVED = "PROVED"
 NOT_TRIED = "NOT_TRIED"
+MODEL_UNPROVEN = "MODEL_UNPROVEN"
 
 MENDS = MappingProxyType(
     {
@@ -15,6 +16,16 @@ MENDS = MappingProxyType(
         "PROVER_LOST": "Keep the SSH connection up during the proof; check the machine's network and its SSH server.",
         "PROVER_FAILED": "Run the preflight of the machine; the detail tells what the prover ran into.",
         "BAD_REQUEST": "Leave the prover as it is sent; if it is, report this with the epoch's number.",
+        "LOCK_UNAVAILABLE": "Let the announced user write to /run/lock or /tmp, or name a folder with SUBNET_PROOF_LOCKS.",
+        "BUSY": "Nothing to do: another validator was proving the machine; it is asked again when there is time.",
+        "BUSY_WITHOUT_HOLDER": "See that no program but the prover holds the cards' locks (/run/lock/subnet-*.lock).",
+        "BUSY_MALFORMED": "Run the prover unchanged, and let no other user of the machine write to the cards' locks.",
+        "BUSY_OTHER_MACHINE": "List a card in one machine only: it was held for a proof of another one.",
+        "BUSY_NO_PERMIT": "Open the miner's door only to validators with a permit.",
+        "BUSY_FORGED": "Run the prover unchanged, and let no other user of the machine write to the cards' locks.",
+        "BUSY_TOO_OLD": "See that a proof that is over gives the cards back: end a prover that hangs.",
+        "BUSY_NOT_YET": "Run the prover unchanged; if it is, the other validator's clock is wrong: report it.",
+        "BUSY_TOO_OFTEN": "Open the miner's door to fewer validators at a time, see max_grant_s and allowed_validators.",
         "FORM_UNAVAILABLE": "Install a driver and numba-cuda that fit each other, as the detail says.",
         "CARD_NOT_FOUND": "List only cards that this machine has and that its driver shows.",
         "CARD_MEMORY_SHORT": "Free the card's memory: nothing else may hold it, and no card may be listed twice.",
@@ -27,6 +38,7 @@ MENDS = MappingProxyType(
         "TILE_PATH_WRONG": "Run the prover unchanged: what was opened is not what was promised before.",
         "BANDWIDTH_TOO_LOW": "Declare the model that the card is, and let it run at its full memory clock, alone.",
         "BANDWIDTH_IMPOSSIBLE": "Declare the model that the card is.",
+        MODEL_UNPROVEN: "Nothing to do: the model is paid as unproven until enough machines of other miners prove it too.",
     }
 )
 

@@ -1,6 +1,7 @@
 """The proof as a step: waves of machines, a Prefect task for every shard, a thread for every conversation.
 
-executors that may be proved -> waves -> (start prover, converse through the wave's gates) -> verdicts of a shard together
+executors that may be proved -> waves, each in its slot -> (start prover, converse through the wave's gates) ->
+verdicts of a shard together -> once more those whose cards another validator held
 """
 
 from __future__ import annotations
@@ -8,18 +9,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
-from storage.records import Executor, Head, HostReport, Reason, Severity, Verdict
+from storage.records import BLOCKS_PER_EPOCH, Executor, Head, HostReport, Reason, Severity, Verdict
+from tasks.edges.shell import Session
+from tasks.edges.signing import check_statement, sign_statement
 from tasks.epoch import EpochRun, Shard, shards
-from tasks.errors import ChainAway, HostileAnswer, SubnetError
+from tasks.errors import ChainAway, ChainRefused, HostileAnswer, NotAuthentic, SubnetError
 from tasks.inspection.models import find, sku
-from tasks.inspection.talk import start_prover
+from tasks.inspection.talk import start_prover, start_runner
 from tasks.proof.archive import prover_archive
-from tasks.proof.challenge import Challenge, Origin, challenge_for
+from tasks.proof.busy import MAX_EXCUSED, Notary
+from tasks.proof.challenge import Challenge, Origin, challenge_for, proof_kind
 from tasks.proof.conversation import Failure, Reply, converse
 from tasks.proof.planning import plan_waves
+from tasks.proof.population import SkuKey
 from tasks.proof.reasons import reason
+from tasks.proof.slots import permitted, place_of, turns
 from tasks.proof.verdict import verify_shard
 from tasks.proof.wave import MonotonicClock, Wave, gate_limits_s
 from tasks.stepping import step
@@ -31,14 +40,32 @@ ASSEMBLY_S = 60.0
 """For starting the provers of a wave: the first time, a machine compiles its kernels."""
 
 
+IDLE_S = 120.0
+"""A session that would wait longer for its wave is closed, and opened again then: its lifetime is bounded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """What all machines of a wave have in common."""
+
+    wave: Wave
+    head: Head
+    attempt: int
+    notary: Notary
+
+
 class ShardOfWave(Shard):
     """A shard, with the wave that its machines share with all others."""
 
-    def __init__(self, shard: Shard, wave: Wave, head: Head, reports: dict[str, HostReport]) -> None:
+    def __init__(self, shard: Shard, occasion: Occasion, reports: dict[str, HostReport]) -> None:
         super().__init__(shard.number, shard.executors)
-        self.wave = wave
-        self.head = head
+        self.occasion = occasion
         self.reports = reports
+
+    @property
+    def wave(self) -> Wave:
+        """The wave of all shards."""
+        return self.occasion.wave
 
 
 async def prove(
@@ -48,28 +75,95 @@ async def prove(
     by_key = {r.executor_key: r for r in reports if r.may_be_proved}
     provable = [e for e in executors if e.key in by_key]
     run.progress.begin("proof", len(provable))
-    verdicts: list[Verdict] = []
-    for members in plan_waves(provable, run.view.head.block_hash, run.edges.max_sessions):
-        verdicts += await _prove_wave(run, members, by_key)
+    verdicts = await _prove_all(run, provable, by_key)
     proved = [v for v in verdicts if v.proved]
     cards = sum(len(v.cards) for v in proved)
     run.progress.end(f"{len(proved)} of {len(provable)} machines proved, {cards} cards")
-    return tuple(verdicts)
+    return verdicts
+
+
+async def _prove_all(
+    run: EpochRun, provable: Sequence[Executor], reports: dict[str, HostReport]
+) -> tuple[Verdict, ...]:
+    """Every wave in its slot, then those once more who were busy, for as long as the phase lasts."""
+    until = run.clock() + run.policy.proof.phase_s
+    verdicts: dict[str, Verdict] = {}
+    for members, begin_at in await asyncio.to_thread(_timetable, run, provable):
+        if begin_at <= until and await _wait(run, members, begin_at, until):
+            verdicts |= await _prove_wave(run, members, reports, attempt=1)
+    for attempt in range(2, MAX_EXCUSED + 2):
+        busy = [e for e in provable if e.key in verdicts and verdicts[e.key].code == "BUSY"]
+        begin_at = run.clock() + run.policy.proof.busy_retry_s
+        if not busy or begin_at > until:
+            break
+        for members in plan_waves(busy, run.view.head.block_hash, run.edges.max_sessions):
+            if await _wait(run, members, begin_at, until):
+                verdicts |= await _prove_wave(run, members, reports, attempt)
+    return tuple(verdicts[e.key] for e in provable if e.key in verdicts)
+
+
+def _timetable(run: EpochRun, provable: Sequence[Executor]) -> list[tuple[tuple[Executor, ...], float]]:
+    """The waves in the order in which they are due, each with the instant at which it may begin."""
+    waves = plan_waves(provable, run.view.head.block_hash, run.edges.max_sessions)
+    policy, now, place, head = run.policy.proof, run.clock(), 0, run.view.head
+    if policy.slot_s > 0:
+        head = newest_head(run)
+        stakes = [(n.hotkey, n.stake_rao) for n in run.view.neurons if n.has_permit]
+        place = place_of(run.edges.own_hotkey, stakes, _epoch_hash(run), policy.slots)
+    return [(waves[turn.wave], now + turn.wait_s) for turn in turns(place, len(waves), head, policy)]
+
+
+async def _wait(run: EpochRun, members: Iterable[Executor], begin_at: float, until: float) -> bool:
+    """Wait for a wave's instant, holding no more sessions than it needs; False when it is past the phase's end."""
+    wait_s = begin_at - run.clock()
+    await asyncio.to_thread(run.release_but, () if wait_s > IDLE_S else [e.key for e in members])
+    if wait_s > 0:
+        await run.edges.sleep(wait_s)
+    return run.clock() <= until
 
 
 async def _prove_wave(
-    run: EpochRun, members: Sequence[Executor], reports: dict[str, HostReport]
-) -> list[Verdict]:
+    run: EpochRun, members: Sequence[Executor], reports: dict[str, HostReport], attempt: int
+) -> dict[str, Verdict]:
+    """The verdicts of one wave by machine."""
     head = await asyncio.to_thread(newest_head, run)
     limits = gate_limits_s(run.policy.proof, ASSEMBLY_S)
     wave = Wave((e.key for e in members), limits, MonotonicClock())
+    occasion = Occasion(wave, head, attempt, notary_of(run))
     parts = await asyncio.gather(
         *(
-            prove_shard(run, ShardOfWave(shard, wave, head, reports))
+            prove_shard(run, ShardOfWave(shard, occasion, reports))
             for shard in shards(members, run.edges.executors_per_shard)
         )
     )
-    return [verdict for part in parts for verdict in part]
+    return {verdict.executor_key: verdict for part in parts for verdict in part}
+
+
+def notary_of(run: EpochRun) -> Notary:
+    """Statements in our name, and those of all who may validate by the epoch's snapshot."""
+    return Notary(
+        sign=partial(sign_statement, run.edges.peers.signer),
+        is_signed_by=_is_signed_by,
+        permitted=permitted(run.view),
+        now=time.time,
+    )
+
+
+def _is_signed_by(text: str, hotkey: str) -> bool:
+    try:
+        check_statement(text, hotkey=hotkey)
+    except NotAuthentic:
+        return False
+    return True
+
+
+def _epoch_hash(run: EpochRun) -> str:
+    """Of the epoch's first block: the same for all validators, whenever they begin; the snapshot's, if it can't be read."""
+    try:
+        return run.edges.chain.block_hash(run.epoch * BLOCKS_PER_EPOCH)
+    except (ChainAway, ChainRefused) as error:
+        run.note_incident(error)
+        return run.view.head.block_hash
 
 
 def newest_head(run: EpochRun) -> Head:
@@ -83,7 +177,10 @@ def newest_head(run: EpochRun) -> Head:
 
 @step("prove", run_name="prove-shard-{shard.number}", deadline_s=900.0)
 async def prove_shard(run: EpochRun, shard: ShardOfWave) -> tuple[Verdict, ...]:
-    """Converse with the machines of one shard side by side, then judge them together."""
+    """Converse with the machines of one shard side by side, then judge them together.
+
+    What is given on is without the transcripts, which are in the state: of ten thousand machines they are gigabytes.
+    """
     loop = asyncio.get_running_loop()
 
     async def one(executor: Executor) -> tuple[Challenge, Reply | Failure]:
@@ -94,7 +191,8 @@ async def prove_shard(run: EpochRun, shard: ShardOfWave) -> tuple[Verdict, ...]:
             why = reason("PROVER_LOST", Severity.NO_VERDICT, f"ours: {type(error).__name__}", "a proof")
             return _challenge(run, shard, executor), Failure(why, "start", None, 0)
         finally:
-            run.progress.step()
+            if shard.occasion.attempt == 1:
+                run.progress.step()
 
     try:
         told = await asyncio.gather(*(one(executor) for executor in shard.executors))
@@ -102,40 +200,59 @@ async def prove_shard(run: EpochRun, shard: ShardOfWave) -> tuple[Verdict, ...]:
         run.release(e.key for e in shard.executors)
     verdicts = await asyncio.to_thread(verify_shard, told)
     await asyncio.to_thread(run.state.save_verdicts, run.epoch, verdicts)
-    return tuple(verdicts)
+    return tuple(replace(verdict, transcript=b"") for verdict in verdicts)
 
 
 def _converse(run: EpochRun, shard: ShardOfWave, executor: Executor) -> tuple[Challenge, Reply | Failure]:
     """One machine's part of the wave; what goes wrong before GO takes it out of the wave too."""
     with shard.wave.seat(executor.key):
         challenge = _challenge(run, shard, executor)
-        session = run.session_of(executor.key)
+        session: Session | None = None
         try:
-            content = prover_archive().content
-            start_prover(session, content, CACHE_FOLDER, deadline=shard.wave.deadline(0))
+            session = _session(run, executor, shard.wave.deadline(0))
+            start_prover(session, prover_archive().content, CACHE_FOLDER, deadline=shard.wave.deadline(0))
         except SubnetError as error:
-            return challenge, Failure(_not_started(error), "start", None, session.bytes_received)
-        clock, policy = MonotonicClock(), run.policy.proof
-        return challenge, converse(session, challenge, shard.wave, clock, policy, secrets.token_bytes)
+            received = session.bytes_received if session else 0
+            return challenge, Failure(_not_started(error), "start", None, received)
+        clock, policy, notary = MonotonicClock(), run.policy.proof, shard.occasion.notary
+        return challenge, converse(session, challenge, shard.wave, clock, policy, secrets.token_bytes, notary)
+
+
+def _session(run: EpochRun, executor: Executor, deadline: float) -> Session:
+    """The one that inspection has left open, or a new one where it could not be kept so long."""
+    session = run.session_of(executor.key)
+    if session is None:
+        run.release([executor.key])
+        session = run.edges.shell.open(executor, run.key_of(executor.miner_hotkey), deadline=deadline)
+        run.hold(executor, session)
+        start_runner(session, deadline=deadline)
+    return session
 
 
 def _challenge(run: EpochRun, shard: ShardOfWave, executor: Executor) -> Challenge:
     cards = shard.reports[executor.key].facts.cards
     model = find(cards[0].model)
     size = sku(model, cards[0].vram_mib, run.policy.inspection.vram_window) if model else None
-    if size is None:
+    if model is None or size is None:
         raise AssertionError(f"{executor.key}: inspection lets no unknown model through")
     origin = Origin(
         netuid=run.view.netuid,
-        block=shard.head.block,
-        block_hash=shard.head.block_hash,
+        block=shard.occasion.head.block,
+        block_hash=shard.occasion.head.block_hash,
         validator_hotkey=run.edges.own_hotkey,
         miner_hotkey=executor.miner_hotkey,
         executor_id=executor.executor_id,
-        attempt=1,
+        attempt=shard.occasion.attempt,
     )
+    kind = proof_kind(executor.key, run.leased_keys)
     return challenge_for(
-        origin, size, [(c.index, c.uuid) for c in cards], run.policy.proof, secrets.token_bytes
+        origin,
+        size,
+        [(c.index, c.uuid) for c in cards],
+        run.policy.proof,
+        secrets.token_bytes,
+        kind=kind,
+        population=run.populations.get(SkuKey(model.name, size.nominal_mib)),
     )
 
 

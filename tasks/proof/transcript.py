@@ -13,7 +13,7 @@ import struct
 import types
 import typing
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from typing import NoReturn
@@ -101,12 +101,15 @@ def _plain(value: object) -> object:
 
 
 def _record(kind: type, value: object, where: str) -> object:
-    """JSON as a record of this class, with exactly its keys."""
+    """JSON as a record of this class, with exactly its keys; one with a default may miss, as it did before there was it."""
     hints = _hints(kind)
     names = [f.name for f in fields(kind)]
-    if not isinstance(value, dict) or value.keys() != set(names):
+    needed = {f.name for f in fields(kind) if f.default is MISSING}
+    if not isinstance(value, dict) or not needed <= value.keys() <= set(names):
         raise BadAnswer(f"{where} has other keys than {', '.join(names)}")
-    return kind(**{name: _typed(hints[name], value[name], f"{where}.{name}") for name in names})
+    return kind(
+        **{name: _typed(hints[name], value[name], f"{where}.{name}") for name in names if name in value}
+    )
 
 
 @cache

@@ -14,7 +14,7 @@ from tasks.proof.challenge import CardChallenge, Challenge
 from tasks.proof.checks import Finding, findings
 from tasks.proof.conversation import Exchange, Failure, Reply
 from tasks.proof.opening import PlacedCard, PlaceRule, drawn_places, placed_card
-from tasks.proof.reasons import NOT_TRIED, PROVED, reason
+from tasks.proof.reasons import MODEL_UNPROVEN, NOT_TRIED, PROVED, reason
 
 
 def verify_shard(
@@ -77,6 +77,8 @@ def _judged(challenge: Challenge, reply: Reply, found: Sequence[Finding | None])
         proofs.append(_card_proof(challenge, reply, card, finding))
         if finding is not None:
             reasons.append(_reason(card, finding))
+    if challenge.bounds.is_unproven:
+        reasons.append(_unproven(challenge))
     return _verdict(challenge, reply, tuple(proofs), tuple(reasons))
 
 
@@ -110,6 +112,18 @@ def _reason(card: CardChallenge, finding: Finding) -> Reason:
     return reason(finding.code, Severity.FAIL, f"card {card.index}, {finding.got}", finding.wanted)
 
 
+def _unproven(challenge: Challenge) -> Reason:
+    bounds = challenge.bounds
+    known = bounds.population
+    got = (
+        f"{known.proofs} proofs of {known.machines} machines of {known.miners} miners"
+        if known
+        else "no proof"
+    )
+    wanted = f"{bounds.wanted_machines} machines of {bounds.wanted_miners} miners that have proved the model"
+    return reason(MODEL_UNPROVEN, Severity.WARN, got, wanted)
+
+
 def _failed(challenge: Challenge, failure: Failure) -> Verdict:
     named = failure.card if failure.card in {card.index for card in challenge.cards} else None
     proofs = tuple(
@@ -130,10 +144,11 @@ def _not_tried(card: CardChallenge) -> CardProof:
 def _verdict(
     challenge: Challenge, reply: Reply | Failure, cards: tuple[CardProof, ...], reasons: tuple[Reason, ...]
 ) -> Verdict:
+    against = next((r for r in reasons if r.severity is not Severity.WARN), None)
     return Verdict(
         executor_key=challenge.origin.executor_key,
-        code=reasons[0].code if reasons else PROVED,
-        severity=reasons[0].severity if reasons else None,
+        code=against.code if against else PROVED,
+        severity=against.severity if against else None,
         cards=cards,
         reasons=reasons,
         transcript=transcript.dump(challenge, reply),

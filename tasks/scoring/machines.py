@@ -1,8 +1,8 @@
 """Records to a frame with a row per machine, and scored rows back to records.
 
 Columns: executor_key, miner_hotkey, miner_uid, model, card_count, vram_bytes, rate_usd_per_hour, reference_gb_s,
-proved_gb_s (slowest card), up_mbit_s, down_mbit_s (smoothed), passed_since, locked_rao, passed, reasons. Rows are in
-the order of executor_key, whatever the order of the records.
+proved_gb_s (slowest card), up_mbit_s, down_mbit_s (smoothed), passed_since, locked_rao, passed, is_leased, unproven (the
+model has too little history), reasons. Rows are in the order of executor_key, whatever the order of the records.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from storage.records import (
 )
 from tasks.inspection.checks import smooth
 from tasks.policy import MIB, Policy
+from tasks.proof.reasons import MODEL_UNPROVEN
 from tasks.scoring.rates import ModelRate, market_rate
 
 UNKNOWN = math.nan
@@ -60,6 +61,7 @@ def machines_frame(
     records: Mapping[str, ExecutorRecord],
     locked_rao: Mapping[str, int],
     policy: Policy,
+    leased_keys: frozenset[str] = frozenset(),
 ) -> pd.DataFrame:
     """A row per executor; `locked_rao` is the collateral by miner hotkey. ValueError when two have one key."""
     by_key = _by_key(executors)
@@ -83,6 +85,8 @@ def machines_frame(
         "passed_since": ("datetime64[us, UTC]", [k.record.passed_since for k in known]),
         "locked_rao": ("int64", [locked_rao.get(k.executor.miner_hotkey, 0) for k in known]),
         "passed": ("float64", [float(not _blocked(k.reasons)) for k in known]),
+        "is_leased": ("bool", [k.executor.key in leased_keys for k in known]),
+        "unproven": ("bool", [_is_unproven(k.verdict) for k in known]),
         "reasons": ("object", [k.reasons for k in known]),
     }
     return pd.DataFrame(
@@ -175,6 +179,10 @@ def _model_name(known: Known) -> str:
 
 def _vram_bytes(cards: Iterable[Card]) -> int:
     return sum([card.vram_mib for card in cards]) * MIB
+
+
+def _is_unproven(verdict: Verdict) -> bool:
+    return any(reason.code == MODEL_UNPROVEN for reason in verdict.reasons)
 
 
 def _blocked(reasons: tuple[Reason, ...]) -> bool:

@@ -28,10 +28,19 @@ def score_epoch(
     view: SubnetView,
     policy: Policy,
     now: datetime,
+    leased_keys: frozenset[str] = frozenset(),
 ) -> tuple[Score, ...]:
     """The score of every executor, in the order of their keys; `records` is what earlier epochs know."""
     locked = {neuron.hotkey: neuron.collateral_locked_rao or 0 for neuron in view.neurons}
-    frame = machines_frame(executors, reports, verdicts, records=records, locked_rao=locked, policy=policy)
+    frame = machines_frame(
+        executors,
+        reports,
+        verdicts,
+        records=records,
+        locked_rao=locked,
+        policy=policy,
+        leased_keys=leased_keys,
+    )
     return scores_of(score_machines(frame, policy, now))
 
 
@@ -47,6 +56,8 @@ def score_machines(frame: pd.DataFrame, policy: Policy, now: datetime) -> pd.Dat
             frame["reference_gb_s"],
             frame["model"],
             frame["passed"],
+            frame["is_leased"],
+            frame["unproven"],
             scoring=policy.scoring,
             proof=policy.proof,
         ),

@@ -6,7 +6,16 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from storage.records import MinerReply, Neuron, Score, Severity, SubnetView, WeightTarget, WeightVector
+from storage.records import (
+    MinerReply,
+    Neuron,
+    Reason,
+    Score,
+    Severity,
+    SubnetView,
+    WeightTarget,
+    WeightVector,
+)
 from tasks.errors import NoWeights
 from tasks.policy import WeightPolicy
 
@@ -36,24 +45,27 @@ def weight_vector(
     return WeightVector(epoch, targets, burn_share)
 
 
-def is_nobody_heard(replies: Iterable[MinerReply], scores: Iterable[Score]) -> bool:
-    """Whether miners were asked and nothing at all was found out: then the trouble is most likely our own.
+def is_nobody_heard(
+    replies: Iterable[MinerReply], scores: Iterable[Score], known_miners: frozenset[str] = frozenset()
+) -> bool:
+    """Whether machines should have been heard and none was: then the trouble is most likely our own.
 
     Setting weights from that would burn every miner's pay because our own line is down; the weights stay as they are.
+    `known_miners` are the hotkeys of miners with a machine on a run of passed epochs: each must be heard of, by a verdict
+    or by its own signed answer, so that one miner that answers does not speak for all that are silent.
     """
-    asked = list(replies)
-    given = [reason for reply in asked for reason in reply.reasons]
-    has_empty_list = any(not reply.executors and not reply.reasons for reply in asked)
-    has_verdict = False
-    for score in scores:
-        has_verdict = has_verdict or score.passed > 0
-        given += score.reasons
-    return (
-        bool(asked)
-        and not has_empty_list
-        and not has_verdict
-        and not any(reason.severity is Severity.FAIL for reason in given)
-    )
+    asked = {reply.hotkey: reply for reply in replies}
+    listed = list(scores)
+    if any(score.passed > 0 or _failed(score.reasons) for score in listed):
+        return False
+    has_answered = {hotkey for hotkey, reply in asked.items() if reply.evidence}
+    if listed or (known_miners & asked.keys()) - has_answered:
+        return True
+    return bool(asked) and not has_answered
+
+
+def _failed(reasons: Iterable[Reason]) -> bool:
+    return any(reason.severity is Severity.FAIL for reason in reasons)
 
 
 def _score_by_miner(scores: Iterable[Score]) -> dict[str, list[float]]:

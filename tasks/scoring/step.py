@@ -47,6 +47,7 @@ async def score_machines(run: EpochRun, found: Found) -> tuple[Score, ...]:
         view=run.view,
         policy=run.policy,
         now=datetime.now(UTC),
+        leased_keys=run.leased_keys,
     )
     await asyncio.to_thread(run.state.save_scores, run.epoch, scores)
     return scores

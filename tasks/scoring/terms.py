@@ -16,11 +16,13 @@ import pandas as pd
 from tasks.policy import InspectionPolicy, ProofPolicy, ScoringPolicy
 
 
-def performance(
+def performance(  # noqa: PLR0917  one column after the other
     proved_gb_s: pd.Series[float],
     reference_gb_s: pd.Series[float],
     model: pd.Series[str],
     passed: pd.Series[float],
+    is_leased: pd.Series[bool],
+    unproven: pd.Series[bool],
     *,
     scoring: ScoringPolicy,
     proof: ProofPolicy,
@@ -28,13 +30,18 @@ def performance(
     """The slowest card's proved bandwidth over its class, clipped to the window; 0 when nothing was proved.
 
     The class is the model's reference bandwidth; where the policy proves simulated cards, whose speed is that of the
-    CPU, it is the median of the machines of the same model that passed in this epoch.
+    CPU, it is the median of the machines of the same model that passed in this epoch. A model that too few have proved
+    is paid at the low end of the window, however fast it was.
+
+    A leased machine's small proof measures its caches: it is taken for its class, 1, neither slower nor faster.
     """
     if not proof.enforce_bandwidth:
-        reference_gb_s = proved_gb_s.where(passed > 0).groupby(model).transform("median")
+        reference_gb_s = proved_gb_s.where((passed > 0) & ~is_leased).groupby(model).transform("median")
     low, high = scoring.performance_window
     share = proved_gb_s / reference_gb_s.where(reference_gb_s > 0)
-    return share.clip(low, high).where(proved_gb_s > 0, 0.0).fillna(0.0)
+    paid = share.clip(low, high).mask(is_leased, 1.0)
+    paid = paid.where(~unproven, paid.clip(upper=scoring.unproven_performance))
+    return paid.where(proved_gb_s > 0, 0.0).fillna(0.0)
 
 
 def bandwidth(

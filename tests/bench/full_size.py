@@ -87,7 +87,7 @@ def _reply(challenge: Challenge, places: Places, rng: random.Random) -> Reply:
         (OpenedSegment(None, None, bytes(128), b""),) * p.rounds, (OpenedTile(bytes(512), b""),) * p.tiles
     )
     read_bytes = p.walkers * p.segments * p.segment_steps * 128
-    round_s = read_bytes / (challenge.bounds.min_gb_s / DEFAULT.proof.min_bandwidth_share) / 1e9
+    round_s = read_bytes / (challenge.bounds.max_gb_s / DEFAULT.proof.max_bandwidth_share) / 1e9
     exchanges = [
         Exchange(rng.randbytes(32), (bytes(32),), 60.0 + r, 60.0 + r + round_s) for r in range(p.rounds + 1)
     ]

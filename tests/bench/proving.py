@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import tracemalloc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from kernels import prover
@@ -33,10 +36,13 @@ from tasks.proof.conversation import Reply
 from tasks.proof.verdict import verify_shard
 from tests.bench.full_size import FullSize, full_size_shard
 from tests.bench.lanes import hash_in_lanes, verdict_compressions
-from tests.bench.measure import race
+from tests.bench.measure import cost_of, race
 from tests.bench.rows import Group, Row, cpu_row
 
 SHARD_CARDS = 64
+FLEET_CARDS = 8_000
+FLEET_SHARD_CARDS = 400
+"""50 machines of 8 cards."""
 SIZES = {
     "verify_card_8gb": (8, 448.0),
     "verify_card_24gb": (24, 1_008.0),
@@ -66,6 +72,45 @@ def _verify_card(name: str) -> Iterator[Row]:
 def _verify(made: FullSize) -> None:
     verdicts = verify_shard(made.shard, made.places)
     assert all(v.proved for v in verdicts), [v.reasons for v in verdicts if not v.proved]
+
+
+def _verify_fleet() -> Iterator[Row]:
+    made = full_size_shard(*SIZES["verify_card_80gb"], cards=FLEET_SHARD_CARDS)
+    shards = FLEET_CARDS // FLEET_SHARD_CARDS
+    parameters = made.shard[0][0].parameters
+    lane_calls = -(-verdict_compressions(parameters) * FLEET_CARDS // LANES)
+    threads = len(os.sched_getaffinity(0))
+
+    def everybody() -> None:
+        with ThreadPoolExecutor(threads) as crew:
+            for done in [crew.submit(_verify, made) for _ in range(shards)]:
+                done.result()
+
+    cost, floor = cost_of(everybody), cost_of(lambda: hash_in_lanes(lane_calls))
+    note = (
+        f"verdicts of 1,000 machines of 8 cards of 80 GB in one process of {threads} threads, shards of "
+        f"{FLEET_SHARD_CARDS} cards, {cost.wall_s:.0f} s wall; floor: their BLAKE2s compressions, {LANES} at a time"
+    )
+    yield Row("verify_1000x8", cost.cpu_s, "core-s", floor.cpu_s, 1, note)
+
+
+def _verify_memory() -> Iterator[Row]:
+    made = full_size_shard(*SIZES["verify_card_192gb"], cards=SHARD_CARDS)
+    _verify(made)
+    tracemalloc.start()
+    _verify(made)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    sent = sum(len(v.transcript) for v in verify_shard(made.shard, made.places))
+    note = f"the most that the verdicts of {SHARD_CARDS} cards of 192 GB hold at once in Python and NumPy; floor: their transcripts"
+    yield Row(
+        "verify_memory_per_card",
+        peak_bytes / SHARD_CARDS / 2**20,
+        "MiB",
+        sent / SHARD_CARDS / 2**20,
+        1,
+        note,
+    )
 
 
 # --- bytes -------------------------------------------------------------------------------------------
@@ -137,6 +182,8 @@ def _local_sku() -> Sku:
 
 GROUPS = (
     *(Group((name,), partial(_verify_card, name)) for name in SIZES),
+    Group(("verify_1000x8",), _verify_fleet),
+    Group(("verify_memory_per_card",), _verify_memory),
     Group(("proof_bytes_per_card",), _proof_bytes),
     Group(("prover_local",), _prover_local),
 )

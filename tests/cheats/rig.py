@@ -35,7 +35,7 @@ from kernels.walk import addresses, leaf_digests, start_digests, step_lanes
 from storage.records import Verdict
 from tasks.errors import HostAway, LimitExceeded
 from tasks.policy import ProofPolicy
-from tasks.proof.challenge import Challenge, Origin, challenge_for
+from tasks.proof.challenge import Challenge, Origin, ProofKind, challenge_for
 from tasks.proof.conversation import Failure, Reply, converse
 from tasks.proof.verdict import verify_shard
 from tasks.proof.wave import Clock, MonotonicClock, Wave, gate_limits_s
@@ -250,12 +250,20 @@ def hanging_up_at(answer: int) -> Serve:
     return serve
 
 
-def tiny_challenge(seed: int = 0, cards: int = 1, policy: ProofPolicy = TINY, pages: int = 32) -> Challenge:
+def tiny_challenge(  # noqa: PLR0917  what tests change, the most frequent first
+    seed: int = 0,
+    cards: int = 1,
+    policy: ProofPolicy = TINY,
+    pages: int = 32,
+    model: TinyModel | None = None,
+    executor_id: str = "machine",
+    kind: ProofKind = ProofKind.FULL,
+) -> Challenge:
     """A challenge of a few pages; the seed decides all that is random in it."""
-    origin = Origin(51, 1_000, "0x" + "ab" * 32, "5Validator", "5Miner", "machine", 1)
-    model = TinyModel(memory_bytes=pages * 4_096)
+    origin = Origin(51, 1_000, "0x" + "ab" * 32, "5Validator", "5Miner", executor_id, 1)
+    model = model or TinyModel(memory_bytes=pages * 4_096)
     named = [(index, f"GPU-{index}") for index in range(cards)]
-    return challenge_for(origin, model, named, policy, random.Random(seed).randbytes)
+    return challenge_for(origin, model, named, policy, random.Random(seed).randbytes, kind=kind)
 
 
 def talk(serve: Serve, challenge: Challenge, policy: ProofPolicy = TINY, seed: int = 0) -> Reply | Failure:

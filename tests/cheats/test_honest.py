@@ -3,27 +3,45 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+import pytest
+
 from storage.records import Severity
 from tasks.proof.verdict import verify_transcript
 from tests.cheats.rig import TINY, HonestCard, honest, judge, with_card
 
 
 def test_honest_provers_pass_at_any_size():
-    """A hundred honest provers of random sizes, one to three cards each, are all proved."""
-    rng = random.Random(7)
-    for seed in range(100):
-        policy = replace(
-            TINY,
-            chain_w=rng.randint(1, 3),
-            rounds=rng.randint(1, 4),
-            walkers=rng.randint(1, 40),
-            segment_steps=rng.randint(1, 40),
-            multiply_columns=16 * rng.randint(1, 3),
-            multiply_row_share=rng.random(),
-            opened_tiles=rng.randint(1, 8),
-        )
-        verdict = judge(honest, seed, rng.randint(1, 3), policy, pages=rng.randint(1, 70))
-        assert verdict.code == "PROVED", (seed, policy, verdict.reasons)
+    """A hundred honest machines of random sizes, of one card to fourteen, are all proved, and again by transcript."""
+    for number in range(100):
+        _must_pass(number)
+
+
+@pytest.mark.long
+def test_a_thousand_honest_provers_pass_in_a_row():
+    """Not one of a thousand others is failed: an honest machine has nothing to fear from chance."""
+    for number in range(1_000, 2_000):
+        _must_pass(number)
+
+
+def _must_pass(number: int) -> None:
+    """One honest proof, all of its sizes drawn by its number."""
+    rng = random.Random(number)
+    policy = replace(
+        TINY,
+        chain_w=rng.randint(1, 4),
+        rounds=rng.randint(1, 6),
+        walkers=rng.randint(1, 40),
+        segment_steps=rng.randint(1, 40),
+        multiply_columns=16 * rng.randint(1, 6),
+        multiply_row_share=rng.random(),
+        opened_tiles=rng.randint(1, 16),
+    )
+    cards = rng.choice([1, 1, 2, 3, 4, 8, 14])
+    verdict = judge(honest, number, cards, policy, pages=rng.randint(16, 200))
+    assert verdict.code == "PROVED", (number, policy, verdict.reasons)
+    assert [card.passed for card in verdict.cards] == [True] * cards
+    assert verdict.bytes_received <= cards * 64 * 1024
+    assert verify_transcript(verdict.transcript) == verdict, number
 
 
 def test_proved_machine_carries_its_figures():

@@ -64,6 +64,42 @@ def test_dotenv_is_read_and_the_environment_wins(tmp_path):
     assert "'80000'" in subnet("show", folder=tmp_path, SUBNET_NETUID="80000").stderr
 
 
+@pytest.mark.parametrize(
+    ("made", "content", "typed", "told"),
+    [
+        (".env", b"SUBNET_NETUID=\xff", (), "2 Error: .env is"),
+        ("file", b"", ("SUBNET_FOLDER=file",), "2 Error: SUBNET_FOLDER is 'file'"),
+        ("file", b"", ("SUBNET_FOLDER=file/x",), "2 Error: SUBNET_FOLDER is 'file/x'"),
+        ("file", b"", ("SUBNET_FOLDER=~nosuchuser/x",), "2 Error: SUBNET_FOLDER is '~nosuchuser/x'"),
+        (
+            ".local/validator.sqlite",
+            b"no database" * 99,
+            (),
+            "1 Error: the database can't be used: file is not",
+        ),
+    ],
+)
+def test_no_mistake_ends_in_a_traceback(tmp_path, made, content, typed, told):
+    """Whatever stands in the place of a file or a folder: one sentence, and the exit code of whose mistake it is."""
+
+    (tmp_path / made).parent.mkdir(exist_ok=True)
+    (tmp_path / made).write_bytes(content)
+
+    done = subnet("show", folder=tmp_path, **dict(setting.split("=") for setting in typed))
+
+    assert f"{done.returncode} {done.stderr}".startswith(told)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_number_beyond_all_epochs_is_a_users_mistake(tmp_path):
+    """What no database can hold is refused where it is typed."""
+
+    done = subnet("show", "--epoch", "9" * 23, folder=tmp_path)
+
+    assert done.returncode == 2
+    assert "not in the range" in done.stderr
+
+
 def test_an_epoch_that_is_not_there_is_said(tmp_path):
     """Asking for an epoch before any was run tells how to run one."""
 

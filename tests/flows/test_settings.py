@@ -38,15 +38,16 @@ def test_an_empty_value_counts_as_not_set():
     [
         ("SUBNET_NETWORK", "fineny", "one of embedded, finney"),
         ("SUBNET_NETWORK", "http://node", "ws://"),
+        ("SUBNET_NETWORK", "ws://", "ws://"),
+        ("SUBNET_NETWORK", "ws://[bad", "ws://"),
+        ("SUBNET_WALLET_PATH", "~nosuchuser/x", "a path"),
         ("SUBNET_NETUID", "-1", "0 to 65535"),
         ("SUBNET_NETUID", "66000", "0 to 65535"),
         ("SUBNET_POLICY", "generous", "default, localnet"),
         ("SUBNET_WALLET_NAME", "../other", "letters"),
-        ("SUBNET_DATABASE_URL", "mysql://x", "sqlite:///"),
         ("SUBNET_CHAIN_DEADLINE_S", "nan", "seconds from 1 to 600"),
         ("SUBNET_CHAIN_DEADLINE_S", "0", "seconds from 1 to 600"),
         ("SUBNET_MAX_SESSIONS", "1e3", "whole number"),
-        ("SUBNET_NETUDI", "51", "a known key"),
     ],
 )
 def test_a_value_that_does_not_fit_names_itself(key, value, expected):
@@ -60,13 +61,25 @@ def test_a_value_that_does_not_fit_names_itself(key, value, expected):
     assert expected in str(caught.value)
 
 
-def test_a_database_password_is_not_repeated():
-    """An address that is refused is shown without its credentials."""
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("SUBNET_NETUDI", "51", "a known key"),
+        ("SUBNET_WALLET_PASSWORD", "secret", "a known key"),
+        ("SUBNET_DATABASE_URL", "mysql://me:secret@host/db", "is 'mysql', expected a sqlite:///"),
+        ("SUBNET_DATABASE_URL", "mysql://me:sec@ret@host/secret", "is 'mysql', expected a sqlite:///"),
+        ("SUBNET_DATABASE_URL", "mysql://user:secret", "is 'mysql', expected a sqlite:///"),
+        ("SUBNET_DATABASE_URL", "me:secret", "a sqlite:///"),
+    ],
+)
+def test_what_may_be_a_secret_is_not_repeated(key, value, expected):
+    """The value of an unknown key, and an address that is refused, are told without what may be a password in them."""
 
-    with pytest.raises(SettingError) as caught:
-        read_settings({"SUBNET_DATABASE_URL": "mysql://me:secret@host/db"})
+    with pytest.raises(SettingError, match=key) as caught:
+        read_settings({key: value})
 
-    assert "secret" not in str(caught.value)
+    assert expected in str(caught.value)
+    assert not any(part in str(caught.value) for part in ("secret", "ret@", "51"))
 
 
 def test_the_example_file_documents_every_setting():

@@ -21,7 +21,9 @@ def changed(**values):
 
 
 @pytest.mark.parametrize(
-    "request_", [GO, Walk(2, D32), Multiply(D32), Open(D32), End()], ids=lambda r: type(r).__name__
+    "request_",
+    [GO, Walk(2, D32), Walk(2, D32, "held\nby"), Multiply(D32), Open(D32), End()],
+    ids=lambda r: type(r).__name__,
 )
 def test_requests_come_back(request_):
     """What is encoded is what is parsed."""
@@ -34,7 +36,7 @@ def test_go_on_the_wire():
 
     assert json.loads(encode(Go("cuda", SIZES, D32, GO.cards[:1]))) == {
         "type": "go",
-        "version": 1,
+        "version": 2,
         "form": "cuda",
         "lines": 512,
         "chain_w": 1,
@@ -47,6 +49,7 @@ def test_go_on_the_wire():
         "tiles": 8,
         "commitment": B64,
         "cards": [{"index": 0, "uuid": "GPU-a", "seed": B64}],
+        "statement": "",
     }
 
 
@@ -57,6 +60,7 @@ def test_answers_on_the_wire():
     card = messages.OpenedCard((segment,), (messages.OpenedTile(D32, D32),))
 
     assert json.loads(encode(messages.Ready())) == {"type": "ready"}
+    assert json.loads(encode(messages.Busy("a text"))) == {"type": "busy", "holder": "a text"}
     assert json.loads(encode(messages.Walked(1, (D32,)))) == {"type": "walked", "round": 1, "roots": [B64]}
     assert json.loads(encode(messages.Failed("BAD_REQUEST", None, "why"))) == {
         "type": "failed",
@@ -119,7 +123,7 @@ def test_hostile_frames(frame, why):
 
 CARD = {"index": 0, "uuid": "GPU-a", "seed": B64}
 HOSTILE_GO = {
-    "other version": ({"version": 2}, "version is 2"),
+    "other version": ({"version": 1}, "version is 1"),
     "unknown form": ({"form": "cpu "}, "form is 'cpu '"),
     "endless memory": ({"lines": 1 << 62}, "lines is"),
     "endless leaves": ({"walkers": 1 << 20, "segments": 1 << 20}, "walkers x segments"),
@@ -134,6 +138,10 @@ HOSTILE_GO = {
     "a path for a UUID": ({"cards": [{**CARD, "uuid": "../../etc"}]}, "uuid is"),
     "an empty UUID": ({"cards": [{**CARD, "uuid": ""}]}, "uuid is"),
     "short commitment": ({"commitment": "AAAA"}, "commitment is"),
+    "an endless statement": ({"statement": "x" * 513}, "statement is"),
+    "a statement beyond ASCII": ({"statement": "\u00e9"}, "statement is"),
+    "a statement that rings": ({"statement": "\a"}, "statement is"),
+    "a statement that is none": ({"statement": None}, "statement is"),
 }
 
 

@@ -98,7 +98,7 @@ DISORDER = {
     "open twice": [*WHOLE[:5], WHOLE[4]],
     "another secret": [*WHOLE[:4], Open(bytes(32))],
     "no JSON": [WHOLE[0], b"{"],
-    "bad base64": [WHOLE[0], b'{"type":"walk","round":0,"nonce":"****"}'],
+    "bad base64": [WHOLE[0], b'{"type":"walk","round":0,"nonce":"****","statement":""}'],
     "unknown key": [WHOLE[0], b'{"type":"end","now":1}'],
     "hostile number": [encode(WHOLE[0]).replace(b'"lines":512', b'"lines":4294967296')],
     "more than a CPU carries": [encode(go("GPU-a", walkers=1 << 20, segments=64))],

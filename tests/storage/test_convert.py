@@ -31,6 +31,8 @@ TABLES = {
     "scores": (nouns.Score, {"epoch"}, set()),
     "weight_sets": (nouns.WeightVector, {f.name for f in fields(nouns.WeightOutcome)}, set()),
     "executor_records": (nouns.ExecutorRecord, {"last_epoch"}, set()),
+    "proved_epochs": (nouns.ProvedEpoch, set(), set()),
+    "proved_days": (nouns.ProvedDay, set(), set()),
 }
 WEIGHT_COLUMNS = {f"weight_{f.name}" for f in fields(nouns.WeightOutcome)} - {"weight_landed"}
 BANDWIDTH_COLUMNS = {f"bandwidth_{f.name}" for f in fields(nouns.Bandwidth)}

@@ -16,9 +16,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from storage.errors import HistoryDamaged, SchemaUnknown, StorageError
-from storage.history import archived_epochs, read_epoch, read_table, read_transcripts, write_epoch
-from storage.records import EpochState, HostFacts, HostReport
-from storage.schemas import SCHEMAS
+from storage.history import (
+    archived_epochs,
+    archived_since,
+    read_epoch,
+    read_passed,
+    read_table,
+    read_transcripts,
+    write_epoch,
+)
+from storage.records import Card, EpochState, HostFacts, HostReport, PassedProof, ProvedEpoch, Severity
+from storage.schemas import SCHEMAS, VERSION
 from tests.storage.outcomes import NOON, outcomes, small_outcome
 
 
@@ -100,6 +108,46 @@ def test_an_empty_history_has_all_columns(tmp_path, name):
     assert list(read_table(tmp_path, name).columns) == [*SCHEMAS[name].names, "day"]
 
 
+def _card(index, model, vram_mib):
+    return Card(index, f"GPU-{index}", model, vram_mib, "580", *[None] * 8)
+
+
+def test_passed_machines_are_read_with_their_first_and_their_least_card(tmp_path):
+    """A machine that failed, one without a report and one that lists no card are left out."""
+    outcome = small_outcome(7, machines=4)
+    passed, failed, unlisted, _ = (v.executor_key for v in outcome.verdicts)
+    cards = (_card(0, "NVIDIA L4", 23_034), _card(1, "NVIDIA L40", 46_068))
+    slower = replace(outcome.verdicts[0].cards[0], bandwidth_gb_s=899.5, memory_bytes=1 << 29)
+    verdicts = (
+        replace(outcome.verdicts[0], cards=(*outcome.verdicts[0].cards, slower)),
+        replace(outcome.verdicts[1], severity=Severity.FAIL),
+        *outcome.verdicts[2:],
+    )
+    reports = tuple(
+        HostReport(key, HostFacts(cards=listed), (), None, (), 0.1, 0.2)
+        for key, listed in ((unlisted, ()), (passed, cards), (failed, cards))
+    )
+    write_epoch(tmp_path, replace(outcome, verdicts=verdicts, reports=reports))
+
+    (archived,) = archived_since(tmp_path, "2026-08-01")
+
+    assert read_passed(tmp_path, archived) == (PassedProof(passed, "NVIDIA L4", 23_034, 1 << 29, 899.5),)
+
+
+def test_archived_epochs_are_listed_from_a_day_on(tmp_path):
+    """The newest first, with the day under which they lie; only sealed ones."""
+    for epoch, day in ((10, NOON), (9, NOON), (11, NOON + timedelta(days=1)), (8, NOON - timedelta(days=1))):
+        *_, seal = write_epoch(tmp_path, small_outcome(epoch, day=day))
+        if epoch == 9:
+            seal.unlink()
+
+    assert archived_since(tmp_path, "2026-08-01") == [
+        ProvedEpoch(11, "2026-08-02"),
+        ProvedEpoch(10, "2026-08-01"),
+    ]
+    assert archived_since(tmp_path / "none", "2026-08-01") == []
+
+
 def test_what_a_machine_did_not_say_stays_missing(tmp_path):
     """A null integer is no zero and turns no column into floats."""
     told = HostReport("5Alice/m-0", HostFacts(ram_bytes=2**53 + 1), (), None, (), 0.1, 0.2)
@@ -130,7 +178,7 @@ def test_files_are_zstd_with_dictionaries_and_say_their_schema(tmp_path):
 
     assert {c.compression for c in columns} == {"ZSTD"}
     assert (encodings["executor_key"], encodings["transcript"]) == (True, False)
-    assert file.schema_arrow.metadata[b"schema_version"] == b"1"
+    assert file.schema_arrow.metadata[b"schema_version"] == str(VERSION).encode()
     assert (
         file.schema_arrow.field("bytes_received")
         .metadata[b"about"]
@@ -201,9 +249,9 @@ def test_a_file_of_an_older_schema_is_read_with_nulls(tmp_path):
 def test_a_file_of_a_newer_schema_is_refused(tmp_path):
     """Newer code wrote it: guessing what it means would be worse than to say so."""
     *_, path = write_epoch(tmp_path, small_outcome(7))
-    _rewrite(path, lambda table: table.replace_schema_metadata({"schema_version": "2"}))
+    _rewrite(path, lambda table: table.replace_schema_metadata({"schema_version": str(VERSION + 1)}))
 
-    with pytest.raises(SchemaUnknown, match="has schema 2, this code knows 1"):
+    with pytest.raises(SchemaUnknown, match=f"has schema {VERSION + 1}, this code knows {VERSION}"):
         read_table(tmp_path, "epochs")
 
 

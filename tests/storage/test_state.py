@@ -23,6 +23,8 @@ from storage.records import (
     HostFacts,
     HostReport,
     Phase,
+    ProvedDay,
+    ProvedEpoch,
     Reason,
     Severity,
 )
@@ -348,6 +350,38 @@ def test_an_epoch_is_counted_exactly_once(engine):
 
     assert counts == [True, False, False]
     assert resumed.load_records() == {"5Alice/m-0": first}
+
+
+def test_an_archived_epochs_proofs_are_added_exactly_once(engine):
+    """The proofs of two epochs of a day are added up; the second count of an epoch, by whomever, changes nothing."""
+    day = ProvedDay("2026-08-01", "5Alice/m-0", "L4", 24_570, 1, 270_000_000)
+    other = replace(day, nominal_mib=49_140)
+
+    counts = [
+        state_at(engine).count_proofs(ProvedEpoch(7, day.day), [day]),
+        state_at(engine, run=DEAD).count_proofs(ProvedEpoch(7, day.day), [day]),
+        state_at(engine).count_proofs(ProvedEpoch(8, day.day), [day, other]),
+        state_at(engine).count_proofs(ProvedEpoch(9, day.day), []),
+    ]
+
+    assert counts == [True, False, True, True]
+    assert state_at(engine).proved_epochs() == {7, 8, 9}
+    assert set(state_at(engine).load_proved_days("2026-08-01")) == {
+        replace(day, proofs=2, sum_kb_s=540_000_000),
+        other,
+    }
+    assert state_at(engine).load_proved_days("2026-08-02") == ()
+
+
+def test_days_before_the_window_are_forgotten(engine):
+    """What is too old leaves, its epochs too; the day itself stays."""
+    state = state_at(engine)
+    for epoch, name in ((7, "2026-07-31"), (8, "2026-08-01")):
+        state.count_proofs(ProvedEpoch(epoch, name), [ProvedDay(name, "5Alice/m-0", "L4", 24_570, 1, 1)])
+
+    assert state.forget_proofs("2026-08-01") == 1
+    assert state.proved_epochs() == {8}
+    assert [day.day for day in state.load_proved_days("0000-00-00")] == ["2026-08-01"]
 
 
 def test_records_of_machines_long_gone_are_forgotten(engine):

@@ -1,15 +1,18 @@
 """Opening and closing an epoch beside the history: what cannot be archived now is archived later, whole."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 from storage.history import read_epoch
 from storage.state import State
 from tasks.edges.wire import MAX_EXECUTORS
 from tasks.opening import _open, archive_closed
-from tasks.policy import LOCALNET
+from tasks.policy import DEFAULT, LOCALNET
+from tasks.proof.population import Population, SkuKey
 from tests.storage.outcomes import header, small_outcome
 from tests.tasks.inspection.runs import edges_in, view_at
+from tests.tasks.scoring.worlds import executor, report, verdict
 
 
 def closed(edges, epoch: int) -> State:
@@ -52,6 +55,41 @@ def test_an_epoch_opens_though_the_history_takes_nothing(tmp_path):
 
     assert told == ["STORAGE_ERROR"]
     assert read_epoch(tmp_path / "history", 7).verdicts == small_outcome(7).verdicts
+
+
+def test_an_epoch_opens_with_what_the_archive_knows_of_each_model(tmp_path):
+    """The populations are there before the first machine is asked, the epoch that a dead run left unarchived in them."""
+
+    machine = executor()
+    proof = verdict(machine, 270.0)
+    proofs = (replace(proof, cards=(replace(proof.cards[0], memory_bytes=21 << 30),)),)
+    with edges_in(tmp_path) as edges:
+        state = State(edges.engine)
+        state.open_epoch(header(7))
+        state.save_discovery(7, small_outcome(7).replies, [machine])
+        state.save_reports(7, [report(machine, model="NVIDIA L4")])
+        state.save_verdicts(7, proofs)
+        state.finish_epoch(7)
+
+        with _open(edges, header(8), DEFAULT, view_at(400)) as run:
+            known = dict(run.populations)
+            told = run.incidents
+
+    assert known == {SkuKey("L4", 24_570): Population(270.0, proofs=1, machines=1, miners=1)}
+    assert told == []
+
+
+def test_a_damaged_history_costs_an_incident(tmp_path):
+    """A broken file in the archive is told, and the epoch opens with what the others say: here nothing, so vendors' floors."""
+
+    with edges_in(tmp_path) as edges:
+        archive_closed(edges, closed(edges, 7), 7)
+        (path,) = (tmp_path / "history" / "verdicts").rglob("*.parquet")
+        path.write_bytes(b"PAR1")
+
+        with _open(edges, header(8), DEFAULT, view_at(400)) as run:
+            assert [reason.code for reason in run.incidents] == ["HISTORY_DAMAGED"]
+            assert dict(run.populations) == {}
 
 
 def test_every_member_of_the_largest_wave_has_a_thread(tmp_path):

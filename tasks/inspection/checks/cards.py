@@ -52,6 +52,13 @@ def gpu_model_unsupported(subject: Subject) -> Reason | None:
     unknown = sorted({c.model for c in subject.facts.cards if models.find(c.model) is None})
     if not unknown:
         return None
+    if any(models.is_too_old(name) for name in unknown):
+        return fail(
+            "GPU_MODEL_UNSUPPORTED",
+            several(unknown),
+            "a card of Turing or newer (compute capability 7.5 or more) that the table of models has",
+            "Offer a newer card: the proof's kernels don't run on Volta, Pascal and older ones.",
+        )
     return fail(
         "GPU_MODEL_UNSUPPORTED",
         several(unknown),

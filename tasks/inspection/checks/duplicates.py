@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,19 +19,26 @@ class Claim:
     first_seen: datetime | None
     """When this executor was first seen with these cards; None on a first meeting."""
     card_uuids: tuple[str, ...]
+    is_sound: bool = True
+    """False for a machine that fails by itself: what it lists keeps nobody else's card."""
 
 
 def find_duplicates(claims: Iterable[Claim]) -> dict[str, Reason]:
-    """Executor key -> UUID_DUPLICATE, for every executor that lists a card of an older claim.
+    """Executor key -> UUID_DUPLICATE, for every executor that lists a card of an older sound claim.
 
+    Only sound claims count against others, or a machine that never passes could list a rival's cards and strike it out.
     Older is: first seen earlier, then registered at a lower block, then the smaller key; whoever was never seen comes
     after all who were. What the answer is does not depend on the order of `claims`.
     """
     ordered = sorted(claims, key=_age)
-    listed = _claims_by_card(ordered)
+    holders = _holders(ordered)
     found: dict[str, Reason] = {}
     for claim in ordered:
-        older = {u: listed[u][0] for u in _cards(claim) if listed[u][0].executor_key != claim.executor_key}
+        older = {
+            u: holders[u]
+            for u in _cards(claim)
+            if u in holders and holders[u].executor_key != claim.executor_key
+        }
         if older:
             found[claim.executor_key] = _duplicate(older)
     return found
@@ -48,12 +54,14 @@ def _age(claim: Claim) -> tuple[bool, datetime, int, str]:
     )
 
 
-def _claims_by_card(ordered: Iterable[Claim]) -> Mapping[str, list[Claim]]:
-    listed: dict[str, list[Claim]] = defaultdict(list)
+def _holders(ordered: Iterable[Claim]) -> Mapping[str, Claim]:
+    """For each card the oldest sound claim."""
+    holders: dict[str, Claim] = {}
     for claim in ordered:
-        for uuid in _cards(claim):
-            listed[uuid].append(claim)
-    return listed
+        if claim.is_sound:
+            for uuid in _cards(claim):
+                holders.setdefault(uuid, claim)
+    return holders
 
 
 def _cards(claim: Claim) -> list[str]:

@@ -10,6 +10,11 @@ from tasks.policy import InspectionPolicy
 
 INSTALLED_SHARE = 0.95
 """Firmware and kernel keep up to 5 % of the installed memory from MemTotal: 16 GiB of modules show as 15.3 to 15.6."""
+CHANNEL_WINDOW_BYTES = 1_310_720
+"""Ours; OpenSSH's own is 2 MiB."""
+CHANNEL_SHARE = 1 / 3
+MAX_RTT_MS = 300.0
+"""Nothing on earth is farther on a sound line."""
 
 
 def ram_below_minimum(subject: Subject) -> Reason | None:
@@ -35,16 +40,31 @@ def disk_below_minimum(subject: Subject) -> Reason | None:
 
 def network_speed_too_slow(subject: Subject) -> Reason | None:
     """Each way, smoothed over epochs; not measured is no verdict, since it may be our side."""
-    got, wanted = subject.bandwidth, f"{subject.policy.min_mbit_s:g} Mbit/s each way"
+    got = subject.bandwidth
+    least = least_mbit_s(got.rtt_ms if got else None, subject.policy.min_mbit_s)
+    wanted = f"{least:.3g} Mbit/s each way"
     mend = "Give the machine a faster line, or free the one it has."
     if got is None:
         return Reason("NETWORK_SPEED_TOO_SLOW", Severity.NO_VERDICT, "not measured", wanted, mend)
     # Written so that nan fails.
-    if got.up_mbit_s >= subject.policy.min_mbit_s and got.down_mbit_s >= subject.policy.min_mbit_s:
+    if got.up_mbit_s >= least and got.down_mbit_s >= least:
         return None
     return fail(
         "NETWORK_SPEED_TOO_SLOW", f"{got.up_mbit_s:.1f} Mbit/s up, {got.down_mbit_s:.1f} down", wanted, mend
     )
+
+
+def least_mbit_s(rtt_ms: float | None, asked_mbit_s: float) -> float:
+    """What a machine that far away must reach for the minimum to hold: what one SSH channel carries falls with the way.
+
+    A channel has at most one window under way, window / round trip, and spends a few round trips getting there: a third
+    of it is asked for. A way that is made longer on purpose gains little (the round trip is capped) and costs
+    score, which counts the Mbit/s as they are.
+    """
+    if rtt_ms is None:
+        return asked_mbit_s
+    carried_mbit_s = CHANNEL_WINDOW_BYTES * 8e-3 / min(max(rtt_ms, 1.0), MAX_RTT_MS)
+    return min(asked_mbit_s, CHANNEL_SHARE * carried_mbit_s)
 
 
 def os_not_linux(subject: Subject) -> Reason | None:

@@ -31,12 +31,12 @@ def test_a_whole_file(tmp_path):
     """Every key ends in its field: TAO become rao, a host key file's text becomes its base64."""
 
     path = tmp_path / "miner.toml"
-    path.write_text(toml("max_grant_s = 600\nmin_validator_stake_tao = 2.5\nallowed_validators = []"))
+    path.write_text(toml("max_grant_s = 1200\nmin_validator_stake_tao = 2.5\nallowed_validators = []"))
     config = load_config(path)
 
     executor = config.executors[0]
     assert (config.max_grant_s, config.min_validator_stake_rao, config.allowed_validators) == (
-        600,
+        1200,
         2_500_000_000,
         frozenset(),
     )
@@ -91,7 +91,7 @@ def test_a_misfit_is_named(changed, key):
         ("executor = 1", "executor"),
         ("executor = []", "executor"),
         ("[[executor]", "miner config"),
-        (toml("max_grant_s = 59"), "max_grant_s"),
+        (toml("max_grant_s = 999"), "max_grant_s"),
         (toml('allowed_validators = ["bob"]'), "allowed_validators.0"),
         (toml("", ENTRY, ENTRY), "executor.id"),
         (toml("", ENTRY, {**ENTRY, "id": '"b"'}), "executor.address"),

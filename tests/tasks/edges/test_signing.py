@@ -14,11 +14,13 @@ from tasks.edges.signing import (
     check_evidence,
     check_hotkey,
     check_request,
+    check_statement,
     evidence,
     is_weak_key,
     read_claim,
     sign_answer,
     sign_request,
+    sign_statement,
 )
 from tasks.errors import BadAnswer, NotAuthentic
 
@@ -444,3 +446,42 @@ def _cpu_s(call):
     started = time.thread_time()
     call()
     return time.thread_time() - started
+
+
+LINES = ("51", "rack-1", "1790000000")
+
+
+@pytest.mark.parametrize("signer", [VALIDATOR, ED_VALIDATOR], ids=["sr25519", "ed25519"])
+def test_a_statement_is_its_signers_and_nobody_elses(signer):
+    """A signed text holds for the hotkey that signed it, under the scheme that it names, to the last character."""
+    text = sign_statement(signer, LINES)
+
+    check_statement(text, hotkey=signer.ss58_address)
+    assert text.split("\n")[2:5] == list(LINES)
+    for other in (OTHER.ss58_address, MINER.ss58_address):
+        with pytest.raises(NotAuthentic):
+            check_statement(text, hotkey=other)
+    for changed in (
+        text.replace("rack-1", "rack-2"),
+        text.replace("subnet/statement/1", "btauth/1"),
+        text.replace("25519", "25510", 1),
+        text[:-1],
+        text + "0",
+        text.upper(),
+        "",
+        "\n" * 9,
+    ):
+        with pytest.raises(NotAuthentic):
+            check_statement(changed, hotkey=signer.ss58_address)
+
+
+def test_a_wrapped_text_or_a_request_is_no_statement():
+    """What a wallet signs when it is asked to sign a text, and what signs a request, say nothing here."""
+    payload = "\n".join(("subnet/statement/1", "sr25519", *LINES))
+    wrapped = VALIDATOR.sign(b"<Bytes>" + payload.encode() + b"</Bytes>")
+
+    with pytest.raises(NotAuthentic, match="AUTH_WRAPPED"):
+        check_statement(f"{payload}\n{bytes(wrapped).hex()}", hotkey=VALIDATOR.ss58_address)
+    headers = sign_request(VALIDATOR, asked=asked())
+    with pytest.raises(NotAuthentic):
+        check_statement(f"{payload}\n{headers['X-Bittensor-Signature'][2:]}", hotkey=VALIDATOR.ss58_address)

@@ -81,6 +81,13 @@ def test_machine_that_says_nothing_fails_all_it_needs():
     ]
 
 
+@pytest.mark.parametrize(("rtt_ms", "mbit_s"), [(30.0, 100.0), (140.0, 25.0), (200.0, 17.6), (300.0, 11.7)])
+def test_far_machine_passes_by_what_a_channel_carries(rtt_ms, mbit_s):
+    """A third of window / round trip is enough: 1.31 MB in 200 ms are 52 Mbit/s at most, so 17.5 are asked for."""
+
+    assert reasons(bandwidth=Bandwidth(mbit_s, mbit_s, 2, rtt_ms)) == ()
+
+
 @pytest.mark.parametrize(
     ("changed", "code"),
     [
@@ -90,6 +97,8 @@ def test_machine_that_says_nothing_fails_all_it_needs():
         ({"gpu_count": None}, "GPU_DETAILS_MISMATCH"),
         ({"card": {"model": "NVIDIA GeForce GTX 1080 Ti"}}, "GPU_MODEL_UNSUPPORTED"),
         ({"card": {"model": "NVIDIA GeForce RTX 4090 Laptop GPU"}}, "GPU_MODEL_UNSUPPORTED"),
+        ({"card": {"model": "Tesla P100-PCIE-16GB"}}, "GPU_MODEL_UNSUPPORTED"),
+        ({"card": {"model": "Tesla V100-SXM2-32GB"}}, "GPU_MODEL_UNSUPPORTED"),
         ({"card": {"vram_mib": 16_380}}, "GPU_VRAM_MISMATCH"),
         ({"card": {"vram_mib": 49_140}}, "GPU_VRAM_MISMATCH"),
         ({"card": {"driver": ""}}, "DRIVER_MISSING"),
@@ -105,6 +114,9 @@ def test_machine_that_says_nothing_fails_all_it_needs():
         ({"bandwidth": Bandwidth(900.0, 99.9, 1)}, "NETWORK_SPEED_TOO_SLOW"),
         ({"bandwidth": Bandwidth(float("nan"), 900.0, 1)}, "NETWORK_SPEED_TOO_SLOW"),
         ({"bandwidth": None}, "NETWORK_SPEED_TOO_SLOW"),
+        ({"bandwidth": Bandwidth(99.9, 900.0, 1, rtt_ms=30.0)}, "NETWORK_SPEED_TOO_SLOW"),
+        ({"bandwidth": Bandwidth(17.0, 900.0, 1, rtt_ms=200.0)}, "NETWORK_SPEED_TOO_SLOW"),
+        ({"bandwidth": Bandwidth(11.0, 900.0, 1, rtt_ms=60_000.0)}, "NETWORK_SPEED_TOO_SLOW"),
         ({"kernel": "FreeBSD 14.1-RELEASE amd64"}, "OS_NOT_LINUX"),
         ({"os_version": "18.04"}, "OS_NOT_RECOMMENDED"),
         ({"os_id": "debian", "os_version": "12"}, "OS_NOT_RECOMMENDED"),
@@ -123,6 +135,19 @@ def test_one_thing_wrong_is_one_reason(changed, code):
 
     assert codes(found) == [code]
     assert all((found[0].got, found[0].wanted, found[0].mend))
+
+
+def test_a_card_before_turing_is_told_that_it_is_too_old():
+    """Volta and Pascal are unsupported for good; an unknown name may still be added to the table."""
+
+    (old,), (unknown,) = (reasons(card={"model": m}) for m in ("Tesla V100-SXM2-32GB", "NVIDIA B900"))
+
+    assert (old.got, old.wanted) == (
+        "Tesla V100-SXM2-32GB",
+        "a card of Turing or newer (compute capability 7.5 or more) that the table of models has",
+    )
+    assert "don't run on Volta, Pascal and older" in old.mend
+    assert "added with its datasheet" in unknown.mend
 
 
 @pytest.mark.parametrize(
@@ -292,6 +317,15 @@ def test_younger_claim_to_a_card_is_the_duplicate(one, two, younger):
 
         assert [(key, reason.code) for key, reason in found.items()] == [(younger, "UUID_DUPLICATE")]
         assert f"executor {older} listed before" in found[younger].got
+
+
+def test_who_fails_by_itself_keeps_nobody_elses_card():
+    """A machine that never passes may list a rival's cards for ever: the rival is no duplicate, it is."""
+
+    squatter = Claim("a/x", 1, seen(1), UUIDS[:1], is_sound=False)
+    rival = Claim("b/x", 2, None, UUIDS[:1])
+
+    assert [*find_duplicates([squatter, rival])] == ["a/x"]
 
 
 def test_duplicates_over_a_network():

@@ -10,9 +10,11 @@ from tasks.inspection.models import (
     Sku,
     estimate_usd_per_hour,
     find,
+    is_too_old,
     sku,
 )
 from tasks.policy import DEFAULT
+from tasks.proof.bounds import bandwidth_bounds
 
 WINDOW = DEFAULT.inspection.vram_window
 
@@ -50,11 +52,12 @@ LISTED_PRICES = {
 
 
 def test_table_spans_turing_to_blackwell():
-    """At least forty models from 8 to 288 GB, of every architecture since Turing."""
+    """At least fifty models from 8 to 288 GB, of every architecture since Turing, each with its source."""
 
     sizes = [s.nominal_mib for model in MODELS for s in model.skus]
 
-    assert len(MODELS) >= 40
+    assert len(MODELS) >= 50
+    assert all(model.source for model in MODELS)
     assert {model.architecture for model in MODELS} == set(Architecture)
     assert min(sizes) == pytest.approx(8_192, rel=0.01)
     assert max(sizes) == 275_040  # 288 GB
@@ -180,6 +183,116 @@ def test_size_with_another_bandwidth():
     """An RTX 3080 of 12 GB has 912 GB/s instead of 760, so the proof is held to its own size's."""
 
     assert sku(find("NVIDIA GeForce RTX 3080"), 12_288, WINDOW) == Sku(12_288, 12_045 * MIB, 912)
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        "Tesla P100-PCIE-16GB",
+        "Tesla P40",
+        "Tesla V100-SXM2-32GB",
+        "Tesla V100S-PCIE-32GB",
+        "Tesla M60",
+        "Tesla K80",
+        "NVIDIA GeForce GTX 1080 Ti",
+        "GeForce GTX 1070",
+        "NVIDIA GeForce GTX 980 Ti",
+        "NVIDIA TITAN V",
+        "NVIDIA TITAN Xp",
+        "NVIDIA GeForce GTX TITAN X",
+        "Quadro P6000",
+        "Quadro GV100",
+        "Quadro M4000",
+    ],
+)
+def test_cards_before_turing_are_known_as_too_old(printed):
+    """Kepler to Volta are told apart from names that nobody knows: they will never be in the table."""
+
+    assert find(printed) is None
+    assert is_too_old(printed)
+
+
+def test_no_supported_card_is_too_old():
+    """No alias of the table is taken for an older card, and nor is a name that is only unknown."""
+
+    assert not [alias for model in MODELS for alias in model.aliases if is_too_old(alias)]
+    assert not any(
+        map(is_too_old, ("", "NVIDIA GeForce GTX 1660 Ti", "NVIDIA B900", "Tesla T40", "Quadro RTX 9000"))
+    )
+
+
+def test_integer_rate_is_of_the_chip():
+    """An RTX 4090 has 128 SMs x 64 lanes x 2,520 MHz = 20.6 tera-operations a second; an RTX 5090's SMs have twice the lanes."""
+
+    assert find("NVIDIA GeForce RTX 4090").int32_tera_ops == pytest.approx(20.64, abs=0.01)
+    assert find("NVIDIA GeForce RTX 5090").int32_tera_ops == pytest.approx(52.38, abs=0.01)
+    assert {m.integer_lanes for m in MODELS if m.architecture is not Architecture.BLACKWELL} == {64}
+    assert {
+        m.integer_lanes for m in MODELS if "RTX" in m.name and m.architecture is Architecture.BLACKWELL
+    } == {128}
+    assert {find(f"NVIDIA {name}").integer_lanes for name in ("B300", "B200", "GB200")} == {64}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("B200", "H200", "H100 80GB HBM3", "A100-SXM4-80GB"),
+        (
+            "GeForce RTX 5090",
+            "GeForce RTX 5080",
+            "GeForce RTX 5070 Ti",
+            "GeForce RTX 5070",
+            "GeForce RTX 5060",
+        ),
+        ("GeForce RTX 4090", "GeForce RTX 4080", "GeForce RTX 4070", "GeForce RTX 4060"),
+        ("GeForce RTX 3090", "GeForce RTX 3080", "GeForce RTX 3070", "GeForce RTX 3050"),
+        ("L40S", "L4"),
+        ("RTX A6000", "RTX A4500", "RTX A4000", "RTX A2000 12GB"),
+    ],
+)
+def test_dearer_cards_of_a_family_have_more_of_everything(names):
+    """Down a family, floors and ceilings of bandwidth fall, and so does the integer rate."""
+
+    family = [find(f"NVIDIA {name}") for name in names]
+    ceilings = [bandwidth_bounds(model, DEFAULT.proof).max_gb_s for model in family]
+    floors = [bandwidth_bounds(model, DEFAULT.proof).min_gb_s for model in family]
+
+    assert ceilings == sorted(set(ceilings), reverse=True)
+    assert floors == sorted(set(floors), reverse=True)
+    assert [m.int32_tera_ops for m in family[-2:]] == sorted(
+        (m.int32_tera_ops for m in family[-2:]), reverse=True
+    )
+
+
+def test_recomputing_memory_is_slower_than_reading_it():
+    """On every card a line of 4 x 32 compressions of 1,100 operations takes at least 25 times as long as reading its 128 bytes."""
+
+    for model in MODELS:
+        for size in model.skus:
+            regenerated_s = 4 * DEFAULT.proof.chain_w * 1_100 / (model.int32_tera_ops * 1e12)
+            read_s = 128 / (size.bandwidth_gb_s * 1e9)
+            assert regenerated_s / read_s > 25, model.name
+
+
+@pytest.mark.parametrize(
+    ("claimed", "real"),
+    [
+        ("H100 80GB HBM3", "A100-SXM4-80GB"),
+        ("H100 80GB HBM3", "H100 PCIe"),
+        ("B200", "H200"),
+        ("GeForce RTX 5090", "GeForce RTX 4090"),
+        ("GeForce RTX 4080", "GeForce RTX 5060 Ti"),
+    ],
+)
+def test_the_static_floor_tells_neighbours_apart(claimed, real):
+    """A lesser card at its own vendor's full bandwidth, with a full credit for the way, misses the floor of a dearer one."""
+
+    claim, policy = find(f"NVIDIA {claimed}"), DEFAULT.proof
+    share = find(f"NVIDIA {real}").bandwidth_gb_s / claim.bandwidth_gb_s
+    credited = share / (1 - policy.latency_credit_s * share / policy.round_s)
+
+    assert credited < policy.floor_bandwidth_share
+    assert bandwidth_bounds(claim, policy).min_gb_s == pytest.approx(0.70 * claim.bandwidth_gb_s)
 
 
 def test_int8_estimate():

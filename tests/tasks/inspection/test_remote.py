@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+import tracemalloc
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ PROVER = b"""
 from kernels import doubling
 print("this must not become a frame")
 
-def serve(read_frame, write_frame, cards):
+def serve(read_frame, write_frame, cards, locks):
     assert cards is None
     while (frame := read_frame()) is not None:
         doubled = doubling.double(int(frame))
@@ -36,6 +37,10 @@ from numba import njit
 @njit("int64(int64)", cache=True)
 def double(number):
     return 2 * number
+"""
+LOCK = b"""
+def locks_of(environment):
+    return None
 """
 
 
@@ -202,6 +207,7 @@ class TestBandwidth:
         looks = iter([0.0, 0.25, 1.0, 2.05, 3.0, 4.05])
         bandwidth = measure_bandwidth(session, 1_000_000, deadline=soon(), clock=lambda: next(looks))
 
+        assert bandwidth.rtt_ms == pytest.approx(250.0)
         assert bandwidth.up_mbit_s == pytest.approx(8.0)
         assert bandwidth.down_mbit_s == pytest.approx(8.0)
 
@@ -217,7 +223,7 @@ class TestProver:
     def test_talks_on_the_same_channel(self, host: Host, key: EpochKey) -> None:
         """The archive's prover gets the channel, prints nothing into it, and ends with it."""
 
-        packed = archive(__init__=b"", prover=PROVER, doubling=DOUBLING)
+        packed = archive(__init__=b"", prover=PROVER, doubling=DOUBLING, lock=LOCK)
         with started(host, key) as session:
             ask(session, command("true"))
             seconds = start_prover(session, packed, "~/cache", deadline=soon(60))
@@ -229,7 +235,7 @@ class TestProver:
     def test_compiles_once(self, host: Host, key: EpochKey) -> None:
         """What Numba compiled is found again by the next session, even through another path to the folder."""
 
-        packed = archive(__init__=b"", prover=PROVER, doubling=DOUBLING + b"# twice\n")
+        packed = archive(__init__=b"", prover=PROVER, doubling=DOUBLING + b"# twice\n", lock=LOCK)
         (host.home / "shared").mkdir()
         (host.home / "link").symlink_to(host.home / "shared")
         answers = []
@@ -378,6 +384,32 @@ class TestForeignReplies:
             ask_facts(session, [command("id")], deadline=soon())
 
         assert len(str(caught.value)) < 300
+
+    @pytest.mark.parametrize(
+        "reply",
+        [
+            b'{"facts":[' + b",".join([b"{}"] * 5_000) + b"]}",
+            b'{"facts":[' + b",".join([b"0"] * 7_000) + b"]}",
+            b"{" + b",".join(b'"%d":0' % n for n in range(2_000)) + b"}",
+        ],
+        ids=["empty facts", "numbers", "unknown keys"],
+    )
+    def test_thousands_of_misfits_cost_no_more_than_one(
+        self, host: Host, key: EpochKey, reply: bytes
+    ) -> None:
+        """A reply full of things that don't fit is refused in a short sentence, without a list of them all.
+
+        Each misfit that is told costs kilobytes, and a reply may hold a hundred thousand.
+        """
+
+        tracemalloc.start()
+        with lying(host, key, reply) as session, pytest.raises(BadAnswer, match="does not fit") as caught:
+            ask_facts(session, [command("id", limit_bytes=20_000)], deadline=soon())
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+
+        assert peak_bytes < 3_000_000
+        assert len(str(caught.value)) < 120
 
     def test_too_long(self, host: Host, key: EpochKey) -> None:
         """A reply longer than all the outputs asked for is refused by its header."""

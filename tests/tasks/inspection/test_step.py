@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.records import Card, Executor, ExecutorRecord, HostFacts, HostReport, Severity
+from storage.records import Card, Executor, ExecutorRecord, HostFacts, HostReport, Reason, Severity
 from tasks.inspection.step import in_turns, inspect, with_duplicates
 from tasks.inspection.visit import visit
 from tasks.policy import LOCALNET
@@ -155,6 +155,26 @@ def test_a_card_is_not_lost_by_being_away():
     assert away.reasons == ()
     assert [r.code for r in stolen.reasons] == ["UUID_DUPLICATE"]
     assert free.reasons == ()
+
+
+def test_a_machine_that_fails_strikes_nobody_out():
+    """An older miner lists a newcomer's card on a machine that fails: the newcomer is paid, unless the other has passed before."""
+
+    squatter, newcomer = (
+        machine("5Old", "a", registered_at_block=1),
+        machine("5New", "b", registered_at_block=900),
+    )
+    failing = replace(
+        listing(squatter, UUID), reasons=(Reason("RAM_BELOW_MINIMUM", Severity.FAIL, "", "", ""),)
+    )
+    reports, executors = [failing, listing(newcomer, UUID)], [squatter, newcomer]
+    passed = ExecutorRecord(squatter.key, NOON, 5, 5, 5, NOON, "NVIDIA L4", 1, (UUID,))
+
+    _, paid = with_duplicates(reports, executors, {})
+    _, second = with_duplicates(reports, executors, {squatter.key: passed})
+
+    assert paid.reasons == ()
+    assert [r.code for r in second.reasons] == ["UUID_DUPLICATE"]
 
 
 def test_the_owner_is_back_before_the_thief():

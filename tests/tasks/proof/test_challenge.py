@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from kernels.messages import encode, parse_request
-from tasks.policy import DEFAULT, LOCALNET, ProofPolicy
-from tasks.proof.bounds import Bounds, bandwidth_bounds
-from tasks.proof.challenge import Origin, challenge_for, parameters_for
+from tasks.policy import DEFAULT, LOCALNET
+from tasks.proof.bounds import bandwidth_bounds
+from tasks.proof.challenge import Origin, ProofKind, challenge_for, parameters_for, proof_kind
+from tasks.proof.population import Population
 from tests.cheats.rig import TinyModel, tiny_challenge
 
 GB = 1_000_000_000
@@ -52,6 +53,26 @@ def test_every_card_size_makes_a_possible_proof(memory_gb, bandwidth, policy):
     assert 16 <= p.rows <= p.pages
     if policy.form == "cpu":
         p.check_cpu()
+
+
+@pytest.mark.parametrize("memory_gb", [8, 24, 80, 288])
+def test_a_leased_machine_is_asked_for_64_mib_whatever_its_card(memory_gb):
+    """One pass over 64 MiB a round, without bounds of speed: what a renter does not miss."""
+    model = TinyModel(memory_gb * GB, 3_350.0)
+    challenge = challenge_for(ORIGIN, model, [(0, "GPU-0")], DEFAULT.proof, bytes, kind=ProofKind.LEASED)
+    p = challenge.parameters
+    assert p.memory_bytes == 64 << 20
+    assert p.leaves * p.segment_steps == 65_536 * 128
+    assert (challenge.kind, challenge.bounds.is_enforced) == ("leased", False)
+    full = challenge_for(ORIGIN, model, [(0, "GPU-0")], DEFAULT.proof, bytes)
+    assert (full.kind, full.bounds.is_enforced) == ("full", True)
+    assert full.parameters == parameters_for(model, DEFAULT.proof)
+
+
+def test_the_leased_are_proved_small_and_nobody_else():
+    """The kind hangs on the lease alone: nothing that a machine says about itself makes its proof small."""
+    assert proof_kind("5Miner/a", frozenset({"5Miner/a"})) is ProofKind.LEASED
+    assert proof_kind("5Miner/b", frozenset({"5Miner/a"})) is ProofKind.FULL
 
 
 def test_a_tiny_card_still_has_a_product():
@@ -113,9 +134,11 @@ def test_go_tells_the_sizes_and_keeps_the_secret():
     ]
 
 
-def test_bounds_are_shares_of_the_reference():
-    """From three quarters to five quarters of the model's bandwidth, never enforced on simulated cards."""
-    model = TinyModel(80 * GB, 2_000.0)
-    assert bandwidth_bounds(model, DEFAULT.proof) == Bounds(1_500.0, 2_500.0, is_enforced=True)
-    assert not bandwidth_bounds(model, ProofPolicy(enforce_bandwidth=False)).is_enforced
-    assert not bandwidth_bounds(model, ProofPolicy(form="cpu")).is_enforced
+def test_the_bounds_are_those_of_the_model_and_its_history():
+    """A challenge holds its cards to what the archive knows of their model, and to the static floor without."""
+    known = Population(median_gb_s=0.9, proofs=40, machines=5, miners=3)
+    for population in (None, known):
+        challenge = challenge_for(
+            ORIGIN, TinyModel(), [(0, "GPU-0")], DEFAULT.proof, bytes, population=population
+        )
+        assert challenge.bounds == bandwidth_bounds(TinyModel(), DEFAULT.proof, population)

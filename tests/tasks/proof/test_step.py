@@ -2,15 +2,29 @@
 
 import asyncio
 import socket
+import time
+from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
+from bittensor import sp_core
 
+from kernels.lock import CardLocks
 from storage.records import Card, HostFacts, HostReport, Severity
-from tasks.epoch import Shard
-from tasks.proof.step import ShardOfWave, newest_head, prove_shard
+from tasks.edges.signing import sign_statement
+from tasks.epoch import Edges, Shard
+from tasks.inspection.step import inspect
+from tasks.policy import DEFAULT, LOCALNET
+from tasks.proof import transcript
+from tasks.proof.bounds import BoundsSource
+from tasks.proof.busy import Statement
+from tasks.proof.population import Population, SkuKey
+from tasks.proof.step import Occasion, ShardOfWave, _challenge, newest_head, notary_of, prove, prove_shard
 from tasks.proof.wave import MonotonicClock, Wave
+from tests.deployments.localnet.visiting import HOTKEY, announced, cast, let_key_in, make, served
 from tests.storage.outcomes import executor
 from tests.tasks.inspection.runs import edges_in, list_in_state, run_over
+from tests.tasks.scoring.worlds import view
 
 
 def test_a_chain_that_is_away_costs_the_proof_nothing(tmp_path):
@@ -25,18 +39,149 @@ def test_a_chain_that_is_away_costs_the_proof_nothing(tmp_path):
     assert [r.code for r in run.incidents] == ["CHAIN_AWAY"]
 
 
-@pytest.mark.filterwarnings("ignore:Logger 'subnet.epoch' attempted")
-def test_a_fault_of_ours_leaves_the_wave_and_gives_no_verdict(tmp_path):
-    """An error that nobody foresaw in one conversation is that machine's missing verdict: here, a session that is not held."""
+def listed(machine):
+    """A report that lists one L4."""
+    card = Card(0, "GPU-1", "NVIDIA L4", 23_034, "580", *[None] * 8)
+    return HostReport(machine.key, HostFacts(cards=(card,)), (), None, (), 0.0, 0.0)
+
+
+def test_a_machine_is_held_to_what_the_archive_knows_of_its_model(tmp_path):
+    """The bounds of a challenge are of the population that the epoch was opened with, by model and size."""
 
     machine = executor()
-    card = Card(0, "GPU-1", "NVIDIA L4", 23_034, "580", *[None] * 8)
-    report = HostReport(machine.key, HostFacts(cards=(card,)), (), None, (), 0.0, 0.0)
+    known = Population(median_gb_s=290.0, proofs=50, machines=6, miners=4)
+    with edges_in(tmp_path) as edges, run_over(edges, policy=DEFAULT) as run:
+        run.populations = {SkuKey("L4", 24_570): known, SkuKey("L40", 49_140): replace(known, machines=9)}
+        occasion = Occasion(None, run.view.head, 1, notary_of(run))
+        shard = ShardOfWave(Shard(0, (machine,)), occasion, {machine.key: listed(machine)})
+        bounds = _challenge(run, shard, machine).bounds
+
+    assert (bounds.population, bounds.source) == (known, BoundsSource.HISTORY)
+    assert bounds.min_gb_s == pytest.approx(0.75 * 290.0)
+
+
+@pytest.mark.filterwarnings("ignore:Logger 'subnet.epoch' attempted")
+def test_a_fault_of_ours_leaves_the_wave_and_gives_no_verdict(tmp_path):
+    """An error that nobody foresaw in one conversation is that machine's missing verdict: here, of its session."""
+
+    class Broken:
+        is_alive, bytes_received = True, 0
+
+        def send(self, *_, **__):
+            raise ZeroDivisionError
+
+        def close(self):
+            pass
+
+    machine = executor()
     with edges_in(tmp_path) as edges, run_over(edges) as run:
         list_in_state(run, machine)
         wave = Wave([machine.key], (30.0,) * 8, MonotonicClock())
-        shard = ShardOfWave(Shard(0, (machine,)), wave, run.view.head, {machine.key: report})
+        occasion = Occasion(wave, run.view.head, 1, notary_of(run))
+        run.hold(machine, Broken())
+        shard = ShardOfWave(Shard(0, (machine,)), occasion, {machine.key: listed(machine)})
         (verdict,) = asyncio.run(prove_shard(run, shard))
 
     assert (verdict.code, verdict.severity) == ("PROVER_LOST", Severity.NO_VERDICT)
     assert wave.members == frozenset()
+
+
+class HandTime:
+    """Edges whose clock only moves when somebody sleeps."""
+
+    def __init__(self, edges: Edges) -> None:
+        self.now, self.slept = 0.0, []
+        self.edges = replace(edges, monotonic=lambda: self.now, sleep=self.sleep)
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+def _inspected(machine) -> HostReport:
+    card = Card(0, f"GPU-{machine.executor_id}", "NVIDIA L4", 23_034, "580", *[None] * 8)
+    return HostReport(machine.key, HostFacts(cards=(card,)), (), None, (), 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("phase_s", "slept", "verdicts"), [(300.0, [96.0, 48.0], 3), (100.0, [96.0], 2), (90.0, [], 1)]
+)
+def test_waves_wait_for_their_slots_as_long_as_the_phase_lasts(tmp_path, phase_s, slept, verdicts):
+    """Waves go in the order of their slots; one that would begin after the phase's end is left out, without a verdict."""
+
+    policy = replace(
+        LOCALNET, proof=replace(LOCALNET.proof, slot_s=48.0, slots=4, phase_s=phase_s, busy_retry_s=1.0)
+    )
+    machines = [replace(executor(), miner_hotkey=f"5Miner{n}", port=1, address="127.0.0.1") for n in range(3)]
+    with edges_in(tmp_path, node="ws://127.0.0.1:1", max_sessions=1) as edges:
+        hand = HandTime(edges)
+        with run_over(hand.edges, policy=policy) as run:
+            # Block 360 is the first of the third slot of four blocks each, 12 s a block: waves 2, 0 and 1 by turns.
+            run.view = replace(run.view, head=replace(run.view.head, block=360))
+            list_in_state(run, *machines)
+            told = asyncio.run(prove(run, machines, [_inspected(m) for m in machines]))
+
+    assert hand.slept == slept
+    assert [v.code for v in told] == ["PROVER_LOST"] * verdicts
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("localnet-executors")
+def test_a_machine_that_another_validator_held_is_proved_when_it_is_free(tmp_path, request):
+    """Over SSH: BUSY with the other's word costs nothing, the machine is asked again in a new session, as attempt 2, and proved.
+
+    The transcript is in the state; what goes on to the scores is without it.
+    """
+
+    theirs = sp_core.Keypair.create_from_uri("//Theirs")
+    folder, stack = tmp_path / "net", ExitStack()
+    made = make(folder, ["basalt-2"], request.config.cache.mkdir("kernels"))
+    with served(made) as machines, edges_in(tmp_path, node="ws://127.0.0.1:1") as plain, stack:
+        machine = announced(folder, machines["basalt-2"])
+        slept: list[float] = []
+
+        async def sleep(seconds: float) -> None:
+            slept.append(seconds)
+            stack.close()
+
+        with run_over(replace(plain, sleep=sleep)) as run:
+            seen = view(theirs.ss58_address)
+            run.view = replace(
+                run.view, neurons=tuple(replace(n, has_permit=n.uid == 1) for n in seen.neurons)
+            )
+            list_in_state(run, machine)
+            let_key_in(machines["basalt-2"], run.key_of(HOTKEY))
+            reports = asyncio.run(inspect(run, [machine]))
+            said = Statement(51, HOTKEY, "basalt-2", theirs.ss58_address, 350, int(time.time()), "ab" * 32)
+            locks = CardLocks(made["basalt-2"].environment["SUBNET_PROOF_LOCKS"])
+            stack.enter_context(locks.hold(cast("basalt-2").card_uuids, sign_statement(theirs, said.lines)))
+            (verdict,) = asyncio.run(prove(run, [machine], reports))
+            kept = run.state.load_outcome(run.epoch)
+
+    assert slept == [pytest.approx(LOCALNET.proof.busy_retry_s, abs=1.0)]
+    assert (verdict.code, verdict.transcript) == ("PROVED", b"")
+    assert kept is not None
+    assert [v.code for v in kept.verdicts] == ["PROVED"]
+    assert transcript.load(kept.verdicts[0].transcript)[0].origin.attempt == 2
+
+
+def test_no_more_sessions_are_kept_than_one_wave_needs(tmp_path):
+    """However many machines are fit, one session too many is closed, and opened again when its wave comes."""
+
+    class Idle:
+        is_alive, is_closed = True, False
+
+        def close(self):
+            self.is_closed = True
+
+    machines = [replace(executor(), executor_id=f"m-{n}") for n in range(260)]
+    sessions = [Idle() for _ in machines]
+    with edges_in(tmp_path) as edges, run_over(edges) as run:
+        assert run.capacity == 256
+        for machine, session in zip(machines, sessions, strict=True):
+            run.hold(machine, session)
+        assert [s.is_closed for s in sessions] == [False] * 256 + [True] * 4
+        assert run.session_of(machines[256].key) is None
+        run.release_but([machines[0].key])
+        assert [s.is_closed for s in sessions].count(False) == 1
+        assert run.session_of(machines[0].key) is sessions[0]

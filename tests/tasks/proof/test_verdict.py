@@ -8,12 +8,14 @@ import pytest
 from storage.records import Severity
 from tasks.errors import BadAnswer
 from tasks.proof import transcript
-from tasks.proof.bounds import Bounds
+from tasks.proof.bounds import Bounds, BoundsSource
+from tasks.proof.challenge import ProofKind
 from tasks.proof.conversation import Failure, Reply
+from tasks.proof.population import Population
 from tasks.proof.reasons import MENDS, reason
 from tasks.proof.verdict import proved_bandwidth_gb_s, verify_shard, verify_transcript
 from tests.bench.full_size import full_size_shard
-from tests.cheats.rig import hanging_up_at, honest, judge, talk, tiny_challenge
+from tests.cheats.rig import TINY, hanging_up_at, honest, judge, talk, tiny_challenge
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +45,52 @@ def test_bandwidth_is_held_to_enforced_bounds(proof, low, high, code):
     assert verdict.severity is (None if code == "PROVED" else Severity.FAIL)
     lenient = replace(challenge, bounds=replace(bounds, is_enforced=False))
     assert verify_shard([(lenient, reply)])[0].proved
+
+
+def test_a_model_without_enough_history_is_flagged_and_still_proved(proof):
+    """MODEL_UNPROVEN tells who has proved the model so far and who must; it warns, and costs no verdict."""
+    challenge, reply = proof
+    known = Population(median_gb_s=1.0, proofs=40, machines=4, miners=2)
+    bounds = Bounds(0.0, 1e9, True, population=known, wanted_miners=3, wanted_machines=5)  # noqa: FBT003  enforced
+
+    verdict = verify_shard([(replace(challenge, bounds=bounds), reply)])[0]
+
+    assert (verdict.code, verdict.severity, verdict.proved) == ("PROVED", None, True)
+    (warned,) = verdict.reasons
+    assert (warned.code, warned.severity) == ("MODEL_UNPROVEN", Severity.WARN)
+    assert warned.got == "40 proofs of 4 machines of 2 miners"
+    assert warned.wanted == "5 machines of 3 miners that have proved the model"
+    assert verify_transcript(verdict.transcript) == verdict
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"source": BoundsSource.HISTORY},
+        {"is_enforced": False},
+        {"wanted_miners": 0},
+    ],
+    ids=["known", "simulated", "history is not asked for"],
+)
+def test_no_flag_where_history_counts_or_does_not_matter(proof, changes):
+    """A known model, a simulated card, and a policy that asks for no history give no warning."""
+    challenge, reply = proof
+    bounds = Bounds(0.0, 1e9, is_enforced=True, wanted_miners=3, wanted_machines=5)
+
+    verdict = verify_shard([(replace(challenge, bounds=replace(bounds, **changes)), reply)])[0]
+
+    assert verdict.reasons == ()
+
+
+def test_a_failed_proof_keeps_its_own_code(proof):
+    """The warning comes after what the machine failed for."""
+    challenge, reply = proof
+    bounds = Bounds(1e9, 2e9, is_enforced=True, wanted_miners=3, wanted_machines=5)
+
+    verdict = verify_shard([(replace(challenge, bounds=bounds), reply)])[0]
+
+    assert (verdict.code, verdict.severity) == ("BANDWIDTH_TOO_LOW", Severity.FAIL)
+    assert [r.code for r in verdict.reasons] == ["BANDWIDTH_TOO_LOW"] * 2 + ["MODEL_UNPROVEN"]
 
 
 def test_answers_in_no_time_are_no_endless_speed(proof):
@@ -77,11 +125,45 @@ def test_transcript_is_canonical_and_judges_the_same(proof):
     assert verify_transcript(verdict.transcript) == verdict
 
 
+def test_a_transcript_from_before_there_was_history_is_judged_as_it_was(proof):
+    """Its bounds lack where they come from, and nothing is held against the machine for it."""
+    challenge, reply = proof
+    enforced = replace(challenge, bounds=Bounds(0.0, 1e9, is_enforced=True))
+    document = json.loads(transcript.dump(enforced, reply))
+    bounds = document["challenge"]["bounds"]
+    document["challenge"]["bounds"] = {k: bounds[k] for k in ("min_gb_s", "max_gb_s", "is_enforced")}
+
+    verdict = verify_transcript(json.dumps(document).encode())
+
+    assert verdict == verify_shard([(enforced, reply)])[0]
+    assert (verdict.code, verdict.reasons) == ("PROVED", ())
+
+
 def test_failed_conversations_have_transcripts_too():
     """A conversation that broke off is archived with its reason."""
     verdict = judge(hanging_up_at(6), cards=2)
     assert verdict.code == "PROOF_ABANDONED"
     assert verify_transcript(verdict.transcript) == verdict
+
+
+def test_a_leased_proof_is_a_real_one_and_says_how_small_it_was():
+    """It is judged like any other, its transcript says its kind, and its cards the memory that was proved."""
+    policy = replace(TINY, leased_proof_bytes=16 * 4_096)
+    challenge = tiny_challenge(policy=policy, kind=ProofKind.LEASED)
+    verdict = verify_shard([(challenge, talk(honest, challenge, policy))])[0]
+    assert (verdict.code, verdict.cards[0].memory_bytes) == ("PROVED", 16 * 4_096)
+    assert transcript.load(verdict.transcript)[0].kind is ProofKind.LEASED
+    assert verify_transcript(verdict.transcript) == verdict
+
+
+def test_transcripts_from_before_leases_and_holders_are_read(proof):
+    """What an older validator did not write had one meaning only: a full proof, and nobody who held the cards."""
+    old = json.loads(transcript.dump(*proof))
+    del old["challenge"]["kind"]
+    assert transcript.load(json.dumps(old).encode()) == proof
+    failed = json.loads(judge(hanging_up_at(6)).transcript)
+    assert failed["failure"].pop("holder") == ""
+    assert verify_transcript(json.dumps(failed).encode()).code == "PROOF_ABANDONED"
 
 
 def _edited(proof, path, value):
@@ -119,6 +201,8 @@ def test_an_edited_transcript_is_not_proved(proof, path, value, code):
     ("path", "value"),
     [
         (("version",), 2),
+        (("challenge", "bounds", "source"), "hearsay"),
+        (("challenge", "bounds", "population"), {"median_gb_s": 1.0}),
         (("challenge", "origin", "miner_hotkey"), "5Thief"),
         (("challenge", "origin", "block"), 1_001),
         (("challenge", "cards", 0, "uuid"), "GPU-9"),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from storage.records import Reason, Score, Severity
 from tasks.policy import DEFAULT, LOCALNET
+from tasks.proof.reasons import reason
 from tasks.scoring import terms
 from tasks.scoring.machines import machines_frame
 from tasks.scoring.scoring import TERMS, score_epoch, score_machines
@@ -21,6 +22,7 @@ from tests.tasks.scoring.worlds import DAYS_5, MODELS, NOW, executor, record, re
 SCORING = DEFAULT.scoring
 FAILED = Reason("GPU_VRAM_MISMATCH", Severity.FAIL, "12 GiB", "24 GiB", "List the card that is there.")
 SILENT = Reason("HOST_TIMEOUT", Severity.NO_VERDICT, "silence", "an answer", "See that it is up.")
+UNPROVEN = reason("MODEL_UNPROVEN", Severity.WARN, "no proof", "5 machines of 3 miners")
 WARNED = Reason("OS_NOT_RECOMMENDED", Severity.WARN, "18.04", "20.04", "Upgrade.")
 
 
@@ -102,6 +104,33 @@ def test_performance_is_the_proved_share_of_the_class_within_a_window(proved_gb_
     )
 
 
+@pytest.mark.parametrize(
+    ("proved_gb_s", "performance"), [(4_800, 0.75), (9_999_999, 0.75), (4_800 * 0.6, 0.75)]
+)
+def test_a_model_that_too_few_have_proved_is_paid_at_the_low_end(proved_gb_s, performance):
+    """MODEL_UNPROVEN on the verdict caps the performance term, whatever was measured; the machine is still paid."""
+    machine = executor()
+
+    score = score_of(machine, report(machine), verdict(machine, proved_gb_s, reasons=(UNPROVEN,)))
+
+    assert (score.performance, score.passed) == (performance, 1.0)
+    assert score.score == pytest.approx(2.85 * performance * score.uptime)
+    assert score.reasons == (UNPROVEN,)
+
+
+def test_what_an_unproven_model_is_paid_is_a_number_of_the_policy():
+    """With 1.25 the cap is the window's own high end: no effect; the cap never lifts what is below it."""
+    machine = executor()
+    seen = verdict(machine, 4_800 * 0.9, reasons=(UNPROVEN,))
+
+    def performance(cap):
+        return score_of(
+            machine, report(machine), seen, policy=with_scoring(unproven_performance=cap)
+        ).performance
+
+    assert [performance(cap) for cap in (1.25, 0.8, 0.5)] == pytest.approx([0.9, 0.8, 0.5])
+
+
 def test_simulated_cards_are_held_against_the_median_of_their_model():
     """Where bandwidth is not enforced, the class is the median of the machines of the model that passed in this epoch."""
     machines = [executor(name=f"m-{n}") for n in range(4)]
@@ -113,6 +142,45 @@ def test_simulated_cards_are_held_against_the_median_of_their_model():
     )
 
     assert [s.performance for s in scores[:3]] == pytest.approx([1.0 / 1.1, 1.0, 1.25])
+
+
+@pytest.mark.parametrize("policy", [DEFAULT, LOCALNET], ids=["default", "localnet"])
+def test_a_leased_machine_is_taken_for_its_class(policy):
+    """A small proof measures a card's caches: it makes no machine faster, and moves nobody's median."""
+    machines = [executor(name=f"m-{n}") for n in range(3)]
+    verdicts = [verdict(m, gb_s) for m, gb_s in zip(machines, (4_800.0, 4_800.0, 90_000.0), strict=True)]
+
+    scores = score_epoch(
+        machines,
+        [report(m) for m in machines],
+        verdicts,
+        records={},
+        view=view("5Alice"),
+        policy=policy,
+        now=NOW,
+        leased_keys=frozenset({machines[2].key}),
+    )
+
+    assert [s.performance for s in scores] == [1.0, 1.0, 1.0]
+
+
+def test_a_leased_machine_that_is_not_proved_is_not_paid():
+    """Being leased spares a machine the full proof, and no proof at all."""
+    machine = executor()
+    failed = verdict(machine, severity=Severity.FAIL, reasons=(FAILED,))
+
+    (score,) = score_epoch(
+        [machine],
+        [report(machine)],
+        [failed],
+        records={},
+        view=view("5Alice"),
+        policy=DEFAULT,
+        now=NOW,
+        leased_keys=frozenset({machine.key}),
+    )
+
+    assert (score.performance, score.score) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize(

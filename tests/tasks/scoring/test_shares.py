@@ -131,7 +131,11 @@ def test_burning_without_an_owner_is_refused():
 SILENT = Reason("HOST_TIMEOUT", Severity.NO_VERDICT, "", "", "")
 WRONG = Reason("WALK_STATE_WRONG", Severity.FAIL, "", "", "")
 MACHINE = Executor("e", "m", 1, 0, "127.0.0.1", 22, "u", "/p", b"", 1.0)
-ANSWERED = MinerReply("m", 1, (MACHINE,), ())
+ANSWERED = MinerReply("m", 1, (MACHINE,), (), b"signed")
+
+
+EMPTY = MinerReply("m", 1, (), (), b"signed")
+OTHER_EMPTY = MinerReply("n", 2, (), (), b"signed")
 
 
 def verdict_of(passed: float, *reasons: Reason) -> Score:
@@ -146,10 +150,31 @@ def verdict_of(passed: float, *reasons: Reason) -> Score:
         ((ANSWERED,), (verdict_of(0.0, WRONG),), False),
         ((ANSWERED,), (verdict_of(0.0, SILENT),), True),
         ((MinerReply("m", 1, (), (SILENT,)),), (), True),
-        ((MinerReply("m", 1, (), ()),), (), False),  # it has no machines, and says so
+        ((EMPTY,), (), False),  # it has no machines, and says so
+        (
+            (MinerReply("m", 1, (), (WRONG,)),),
+            (),
+            True,
+        ),  # its endpoint is no address: nothing was heard of it
+        ((ANSWERED, OTHER_EMPTY), (verdict_of(0.0, SILENT),), True),
+        ((ANSWERED, MinerReply("n", 2, (), (WRONG,), b"signed")), (verdict_of(0.0, SILENT),), True),
     ],
 )
 def test_silence_of_all_is_told_from_failure(replies, scores, is_silent):
     """Only when miners were asked and not one machine or miner was heard, the trouble is taken to be our own."""
 
     assert is_nobody_heard(replies, scores) is is_silent
+
+
+@pytest.mark.parametrize(
+    ("replies", "is_silent"),
+    [
+        ((MinerReply("m", 1, (), (SILENT,)), OTHER_EMPTY), True),  # the known one is away
+        ((EMPTY, OTHER_EMPTY), False),  # it has taken its machine out, and says so
+        ((OTHER_EMPTY,), False),  # it serves no more
+    ],
+)
+def test_one_miner_does_not_speak_for_another_that_is_silent(replies, is_silent):
+    """While a miner that had machines yesterday is not heard, an empty list of somebody else burns nobody's pay."""
+
+    assert is_nobody_heard(replies, (), frozenset({"m"})) is is_silent
