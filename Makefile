@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup epoch up bench test test-long lint types contracts format lock clean
+.PHONY: help setup epoch up bench economics test test-long lint types contracts format lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -41,6 +41,9 @@ up: setup  ## Keep the whole system up: subnet, Prefect server and UI, a worker,
 
 bench: setup  ## Measure speed and memory against floors (ONLY=name for one row); writes .local/bench.json
 	@$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
+
+economics: setup  ## Show what each known cheat would earn against honest work, by the proof's cost model
+	@$(BIN)/subnet economics
 
 test: setup system-packages format-check lint types contracts  ## Formatting, lint, types, import contracts and all tests
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not long"

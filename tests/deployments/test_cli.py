@@ -33,7 +33,9 @@ def test_help_works_from_anywhere(tmp_path):
     assert "subnet epoch" in done.stdout
 
 
-@pytest.mark.parametrize("command", ["epoch", "up", "down", "show", "deploy", "policy", "history"])
+@pytest.mark.parametrize(
+    "command", ["epoch", "up", "down", "show", "deploy", "policy", "history", "economics"]
+)
 def test_every_command_has_help_with_an_example(tmp_path, command):
     """`--help` of each command ends in examples that can be typed."""
 
