@@ -119,7 +119,7 @@ def phase_is_at_work(folder: Path, name: str) -> bool:
 
 
 def test_the_honest_are_proved_and_the_liars_caught(first):
-    """Six machines are proved; each of the four that lie or fail is caught with its own code and gets nothing."""
+    """Six machines are proved; each of the six that lie or fail is caught with its own code and gets nothing."""
 
     verdicts = {e["executor"]: e["verdict"] for e in first["executors"]}
     paid = {e["executor"] for e in first["executors"] if e["score"] > 0}
@@ -130,11 +130,13 @@ def test_the_honest_are_proved_and_the_liars_caught(first):
         "basalt-1": "PROVED",
         "basalt-2": "PROVED",
         "basalt-3": "WALK_STATE_WRONG",
+        "basalt-4": "TILE_ENTRY_WRONG",
         "cinder-1": "PROVED",
         "cinder-2": "HOST_KEY_MISMATCH",
         "cinder-3": "HOST_TIMEOUT",
         "dune-1": "PROVED",
         "dune-2": "UUID_DUPLICATE",
+        "dune-3": "CARD_MEMORY_SHORT",
     }
     assert paid == {name for name, verdict in verdicts.items() if verdict == "PROVED"}
 
@@ -156,7 +158,7 @@ def test_the_archive_has_everything(first, folder):
     outcome = read_epoch(folder / ".local" / "history", first["epoch"])
 
     assert outcome.state is EpochState.FINISHED
-    assert len(outcome.executors) == len(outcome.reports) == len(outcome.scores) == 10
+    assert len(outcome.executors) == len(outcome.reports) == len(outcome.scores) == 12
     proved = [v for v in outcome.verdicts if v.proved]
     assert len(proved) == 6
     for verdict in proved:
@@ -230,4 +232,4 @@ def test_a_killed_epoch_is_archived_and_the_next_one_works(first, folder):
         if (outcome := read_epoch(folder / ".local" / "history", number)) is not None
         and outcome.state is EpochState.ABANDONED
     ]
-    assert any(len(outcome.reports) == 10 for outcome in abandoned)
+    assert any(len(outcome.reports) == 12 for outcome in abandoned)

@@ -20,6 +20,10 @@ class Lie(StrEnum):
     """Its cards have half the memory that they claim; the prover folds the addresses."""
     TWIN = "twin"
     """It lists a card that another miner's machine lists too."""
+    ALIAS = "alias"
+    """Its card is that of another machine of its miner, listed by a name of its own."""
+    LAZY = "lazy"
+    """It computes a tenth of the product."""
     OTHER_KEY = "other_key"
     """It answers with another host key than its miner announced."""
     HANGS = "hangs"
@@ -38,13 +42,24 @@ class CastExecutor:
     price_usd_per_hour: float
     lie: Lie | None = None
     twin_of: str | None = None
-    """The machine whose first card this one lists."""
+    """The machine whose first card this one lists, or has under another name."""
 
     @property
     def card_uuids(self) -> tuple[str, ...]:
         """The cards as nvidia-smi lists them; the same on every local subnet."""
-        owner = self.executor_id if self.twin_of is None else self.twin_of
-        return tuple(f"GPU-{uuid.uuid5(_CARD_NAMES, f'{owner}/{i}')}" for i in range(self.card_count))
+        is_twin = self.lie is Lie.TWIN and self.twin_of is not None
+        return tuple(
+            _card_uuid(self.twin_of if is_twin else self.executor_id, i) for i in range(self.card_count)
+        )
+
+    @property
+    def real_card_uuid(self) -> str:
+        """The card that its first one really is."""
+        return _card_uuid(self.twin_of or self.executor_id, 0)
+
+
+def _card_uuid(owner: str | None, index: int) -> str:
+    return f"GPU-{uuid.uuid5(_CARD_NAMES, f'{owner}/{index}')}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +120,7 @@ CAST = Cast(
                 CastExecutor("basalt-1", "127.0.1.3", "NVIDIA GeForce RTX 4090", 4, 1.6),
                 CastExecutor("basalt-2", "127.0.1.4", "NVIDIA L4", 1, 0.4),
                 CastExecutor("basalt-3", "127.0.1.5", "NVIDIA A100-SXM4-80GB", 1, 1.0, Lie.FOLDS),
+                CastExecutor("basalt-4", "127.0.1.11", "NVIDIA L40S", 1, 0.7, Lie.LAZY),
             ),
         ),
         CastMiner(
@@ -124,6 +140,7 @@ CAST = Cast(
                 CastExecutor(
                     "dune-2", "127.0.1.10", "NVIDIA GeForce RTX 4090", 1, 0.4, Lie.TWIN, twin_of="basalt-1"
                 ),
+                CastExecutor("dune-3", "127.0.1.12", "NVIDIA RTX A6000", 1, 0.5, Lie.ALIAS, twin_of="dune-1"),
             ),
         ),
     ),

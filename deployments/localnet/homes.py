@@ -58,7 +58,7 @@ def make_machine(disks: Disks, executor: CastExecutor, port: int) -> Machine:
     _link(home / ".cache" / "subnet", disks.cache)
     make_host_key(folder / "host_key")
     make_host_key(announced_key(disks, executor))
-    _install_python(home / "bin" / "python", executor.lie)
+    _install_python(home / "bin" / "python", executor)
     _install_nvidia_smi(home / "bin" / "nvidia-smi", folder)
     write_whole(folder / "gpus.json", _shown_cards(executor))
     _add_cards(disks, executor)
@@ -132,8 +132,9 @@ def _has_card(disks: Disks, card_uuid: str, budget: int) -> bool:
         return False
 
 
-def _install_python(path: Path, lie: Lie | None) -> None:
-    lying = [str(Path(liars.__file__).resolve())] if lie is Lie.FOLDS else []
+def _install_python(path: Path, executor: CastExecutor) -> None:
+    words = {Lie.FOLDS: "folds", Lie.LAZY: "lazy", Lie.ALIAS: f"alias={executor.real_card_uuid}"}
+    lying = [str(Path(liars.__file__).resolve()), words[executor.lie]] if executor.lie in words else []
     command = shlex.join([sys.executable, *lying])
     write_whole(path, f'#!/bin/sh\nexec {command} "$@"\n', 0o755)
 

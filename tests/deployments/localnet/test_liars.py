@@ -33,7 +33,9 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def machines(folder, request):
     cache = request.config.cache.mkdir("kernels")
-    with served(make(folder, ["aurora-2", "basalt-1", "basalt-3", "dune-2"], cache)) as machines:
+    with served(
+        make(folder, ["aurora-2", "basalt-1", "basalt-3", "basalt-4", "dune-1", "dune-2", "dune-3"], cache)
+    ) as machines:
         yield machines
 
 
@@ -58,7 +60,7 @@ def test_without_the_lie_the_folding_machine_lacks_memory(folder, machines):
     """Its card really has half of what it claims: the honest interpreter on the same machine can't fill it."""
     home = machines["basalt-3"].home
     lying = (home / "bin" / "python").read_text()
-    (home / "bin" / "python").write_text(lying.replace(f"{Path(liars.__file__).resolve()} ", ""))
+    (home / "bin" / "python").write_text(lying.replace(f"{Path(liars.__file__).resolve()} folds ", ""))
     try:
         with enter(folder, machines["basalt-3"]) as session:
             verdict = proved(session, machines["basalt-3"])
@@ -79,9 +81,35 @@ def test_a_card_in_two_listings_is_filled_once(folder, machines):
     assert wait_for(lambda: _fills_alone(folder, machines["dune-2"]), limit_s=20)
 
 
+def test_a_card_by_a_second_name_is_filled_once(folder, machines):
+    """While the one listing holds the card, the other, which calls it by a name of its own, can't fill it."""
+    with enter(folder, machines["dune-1"]) as first, enter(folder, machines["dune-3"]) as second:
+        assert _fill(first, machines["dune-1"]) is None
+        refused = _fill(second, machines["dune-3"])
+
+    assert isinstance(refused, Failed)
+    assert (refused.code, refused.card) == ("CARD_MEMORY_SHORT", 0)
+
+
+def test_a_tenth_of_the_product_is_caught_by_an_opened_tile(folder, machines):
+    """It walks honestly and leaves nine tiles of ten empty: one of the eight that are opened shows it."""
+    with enter(folder, machines["basalt-4"]) as session:
+        verdict = proved(session, machines["basalt-4"])
+
+    assert (verdict.code, verdict.severity) == ("TILE_ENTRY_WRONG", Severity.FAIL)
+
+
 def test_the_lying_interpreter_runs_any_other_program_honestly():
     """Called as `-I -c PROGRAM ARGUMENTS` it behaves as Python does."""
-    command = [sys.executable, liars.__file__, "-I", "-c", "import sys; print(sys.argv, __name__)", "x"]
+    command = [
+        sys.executable,
+        liars.__file__,
+        "lazy",
+        "-I",
+        "-c",
+        "import sys; print(sys.argv, __name__)",
+        "x",
+    ]
 
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
