@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 
 from tasks.errors import PolicyRefused, SettingError
+from tasks.limits import check_limits
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -204,7 +205,8 @@ def preset(name: str) -> Policy:
 
 
 def check_policy(policy: Policy, *, is_embedded: bool) -> Policy:
-    """Refuse a policy with simulated cards on any chain but the embedded one."""
+    """Refuse a policy whose numbers make no sense, and one with simulated cards on any chain but the embedded one."""
+    check_limits(policy)
     simulated = policy.proof.form != "cuda" or policy.proof.memory_scale != 1
     if simulated and not is_embedded:
         raise PolicyRefused(

@@ -1,0 +1,119 @@
+"""Between which values each number of a policy makes sense: a policy comes from whoever starts the flow.
+
+Every number of every section has a row; what is outside its row is refused before an epoch is opened.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from tasks.errors import PolicyRefused
+
+if TYPE_CHECKING:
+    from tasks.policy import Policy
+
+GIB, MIB = 1 << 30, 1 << 20
+RAO = 10**9
+FORMS = ("cuda", "cpu")
+
+LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {
+        "inspection.min_vram_bytes": (0, 1_024 * GIB),
+        "inspection.min_ram_bytes": (0, 16_384 * GIB),
+        "inspection.min_disk_free_bytes": (0, 1_048_576 * GIB),
+        "inspection.min_mbit_s": (0, 100_000),
+        "inspection.max_cards": (1, 14),
+        "inspection.vram_window": (0.5, 1.5),
+        "inspection.max_idle_utilisation_pct": (0, 100),
+        "inspection.max_held_memory_mib": (0, 1_048_576),
+        "inspection.min_power_limit_share": (0, 1),
+        "inspection.bandwidth_probe_bytes": (1_024, 4 * MIB),
+        "inspection.bandwidth_repeat_bytes": (1_024, 4 * MIB),
+        "inspection.bandwidth_probes_at_once": (1, 1_000),
+        "inspection.bandwidth_turn_s": (0.1, 60),
+        "inspection.bandwidth_smoothing": (0, 1),
+        "inspection.session_deadline_s": (1, 240),
+        "proof.memory_scale": (1, 1 << 20),
+        "proof.memory_share": (0.5, 1),
+        "proof.reserve_bytes": (0, 8 * GIB),
+        "proof.chain_w": (1, 1_024),
+        "proof.rounds": (1, 8),
+        "proof.round_s": (0, 10),
+        "proof.walkers": (1, 1 << 20),
+        "proof.fast_walkers": (1, 1 << 20),
+        "proof.segment_steps": (1, 1 << 20),
+        "proof.multiply_columns": (16, 1 << 13),
+        "proof.multiply_row_share": (0, 1),
+        "proof.opened_tiles": (1, 16),
+        "proof.fill_deadline_s": (0.1, 600),
+        "proof.barrier_deadline_s": (0.1, 600),
+        "proof.round_deadline_s": (0.1, 600),
+        "proof.open_deadline_s": (0.1, 600),
+        "proof.slot_s": (0, 600),
+        "proof.slots": (1, 64),
+        "proof.busy_retry_s": (0, 600),
+        "proof.phase_s": (0, 3_600),
+        "proof.leased_proof_bytes": (65_536, 8 * GIB),
+        "proof.latency_credit_s": (0, 1),
+        "proof.min_bandwidth_share": (0, 1),
+        "proof.floor_bandwidth_share": (0, 1),
+        "proof.max_bandwidth_share": (1, 10),
+        "proof.history_days": (1, 3_650),
+        "proof.history_miners": (0, 1_000),
+        "proof.history_machines": (0, 10_000),
+        "scoring.performance_window": (0, 10),
+        "scoring.unproven_performance": (0, 10),
+        "scoring.full_bandwidth_mbit_s": (1, 1_000_000),
+        "scoring.bandwidth_floor": (0, 1),
+        "scoring.uptime_floor": (0, 1),
+        "scoring.uptime_full_s": (1, 31_536_000),
+        "scoring.uncollateralised": (0, 1),
+        "scoring.collateral_rao_per_card": (0, 21_000_000 * RAO),
+        "weights.burn_share": (0, 1),
+        "weights.version_key": (0, 2**63 - 1),
+    }
+)
+"""Section and field: least and most, both allowed; of a window, both of its ends, in order."""
+RATE_LIMITS = (0.0, 1_000.0)
+"""USD an hour and card."""
+
+
+def check_limits(policy: Policy) -> None:
+    """PolicyRefused, with key, value and what was expected, for the first number that makes no sense."""
+    if policy.proof.form not in FORMS:
+        raise PolicyRefused(
+            f"policy {policy.name!r}: proof.form is {policy.proof.form!r}, expected cuda or cpu"
+        )
+    for key, value in numbers_of(policy):
+        low, high = LIMITS[key]
+        if not (math.isfinite(value) and low <= value <= high):
+            raise PolicyRefused(f"policy {policy.name!r}: {key} is {value}, expected {low:g} to {high:g}")
+    for key, (least, most) in (
+        ("inspection.vram_window", policy.inspection.vram_window),
+        ("scoring.performance_window", policy.scoring.performance_window),
+    ):
+        if least > most:
+            raise PolicyRefused(
+                f"policy {policy.name!r}: {key} is {least} to {most}, expected the least first"
+            )
+    for model, rate in policy.scoring.rates_usd_per_hour:
+        if not RATE_LIMITS[0] <= rate <= RATE_LIMITS[1]:
+            raise PolicyRefused(
+                f"policy {policy.name!r}: the rate of {model!r} is {rate}, expected 0 to 1000 USD"
+            )
+
+
+def numbers_of(policy: Policy) -> Iterator[tuple[str, float]]:
+    """Every number of the policy's sections by `section.field`; a window gives both of its ends."""
+    for section in fields(policy):
+        values = getattr(policy, section.name)
+        if is_dataclass(values):
+            for field in fields(values):
+                value = getattr(values, field.name)
+                for number in value if isinstance(value, tuple) else (value,):
+                    if isinstance(number, int | float) and not isinstance(number, bool):
+                        yield f"{section.name}.{field.name}", number

@@ -1,0 +1,49 @@
+"""A policy is foreign input of the flow: numbers that make no sense are refused before an epoch is opened."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from tasks.errors import PolicyRefused
+from tasks.limits import LIMITS, numbers_of
+from tasks.policy import DEFAULT, PRESETS, check_policy
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_presets_are_within_their_limits(name):
+    """What we ship passes, on the embedded chain."""
+
+    assert check_policy(PRESETS[name], is_embedded=True) == PRESETS[name]
+
+
+def test_every_number_has_its_limits():
+    """A new number of a policy comes with its row."""
+
+    assert {key for key, _ in numbers_of(DEFAULT)} == set(LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("section", "change", "told"),
+    [
+        ("proof", {"memory_share": 0.0}, "proof.memory_share is 0.0, expected 0.5 to 1"),
+        ("proof", {"walkers": 0}, "proof.walkers is 0"),
+        ("proof", {"rounds": 9}, "proof.rounds is 9"),
+        ("proof", {"form": "opencl"}, "proof.form is 'opencl', expected cuda or cpu"),
+        ("proof", {"round_s": math.nan}, "proof.round_s is nan"),
+        ("inspection", {"min_mbit_s": -5.0}, "inspection.min_mbit_s is -5.0"),
+        ("inspection", {"vram_window": (1.05, 0.9)}, "vram_window is 1.05 to 0.9, expected the least first"),
+        ("scoring", {"uptime_full_s": 0.0}, "scoring.uptime_full_s is 0.0"),
+        ("scoring", {"rates_usd_per_hour": (("L4", -1.0),)}, "the rate of 'L4' is -1.0"),
+        ("weights", {"burn_share": 9.0}, "weights.burn_share is 9.0, expected 0 to 1"),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_refused(section, change, told):
+    """Key, value and what was expected are told, and nothing was opened."""
+
+    policy = replace(DEFAULT, **{section: replace(getattr(DEFAULT, section), **change)})
+
+    with pytest.raises(PolicyRefused, match="policy 'default': ") as caught:
+        check_policy(policy, is_embedded=False)
+
+    assert told in str(caught.value)
