@@ -185,7 +185,7 @@ def _evidence(read: _Read, found: Verdict | None, epoch: ArchivedEpoch) -> Evide
     ]
     if read.key in epoch.paid and not found.proved:
         differences.append(Difference("PAID_WITHOUT_PROOF", found.code, "a proof, or a score of 0"))
-    if found.transcript != read.content:
+    if not transcript.is_canonical(read.content):
         differences.append(
             Difference("TRANSCRIPT_NOT_CANONICAL", "other bytes", "the canonical JSON of what it says")
         )

@@ -1,6 +1,7 @@
 """Archived proofs judged again: honest ones agree, and whatever was changed afterwards shows."""
 
 import base64
+import json
 import random
 from dataclasses import replace
 
@@ -166,6 +167,26 @@ def test_no_flipped_byte_crashes_or_passes(outcome, data):
         )
         assert replace(reply, ready_s=0.0, opened_s=0.0) == replace(said, ready_s=0.0, opened_s=0.0)
         assert replace(challenge, origin=wanted.origin) == wanted
+
+
+def test_transcripts_of_older_code_agree_too(outcome):
+    """Fields that did not exist when it was written are taken for their defaults, and the JSON is canonical all the same."""
+    document = json.loads(verdict_of(outcome, TWO).transcript)
+    del document["challenge"]["kind"]
+    for later in ("source", "population", "wanted_miners", "wanted_machines"):
+        del document["challenge"]["bounds"][later]
+    content = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    older = replace(with_verdict(outcome, TWO, transcript=content), policy_digest="00ff")
+    assert judged(older)[TWO].standing is Standing.AGREES
+
+
+@pytest.mark.parametrize("loose", [{"indent": 1}, {"sort_keys": False}])
+def test_there_is_one_way_to_write_a_transcript(outcome, loose):
+    """The same values in other bytes differ, so that a transcript has one digest."""
+    document = json.loads(verdict_of(outcome, TWO).transcript)
+    turned = dict(reversed(document.items()))
+    content = json.dumps(turned, **({"sort_keys": True, "separators": (",", ":")} | loose)).encode()
+    assert codes(judged(with_verdict(outcome, TWO, transcript=content))[TWO]) == {"TRANSCRIPT_NOT_CANONICAL"}
 
 
 def test_a_machine_can_not_use_anothers_transcript(outcome):
