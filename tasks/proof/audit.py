@@ -54,6 +54,11 @@ class Audit:
         return sum(one.cards for one in self.evidence)
 
     @property
+    def leased(self) -> int:
+        """Machines whose proof was a small one, since they were leased, as V says."""
+        return sum(one.is_leased for one in self.evidence)
+
+    @property
     def cpu_ms_a_card(self) -> float:
         """Reading the archive included; 0 when there was no card."""
         return 1_000 * self.cpu_s / self.cards if self.cards else 0.0

@@ -20,10 +20,11 @@ from kernels.protocol import PAGE_LINES, Parameters
 from storage.records import CardProof, EpochOutcome, Executor, HostReport, Severity, Verdict
 from tasks.errors import BadAnswer
 from tasks.inspection.models import find, sku
-from tasks.policy import PRESETS, Policy
+from tasks.policy import DEFAULT, PRESETS, Policy
 from tasks.proof import transcript
-from tasks.proof.challenge import Challenge, Origin, challenge_for
+from tasks.proof.challenge import Challenge, Origin, ProofKind, challenge_for
 from tasks.proof.conversation import Exchange, Failure, Reply
+from tasks.proof.population import Population
 from tasks.proof.verdict import verify_shard
 
 MAX_COMPRESSIONS = 1 << 24
@@ -68,6 +69,10 @@ class Evidence:
     """Everything that V says it drew: name and octets."""
     block: tuple[int, str] = (0, "")
     """The block that the seeds bind, and its hash."""
+    is_leased: bool = False
+    """Whether the proof was a small one: that the machine was leased is V's word."""
+    history: tuple[str, Population | None] | None = None
+    """Model and size as inspection saw them, and what V said to know of their history."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +118,23 @@ def held_together(evidence: Sequence[Evidence]) -> list[Evidence]:
     users: defaultdict[bytes, list[tuple[str, str]]] = defaultdict(list)
     hashes: defaultdict[int, set[str]] = defaultdict(set)
     rows = Counter(one.executor_key for one in evidence)
+    histories: defaultdict[str, set[Population | None]] = defaultdict(set)
     for one in evidence:
         hashes[one.block[0]].add(one.block[1])
+        if one.history is not None:
+            histories[one.history[0]].add(one.history[1])
         for name, octets in one.drawn:
             users[octets].append((one.executor_key, name))
     return [
-        _with(one, [*_drawn_twice(one, users), *_two_hashes(one, hashes), *_two_rows(one, rows)])
+        _with(
+            one,
+            [
+                *_drawn_twice(one, users),
+                *_two_hashes(one, hashes),
+                *_two_rows(one, rows),
+                *_two_histories(one, histories),
+            ],
+        )
         for one in evidence
     ]
 
@@ -169,7 +185,7 @@ def _evidence(read: _Read, found: Verdict | None, epoch: ArchivedEpoch) -> Evide
     ]
     if read.key in epoch.paid and not found.proved:
         differences.append(Difference("PAID_WITHOUT_PROOF", found.code, "a proof, or a score of 0"))
-    if found.transcript != read.content:
+    if not transcript.is_canonical(read.content):
         differences.append(
             Difference("TRANSCRIPT_NOT_CANONICAL", "other bytes", "the canonical JSON of what it says")
         )
@@ -182,7 +198,18 @@ def _evidence(read: _Read, found: Verdict | None, epoch: ArchivedEpoch) -> Evide
         differences=tuple(differences),
         drawn=tuple(_drawn(challenge, reply)),
         block=(challenge.origin.block, challenge.origin.block_hash),
+        is_leased=challenge.kind is ProofKind.LEASED,
+        history=_history(challenge, epoch.reports.get(read.key)),
     )
+
+
+def _history(challenge: Challenge, report: HostReport | None) -> tuple[str, Population | None] | None:
+    if report is None or not report.facts.cards or challenge.kind is not ProofKind.FULL:
+        return None
+    card = report.facts.cards[0]
+    model = find(card.model)
+    size = sku(model, card.vram_mib, DEFAULT.inspection.vram_window) if model else None
+    return (f"{model.name} {size.nominal_mib} MiB", challenge.bounds.population) if model and size else None
 
 
 def _origin(key: str, origin: Origin, epoch: ArchivedEpoch) -> Iterator[Difference]:
@@ -232,7 +259,18 @@ def _asked_by_policy(
     card = report.facts.cards[0]
     model = find(card.model)
     size = sku(model, card.vram_mib, policy.inspection.vram_window) if model else None
-    return challenge_for(challenge.origin, size, [], policy.proof, bytes) if size else None
+    if size is None:
+        return None
+    # What V knew of the model's history is its word here; that it was one word for all, `held_together` sees.
+    return challenge_for(
+        challenge.origin,
+        size,
+        [],
+        policy.proof,
+        bytes,
+        kind=challenge.kind,
+        population=challenge.bounds.population,
+    )
 
 
 def _instants(reply: Reply) -> Iterator[Difference]:
@@ -318,6 +356,14 @@ def _two_hashes(one: Evidence, hashes: Mapping[int, set[str]]) -> Iterator[Diffe
 def _two_rows(one: Evidence, rows: Mapping[str, int]) -> Iterator[Difference]:
     if rows[one.executor_key] > 1:
         yield Difference("VERDICT_TWICE", f"{rows[one.executor_key]} verdicts", "one verdict a machine")
+
+
+def _two_histories(one: Evidence, histories: Mapping[str, set[Population | None]]) -> Iterator[Difference]:
+    if one.history is None or len(histories[one.history[0]]) == 1:
+        return
+    model, own = one.history
+    others = "; ".join(sorted(f"{known}" for known in histories[model] - {own}))
+    yield Difference("HISTORY_DIFFERS", f"{model}: {own}", f"as for others of the model: {others}")
 
 
 def _with(one: Evidence, more: Sequence[Difference]) -> Evidence:

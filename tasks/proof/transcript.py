@@ -47,7 +47,16 @@ def dump(challenge: Challenge, reply: Reply | Failure) -> bytes:
         reply if isinstance(reply, Reply) else None,
         reply if isinstance(reply, Failure) else None,
     )
-    return json.dumps(_plain(whole), sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    return _canonical(_plain(whole))
+
+
+def is_canonical(content: bytes) -> bool:
+    """Whether a transcript that can be loaded is written as `dump` writes, by this code or by older with fewer fields."""
+    return _canonical(json.loads(content)) == content
+
+
+def _canonical(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def load(content: bytes) -> tuple[Challenge, Reply | Failure]:

@@ -178,6 +178,8 @@ def _sentence(audit: Audit) -> str:
     ]
     if audit.untried:
         counts.append(f"{audit.untried} without a verdict")
+    if audit.leased:
+        counts.append(f"{audit.leased} small proofs of leased machines")
     if not audit.is_policy_known:
         counts.append("its policy is unknown here: sizes and bounds not compared")
     cost = f"{audit.wall_s:.2f} s, {audit.cpu_ms_a_card:.1f} ms CPU a card"
@@ -211,6 +213,7 @@ def _document(audit: Audit) -> dict[str, object]:
         "cards": audit.cards,
         **{standing.name.lower(): audit.count(standing) for standing in Standing},
         "untried": audit.untried,
+        "leased": audit.leased,
         "is_policy_known": audit.is_policy_known,
         "wall_s": round(audit.wall_s, 3),
         "cpu_s": round(audit.cpu_s, 3),

@@ -128,10 +128,8 @@ class Cards:
 
 def made_anew_gb_s(model: Model, chain_w: int) -> float:
     """10^9 bytes of D a second that all integer units of one card can compute: 32 bytes for `chain_w` compressions."""
-    lanes_hz = model.int8_tera_ops / 8 * 1e12
-    lanes = round(lanes_hz / (model.sm_count * model.boost_mhz * 1e6))
-    instructions = INSTRUCTIONS if lanes > 64 else INTEGER_PIPE_INSTRUCTIONS
-    return lanes_hz / (chain_w * instructions) * DIGEST_BYTES / 1e9
+    instructions = INSTRUCTIONS if model.integer_lanes > 64 else INTEGER_PIPE_INSTRUCTIONS
+    return model.int32_tera_ops * 1e3 / (chain_w * instructions) * DIGEST_BYTES
 
 
 def every_card(count: int = 1) -> tuple[Cards, ...]:

@@ -1,6 +1,8 @@
 """Archived proofs judged again: honest ones agree, and whatever was changed afterwards shows."""
 
 import base64
+import json
+import random
 from dataclasses import replace
 
 import pytest
@@ -8,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.records import Severity
-from tasks.inspection.models import MODELS
+from tasks.inspection.models import MODELS, find
 from tasks.policy import DEFAULT, LOCALNET
 from tasks.proof import transcript
-from tasks.proof.bounds import Bounds
-from tasks.proof.challenge import parameters_for, seed_of
+from tasks.proof.bounds import Bounds, bandwidth_bounds
+from tasks.proof.challenge import Origin, ProofKind, challenge_for, parameters_for, seed_of
 from tasks.proof.evidence import (
     MAX_COMPRESSIONS,
     Standing,
@@ -21,8 +23,10 @@ from tasks.proof.evidence import (
     held_together,
     judge_again,
 )
+from tasks.proof.population import Population
 from tests.bench.lanes import verdict_compressions
-from tests.tasks.proof.archives import archived, edited, some_talks, verdict_of, with_verdict
+from tests.cheats.rig import honest, talk
+from tests.tasks.proof.archives import MODEL, archived, edited, some_talks, verdict_of, with_verdict
 
 ONE, TWO, HUNG, LOST = "5Alice/m-0", "5Alice/m-1", "5Bob/m-0", "5Bob/m-1"
 OTHER = base64.b64encode(bytes(32)).decode()
@@ -165,6 +169,26 @@ def test_no_flipped_byte_crashes_or_passes(outcome, data):
         assert replace(challenge, origin=wanted.origin) == wanted
 
 
+def test_transcripts_of_older_code_agree_too(outcome):
+    """Fields that did not exist when it was written are taken for their defaults, and the JSON is canonical all the same."""
+    document = json.loads(verdict_of(outcome, TWO).transcript)
+    del document["challenge"]["kind"]
+    for later in ("source", "population", "wanted_miners", "wanted_machines"):
+        del document["challenge"]["bounds"][later]
+    content = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    older = replace(with_verdict(outcome, TWO, transcript=content), policy_digest="00ff")
+    assert judged(older)[TWO].standing is Standing.AGREES
+
+
+@pytest.mark.parametrize("loose", [{"indent": 1}, {"sort_keys": False}])
+def test_there_is_one_way_to_write_a_transcript(outcome, loose):
+    """The same values in other bytes differ, so that a transcript has one digest."""
+    document = json.loads(verdict_of(outcome, TWO).transcript)
+    turned = dict(reversed(document.items()))
+    content = json.dumps(turned, **({"sort_keys": True, "separators": (",", ":")} | loose)).encode()
+    assert codes(judged(with_verdict(outcome, TWO, transcript=content))[TWO]) == {"TRANSCRIPT_NOT_CANONICAL"}
+
+
 def test_a_machine_can_not_use_anothers_transcript(outcome):
     """Swapped transcripts differ in machine and cards, and what was drawn for one shows twice when it is kept by both."""
     swapped = with_verdict(outcome, TWO, transcript=verdict_of(outcome, ONE).transcript)
@@ -220,6 +244,33 @@ def test_sizes_are_those_of_the_policy(outcome):
     larger = replace(outcome, reports=reports)
     assert codes(judged(larger)[TWO]) == {"PARAMETERS_DIFFER", "BOUNDS_DIFFER"}
     assert judged(replace(larger, policy_digest="00ff"))[TWO].standing is Standing.AGREES
+
+
+def test_one_history_of_a_model_for_all_its_machines(talks):
+    """Bounds from history agree with their own population; two machines of one model may not be held to two."""
+    known, other = Population(300.0, 90, 9, 5), Population(200.0, 90, 9, 5)
+
+    def held_to(talk, population):
+        challenge, reply = talk
+        bounds = bandwidth_bounds(find(MODEL).skus[0], LOCALNET.proof, population)
+        return replace(challenge, bounds=bounds), reply
+
+    alike = judged(archived([held_to(talks[0], known), held_to(talks[1], known)]))
+    apart = judged(archived([held_to(talks[0], known), held_to(talks[1], other)]))
+    assert {e.standing for e in alike.values()} == {Standing.AGREES}
+    assert [codes(e) for e in apart.values()] == [{"HISTORY_DIFFERS"}] * 2
+
+
+def test_a_leased_machines_small_proof_is_told_apart():
+    """It agrees with what the policy asks of the leased, and is counted: that there was a lease is the validator's word."""
+    miner, _, name = TWO.partition("/")
+    origin = Origin(3, 352, "0x" + "ab" * 32, "5Validator", miner, name, 1)
+    policy = LOCALNET.proof
+    drawn = random.Random(5).randbytes
+    named = [(0, "GPU-5Alice-m-1-0")]
+    asked = challenge_for(origin, find(MODEL).skus[0], named, policy, drawn, kind=ProofKind.LEASED)
+    found = judged(archived([(asked, talk(honest, asked, policy))]))[TWO]
+    assert (found.standing, found.is_leased) == (Standing.AGREES, True)
 
 
 def test_archived_figures_and_codes_are_held_against_the_proof(outcome):
