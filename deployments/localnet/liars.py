@@ -20,7 +20,7 @@ def main(arguments: Sequence[str]) -> None:
     """Run `-I -c PROGRAM [arguments]` as Python does, with the lie in place."""
     if len(arguments) < 3 or list(arguments[:2]) != ["-I", "-c"]:
         sys.exit("usage: -I -c PROGRAM [ARGUMENT...]")
-    sys.meta_path.insert(0, _Watcher({"kernels.cards": _halve_cards, "kernels.prover": _fill_what_is_there}))
+    sys.meta_path.insert(0, _Watcher({"kernels.cards": _halve_cards, "kernels.cpu": _fill_what_is_there}))
     sys.argv = ["-c", *arguments[3:]]
     exec(compile(arguments[2], "<string>", "exec"), {"__name__": "__main__"})  # noqa: S102  what `-c` means
 
@@ -31,10 +31,10 @@ def _halve_cards(cards: Any) -> None:
     cards.SimulatedCard.allocate = lambda card, lines: honest(card, lines // 64 * 32)
 
 
-def _fill_what_is_there(prover: Any) -> None:
+def _fill_what_is_there(cpu: Any) -> None:
     """Fill as many lines as the memory has; the walk then folds its addresses into them by itself."""
-    honest: Callable[[Any, int, int, Any], None] = prover.fill
-    prover.fill = lambda seed, _lines, w, out: honest(seed, out.shape[0], w, out)
+    honest: Callable[[Any, int, int, Any], None] = cpu.fill
+    cpu.fill = lambda seed, _lines, w, out: honest(seed, out.shape[0], w, out)
 
 
 class _Watcher(MetaPathFinder):
