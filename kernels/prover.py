@@ -1,26 +1,23 @@
 """The prover: what the validator runs on a machine to see its cards (docs/gpu-proof.md).
 
 `serve` holds one conversation: GO, then the rounds of the walk, the product, OPEN, END, in this order and no
-other. All cards work at once, a thread each. Of a round it keeps the leaves only; what is opened is walked
-again. Whatever happens, the cards are given back at the end.
+other. All cards work at once, a thread each. What a card does is its form's affair (kernels/forms.py). Whatever
+happens, the cards are given back at the end.
 """
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from functools import partial
 from typing import TypeVar
 
-import numpy as np
-
-from kernels import merkle, protocol
-from kernels.blake2s import U32
-from kernels.cards import Card, CardError, CardSource, NoCards, UnlimitedCards
-from kernels.fill import fill
+from kernels import protocol
+from kernels.cards import CardError, CardSource, NoCards, UnlimitedCards
+from kernels.cpu import CpuCard as _CardWork
+from kernels.cpu import CpuForm
+from kernels.forms import CardWork, Form, FormUnavailable
 from kernels.lock import CardLocks, CardsBusy, Held, LockUnavailable, held_by
 from kernels.messages import (
     BAD_REQUEST,
@@ -38,9 +35,6 @@ from kernels.messages import (
     Multiply,
     Open,
     Opened,
-    OpenedCard,
-    OpenedSegment,
-    OpenedTile,
     Ready,
     Request,
     Walk,
@@ -48,9 +42,9 @@ from kernels.messages import (
     encode,
     parse_request,
 )
-from kernels.multiply import multiply, tile_digests
 from kernels.protocol import BadMessage, Parameters
-from kernels.walk import rewalk, walk
+
+__all__ = ["_CardWork", "serve", "warm"]
 
 ReadFrame = Callable[[], "bytes | None"]
 """The next frame, None when the other side has hung up; raises BadMessage for one that is too long."""
@@ -75,8 +69,10 @@ def serve(
     try:
         go = talk.expect(Go)
         with ExitStack() as cleanup:
+            form = _form(go, cards or NoCards())
+            # Before a card is opened: nobody else's proof may lose memory to ours.
             held = cleanup.enter_context(held_by(locks, [card.uuid for card in go.cards], go.statement))
-            _converse(talk, go, cards or NoCards(), cleanup, held)
+            _converse(talk, go, form, cleanup, held)
     except _Over:
         pass
     except BadMessage as error:
@@ -106,10 +102,6 @@ def warm() -> None:
     serve(lambda: frames.pop(0) if frames else None, answers.append, UnlimitedCards())
     if len(answers) != len(script) - 1:
         raise RuntimeError(f"practice ended with {answers[-1].decode()}")
-
-
-class FormUnavailable(Exception):
-    """This machine can't run the form of the kernels that is asked for; the text says what is missing."""
 
 
 class _Over(Exception):
@@ -164,138 +156,68 @@ class _Talk:
             self.say(last)
 
 
-def _converse(talk: _Talk, go: Go, source: CardSource, cleanup: ExitStack, held: Held) -> None:
+def _converse(talk: _Talk, go: Go, form: Form, cleanup: ExitStack, held: Held) -> None:
     """From GO to END; what must be given back is put on `cleanup`, and `held` is told what V says of itself."""
-    _check_form(go)
     p = go.parameters
-    cards = [_CardWork(p, asked, _open_card(source, asked, cleanup)) for asked in go.cards]
+    form.check(p)
+    cards = [_open_card(form, p, asked, cleanup) for asked in go.cards]
     # After the cards, so that no thread works any more when they are given back.
-    crew = cleanup.enter_context(ThreadPoolExecutor(min(len(cards), _cpu_count()), "card"))
-    _each(crew, cards, _CardWork.fill)
+    threads = min(len(cards), form.threads or len(cards))
+    crew = _Crew(cards, cleanup.enter_context(ThreadPoolExecutor(threads, "card")))
+    crew.all_do(lambda card: card.fill())
     talk.say(Ready())
     for number in range(p.rounds):
-        asked = talk.expect(Walk)
-        if asked.round != number:
-            raise BadMessage(f"round is {asked.round}, expected {number}")
-        held.state(asked.statement)
-        talk.say(Walked(number, _each(crew, cards, partial(_CardWork.walk, asked=asked))))
-    talk.say(Multiplied(_each(crew, cards, partial(_CardWork.multiply, asked=talk.expect(Multiply)))))
+        walk = talk.expect(Walk)
+        held.state(walk.statement)
+        talk.say(Walked(number, _walk(crew, walk, number)))
+    asked = talk.expect(Multiply)
+    talk.say(Multiplied(crew.all_do(lambda card: card.multiply(asked))))
     secret = talk.expect(Open).secret
     if protocol.commitment(secret) != go.commitment:
         raise BadMessage("secret is not the one that GO has promised")
-    talk.say(Opened(_each(crew, cards, partial(_CardWork.open, secret=secret))))
+    talk.say(Opened(crew.all_do(lambda card: card.open(secret))))
     raise BadMessage(f"{type(talk.hear()).__name__} out of order, expected End")
 
 
-def _check_form(go: Go) -> None:
-    """Refuse a form that this machine can't run, and sizes that the CPU form can't carry."""
+def _walk(crew: _Crew, asked: Walk, number: int) -> tuple[bytes, ...]:
+    """One round on all cards: its roots."""
+    if asked.round != number:
+        raise BadMessage(f"round is {asked.round}, expected {number}")
+    return crew.all_do(lambda card: card.walk(asked))
+
+
+def _form(go: Go, cards: CardSource) -> Form:
+    """The form that GO asks for; raises FormUnavailable."""
     if go.form != "cpu":
         raise FormUnavailable(
             f"this prover has no CUDA kernels yet (Python {platform.python_version()}): ask for the form 'cpu'"
         )
-    go.parameters.check_cpu()
+    return CpuForm(cards)
 
 
-def _open_card(source: CardSource, asked: CardSeed, cleanup: ExitStack) -> Card:
+def _open_card(form: Form, parameters: Parameters, asked: CardSeed, cleanup: ExitStack) -> CardWork:
     """One card of GO, given back with the rest."""
     try:
-        card = source.open(asked.uuid)
+        card = form.open(parameters, asked)
     except CardError as error:
         raise _CardFailed(asked.index, error) from None
     cleanup.callback(card.close)
     return card
 
 
-def _each(
-    crew: ThreadPoolExecutor, cards: Sequence[_CardWork], work: Callable[[_CardWork], Result]
-) -> tuple[Result, ...]:
-    """Do the same work on all cards at once; all have stopped when this returns or raises."""
-    running = [crew.submit(work, card) for card in cards]
-    failures = [future.exception() for future in running]
-    for failure in failures:
-        if failure is not None:
-            raise failure
-    return tuple(future.result() for future in running)
+class _Crew:
+    """The cards and their threads."""
 
+    def __init__(self, cards: Sequence[CardWork], pool: ThreadPoolExecutor) -> None:
+        self._cards, self._pool = cards, pool
 
-def _cpu_count() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
-class _CardWork:
-    """One card's part of the conversation."""
-
-    def __init__(self, parameters: Parameters, asked: CardSeed, card: Card) -> None:
-        self._parameters, self._asked, self._card = parameters, asked, card
-        self._memory: U32 = np.empty((0, 32), dtype=np.uint32)
-        self._nonces: list[U32] = []
-        self._leaves: list[U32] = []
-        self._roots: list[bytes] = []
-        self._tiles: U32 = np.empty((0, 128), dtype=np.uint32)
-
-    def fill(self) -> None:
-        """Reserve the card's memory and fill D."""
-        try:
-            self._memory = self._card.allocate(self._parameters.lines)
-        except CardError as error:
-            raise _CardFailed(self._asked.index, error) from None
-        p = self._parameters
-        fill(_words(self._asked.seed), p.lines, p.chain_w, self._memory)
-
-    def walk(self, asked: Walk) -> bytes:
-        """Walk a round; the root of its leaves."""
-        p = self._parameters
-        nonce = _words(protocol.card_nonce(asked.nonce, self._asked.seed))
-        leaves = walk(self._memory, nonce, asked.round, p.walkers, p.segments, p.segment_steps)
-        self._nonces.append(nonce)
-        self._leaves.append(leaves)
-        return self._commit(merkle.WALKNODE, leaves)
-
-    def multiply(self, asked: Multiply) -> bytes:
-        """Multiply; the root of the product's tiles."""
-        p = self._parameters
-        nonce = protocol.card_nonce(asked.nonce, self._asked.seed)
-        self._tiles = multiply(self._memory, nonce, p.rows, p.columns)
-        return self._commit(merkle.TILENODE, tile_digests(self._tiles))
-
-    def open(self, secret: bytes) -> OpenedCard:
-        """Open the places that the secret and the roots decide."""
-        p = self._parameters
-        opened = protocol.open_digest(self._asked.seed, self._roots[:-1], self._roots[-1])
-        drawn = [protocol.place(secret, opened, j) for j in range(p.rounds + p.tiles)]
-        segments = [self._open_segment(r, drawn[r].index(p.leaves)) for r in range(p.rounds)]
-        return OpenedCard(
-            tuple(segments), self._open_tiles([place.index(p.tile_count) for place in drawn[p.rounds :]])
-        )
-
-    def _commit(self, use: int, leaves: U32) -> bytes:
-        """The root of these leaves, remembered for OPEN."""
-        self._roots.append(merkle.root(use, leaves))
-        return self._roots[-1]
-
-    def _open_segment(self, round_: int, leaf: int) -> OpenedSegment:
-        """Walk the leaf's walker again; the states around its segment and their paths."""
-        walker, segment = divmod(leaf, self._parameters.segments)
-        steps = self._parameters.segment_steps
-        before, after = rewalk(self._memory, self._nonces[round_], round_, walker, segment, steps)
-        tree = merkle.levels(merkle.WALKNODE, self._leaves[round_])
-        return OpenedSegment(
-            before=None if before is None else before.tobytes(),
-            before_path=None if before is None else merkle.path(merkle.WALKNODE, tree, leaf - 1),
-            after=after.tobytes(),
-            after_path=merkle.path(merkle.WALKNODE, tree, leaf),
-        )
-
-    def _open_tiles(self, indices: Sequence[int]) -> tuple[OpenedTile, ...]:
-        """The tiles at these leaves and their paths."""
-        tree = merkle.levels(merkle.TILENODE, tile_digests(self._tiles))
-        return tuple(
-            OpenedTile(self._tiles[index].tobytes(), merkle.path(merkle.TILENODE, tree, index))
-            for index in indices
-        )
-
-
-def _words(octets: bytes) -> U32:
-    """Bytes as little-endian words, uint32."""
-    return np.frombuffer(octets, dtype="<u4").copy()
+    def all_do(self, work: Callable[[CardWork], Result]) -> tuple[Result, ...]:
+        """Do the same work on all cards at once; all have stopped when this returns or raises."""
+        running = [(card, self._pool.submit(work, card)) for card in self._cards]
+        failures = [(card, future.exception()) for card, future in running]
+        for card, failure in failures:
+            if isinstance(failure, CardError):
+                raise _CardFailed(card.index, failure) from None
+            if failure is not None:
+                raise failure
+        return tuple(future.result() for _, future in running)

@@ -41,7 +41,7 @@ def _folds(_about: str) -> dict[str, Change]:
 
     What it can't do is open a segment that the validator walks through all of D.
     """
-    return {"kernels.cards": _halve_cards, "kernels.prover": _fill_what_is_there}
+    return {"kernels.cards": _halve_cards, "kernels.cpu": _fill_what_is_there}
 
 
 def _halve_cards(cards: Any) -> None:
@@ -50,10 +50,10 @@ def _halve_cards(cards: Any) -> None:
     cards.SimulatedCard.allocate = lambda card, lines: honest(card, lines // 64 * 32)
 
 
-def _fill_what_is_there(prover: Any) -> None:
+def _fill_what_is_there(cpu: Any) -> None:
     """Fill as many lines as the memory has; the walk then folds its addresses into them by itself."""
-    honest: Callable[[Any, int, int, Any], None] = prover.fill
-    prover.fill = lambda seed, _lines, w, out: honest(seed, out.shape[0], w, out)
+    honest: Callable[[Any, int, int, Any], None] = cpu.fill
+    cpu.fill = lambda seed, _lines, w, out: honest(seed, out.shape[0], w, out)
 
 
 def _alias(real_uuid: str) -> dict[str, Change]:

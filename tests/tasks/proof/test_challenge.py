@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from kernels.messages import encode, parse_request
+from tasks.inspection.models import MODELS
 from tasks.policy import DEFAULT, LOCALNET
 from tasks.proof.bounds import bandwidth_bounds
 from tasks.proof.challenge import Origin, ProofKind, challenge_for, parameters_for, proof_kind
@@ -24,7 +25,7 @@ def test_an_80_gb_card_has_the_sizes_of_the_document():
     assert p.lines * 128 == 80 * GB * 92 // 100 // 4_096 * 4_096
     assert (p.chain_w, p.rounds, p.walkers, p.segment_steps, p.tiles) == (32, 4, 65_536, 128, 8)
     passes = -(-0.375 * 3_350 * GB // (p.lines * 128))
-    assert p.leaves * p.segment_steps >= passes * p.lines > (p.leaves - p.walkers) * p.segment_steps
+    assert p.leaves * p.segment_steps >= passes * p.lines > (p.leaves - 64 * p.walkers) * p.segment_steps
     assert p.rows == p.pages // 32 // 16 * 16
     assert p.rounds * p.segment_steps * 4 * p.chain_w == 65_536
     assert p.tiles * (128 * p.chain_w + 128) == 33_792
@@ -73,6 +74,27 @@ def test_the_leased_are_proved_small_and_nobody_else():
     """The kind hangs on the lease alone: nothing that a machine says about itself makes its proof small."""
     assert proof_kind("5Miner/a", frozenset({"5Miner/a"})) is ProofKind.LEASED
     assert proof_kind("5Miner/b", frozenset({"5Miner/a"})) is ProofKind.FULL
+
+
+@pytest.mark.parametrize(
+    ("passes", "segments"), [(1, 1), (63, 63), (64, 64), (65, 128), (128, 128), (129, 192)]
+)
+def test_segments_come_in_units_of_64(passes, segments):
+    """From 64 a walker on they are rounded up to whole groups, which a card need not keep; fewer stay as they are."""
+    policy = replace(
+        DEFAULT.proof, memory_share=1.0, reserve_bytes=0, walkers=1, segment_steps=1_024, round_s=1.0
+    )
+    model = TinyModel(memory_bytes=1_024 * 128, bandwidth_gb_s=(passes - 0.5) * 1_024 * 128 / GB)
+    assert parameters_for(model, policy).segments == segments
+
+
+@pytest.mark.parametrize("size", sorted({s for m in MODELS for s in m.skus}, key=str))
+def test_every_model_proves_in_whole_units_and_in_time(size):
+    """A card of any model in the table keeps a sixty-fourth of its leaves, and its round stays far below the deadline."""
+    p = parameters_for(size, DEFAULT.proof)
+    round_s = p.leaves * p.segment_steps * 128 / (size.bandwidth_gb_s * GB)
+    assert p.segments % 64 == 0
+    assert DEFAULT.proof.round_s <= round_s < DEFAULT.proof.round_deadline_s / 10
 
 
 def test_a_tiny_card_still_has_a_product():
