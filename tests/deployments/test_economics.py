@@ -22,7 +22,7 @@ def test_one_model_in_usd(tmp_path):
     one = subnet("economics", "--model", "L4", folder=tmp_path)
     wrong = subnet("economics", "--model", "L5", folder=tmp_path)
 
-    assert "L4: 0.0207 USD an epoch honestly" in one.stdout
+    assert "L4: 0.0206 USD an epoch honestly" in one.stdout
     assert (wrong.returncode, "--model is 'L5'" in wrong.stderr) == (2, True)
 
 
