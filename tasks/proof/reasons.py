@@ -15,7 +15,7 @@ MENDS = MappingProxyType(
         "PROVER_LOST": "Keep the SSH connection up during the proof; check the machine's network and its SSH server.",
         "PROVER_FAILED": "Run the preflight of the machine; the detail tells what the prover ran into.",
         "BAD_REQUEST": "Leave the prover as it is sent; if it is, report this with the epoch's number.",
-        "FORM_UNAVAILABLE": "Install a driver and numba-cuda that fit each other, as the detail says.",
+        "FORM_UNAVAILABLE": "Run the command that the detail tells; pip has to be that of the Python which you announce.",
         "CARD_NOT_FOUND": "List only cards that this machine has and that its driver shows.",
         "CARD_MEMORY_SHORT": "Free the card's memory: nothing else may hold it, and no card may be listed twice.",
         "PROOF_TOO_LATE": "Answer every step within its deadline: see that cards, CPU and network are not shared.",

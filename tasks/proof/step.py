@@ -29,6 +29,8 @@ CACHE_FOLDER = "~/.cache/subnet"
 """Where a machine keeps the prover and its compiled kernels: the only files that a proof leaves."""
 ASSEMBLY_S = 60.0
 """For starting the provers of a wave: the first time, a machine compiles its kernels."""
+WARM_UP_S = 40.0
+"""Of it, for compiling and loading a card's kernels. A machine that needs longer goes on after GO, before READY."""
 
 
 class ShardOfWave(Shard):
@@ -111,8 +113,9 @@ def _converse(run: EpochRun, shard: ShardOfWave, executor: Executor) -> tuple[Ch
         challenge = _challenge(run, shard, executor)
         session = run.session_of(executor.key)
         try:
-            content = prover_archive().content
-            start_prover(session, content, CACHE_FOLDER, deadline=shard.wave.deadline(0))
+            content, form = prover_archive().content, run.policy.proof.form
+            deadline = shard.wave.deadline(0)
+            start_prover(session, content, CACHE_FOLDER, form, WARM_UP_S, deadline=deadline)
         except SubnetError as error:
             return challenge, Failure(_not_started(error), "start", None, session.bytes_received)
         clock, policy = MonotonicClock(), run.policy.proof
