@@ -2,7 +2,7 @@
 
 SUBNET_SIMULATED_CARDS names the folder of simulated cards, where there are any, and SUBNET_PROOF_LOCKS that of the
 cards' locks, where it is not the usual one. With the word `warm` as only argument everything is compiled into
-NUMBA_CACHE_DIR and nothing is served.
+NUMBA_CACHE_DIR and nothing is served: the CPU form, and the CUDA form where there is a driver.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
 
     if arguments:
         prover.warm()
-        return 0
+        return _warm_cards()
     folder = os.environ.get("SUBNET_SIMULATED_CARDS")
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr
@@ -36,6 +36,23 @@ def main(arguments: Sequence[str]) -> int:
         FolderCards(folder) if folder else None,
         locks_of(os.environ),
     )
+    return 0
+
+
+def _warm_cards() -> int:
+    """Warm the CUDA form up where there is a driver; the exit code, 1 with what is missing on stderr."""
+    from kernels import prover  # noqa: PLC0415  loaded already
+    from kernels.cards import CardError  # noqa: PLC0415  the same
+    from kernels.cuda import needs  # noqa: PLC0415  not for serving
+    from kernels.forms import FormUnavailable  # noqa: PLC0415  loaded already
+
+    if needs.driver_version() is None:
+        return 0
+    try:
+        prover.warm_cards()
+    except (FormUnavailable, CardError) as error:
+        sys.stderr.write(f"{error.code}: {error}\n")
+        return 1
     return 0
 
 

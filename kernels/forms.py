@@ -14,12 +14,22 @@ import numpy as np
 
 from kernels import protocol
 from kernels.blake2s import U32
-from kernels.messages import CardSeed, Multiply, OpenedCard, OpenedSegment, OpenedTile, Walk
+from kernels.messages import (
+    FORM_UNAVAILABLE,
+    CardSeed,
+    Multiply,
+    OpenedCard,
+    OpenedSegment,
+    OpenedTile,
+    Walk,
+)
 from kernels.protocol import Parameters
 
 
 class FormUnavailable(Exception):
     """This machine can't run the form of the kernels that is asked for; the text says what is missing."""
+
+    code = FORM_UNAVAILABLE
 
 
 class CardWork(ABC):

@@ -7,11 +7,11 @@ happens, the cards are given back at the end.
 
 from __future__ import annotations
 
-import platform
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from kernels import protocol
 from kernels.cards import CardError, CardSource, NoCards, UnlimitedCards
@@ -21,7 +21,6 @@ from kernels.forms import CardWork, Form, FormUnavailable
 from kernels.lock import CardLocks, CardsBusy, Held, LockUnavailable, held_by
 from kernels.messages import (
     BAD_REQUEST,
-    FORM_UNAVAILABLE,
     LOCK_UNAVAILABLE,
     MAX_DETAIL_CHARS,
     PROVER_FAILED,
@@ -44,7 +43,11 @@ from kernels.messages import (
 )
 from kernels.protocol import BadMessage, Parameters
 
-__all__ = ["_CardWork", "serve", "warm"]
+if TYPE_CHECKING:
+    from kernels.cuda.card import CudaForm
+    from kernels.cuda.devices import Devices
+
+__all__ = ["_CardWork", "prepare", "serve", "warm", "warm_cards"]
 
 ReadFrame = Callable[[], "bytes | None"]
 """The next frame, None when the other side has hung up; raises BadMessage for one that is too long."""
@@ -60,16 +63,18 @@ def serve(
     write_frame: WriteFrame,
     cards: CardSource | None = None,
     locks: CardLocks | None = None,
+    devices: Devices | None = None,
 ) -> None:
     """Hold one conversation and give everything back.
 
-    `cards` are where the CPU form finds its cards; `locks` keep other provers off them meanwhile.
+    `cards` are where the CPU form finds its cards, `devices` where the CUDA form does: the driver's, unless given; `locks`
+    keep other provers off them meanwhile.
     """
     talk = _Talk(read_frame, write_frame)
     try:
         go = talk.expect(Go)
         with ExitStack() as cleanup:
-            form = _form(go, cards or NoCards())
+            form = _form(go, cards or NoCards(), devices)
             # Before a card is opened: nobody else's proof may lose memory to ours.
             held = cleanup.enter_context(held_by(locks, [card.uuid for card in go.cards], go.statement))
             _converse(talk, go, form, cleanup, held)
@@ -84,7 +89,7 @@ def serve(
     except LockUnavailable as error:
         talk.fail(LOCK_UNAVAILABLE, None, str(error))
     except FormUnavailable as error:
-        talk.fail(FORM_UNAVAILABLE, None, str(error))
+        talk.fail(error.code, None, str(error))
     except Exception as error:  # noqa: BLE001  the top: what went wrong is told, not swallowed
         talk.fail(PROVER_FAILED, None, f"{type(error).__name__}: {error}")
 
@@ -102,6 +107,28 @@ def warm() -> None:
     serve(lambda: frames.pop(0) if frames else None, answers.append, UnlimitedCards())
     if len(answers) != len(script) - 1:
         raise RuntimeError(f"practice ended with {answers[-1].decode()}")
+
+
+def warm_cards(devices: Devices | None = None) -> None:
+    """Compile the CUDA form and practise on every card at hand; raises FormUnavailable, CardError and the driver's."""
+    _cuda_form(devices).practise_all()
+
+
+def prepare(form: str, limit_s: float) -> None:
+    """Before GO: have the form's kernels compiled and loaded, for at most so long.
+
+    What is not done by then goes on, and GO waits for it. What goes wrong comes up again after GO, where it has a code.
+    """
+    if form != "cuda":
+        return
+
+    def practise() -> None:
+        with suppress(Exception):
+            warm_cards()
+
+    thread = threading.Thread(target=practise, name="practice", daemon=True)
+    thread.start()
+    thread.join(limit_s)
 
 
 class _Over(Exception):
@@ -186,13 +213,20 @@ def _walk(crew: _Crew, asked: Walk, number: int) -> tuple[bytes, ...]:
     return crew.all_do(lambda card: card.walk(asked))
 
 
-def _form(go: Go, cards: CardSource) -> Form:
+def _form(go: Go, cards: CardSource, devices: Devices | None) -> Form:
     """The form that GO asks for; raises FormUnavailable."""
-    if go.form != "cpu":
-        raise FormUnavailable(
-            f"this prover has no CUDA kernels yet (Python {platform.python_version()}): ask for the form 'cpu'"
-        )
-    return CpuForm(cards)
+    return CpuForm(cards) if go.form == "cpu" else _cuda_form(devices)
+
+
+def _cuda_form(devices: Devices | None) -> CudaForm:
+    """The CUDA form over the driver's cards, unless others are given; raises FormUnavailable."""
+    if devices is None:
+        from kernels.cuda.devices import DriverDevices  # noqa: PLC0415  never where only the CPU form runs
+
+        devices = DriverDevices.here()
+    from kernels.cuda.card import CudaForm  # noqa: PLC0415  only now is it certain that it can be imported
+
+    return CudaForm(devices)
 
 
 def _open_card(form: Form, parameters: Parameters, asked: CardSeed, cleanup: ExitStack) -> CardWork:

@@ -46,7 +46,9 @@ def fold(use: int, nodes: DeviceArray, times: int, stream: Stream) -> None:
         parents.launch(blocks_for(count // 2), stream, *arguments)
 
 
-def levels(use: int, nodes: DeviceArray, height: int, scratch: DeviceArray, stream: Stream) -> list[DeviceArray]:
+def levels(
+    use: int, nodes: DeviceArray, height: int, scratch: DeviceArray, stream: Stream
+) -> list[DeviceArray]:
     """Every level from these nodes, uint32 [k, 8] at this height, up to the root: views of scratch but for the first.
 
     scratch is uint32 [words], `launch.tree_scratch_bytes(k)` at least.
@@ -86,4 +88,3 @@ def _empty(use: int, height: int) -> bytes:
     for _ in range(height):
         node = digest(_PERSONS[use], node + node)
     return node
-

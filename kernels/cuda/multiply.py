@@ -128,7 +128,9 @@ def _eight_of(shared, depth, at):  # type: ignore[no-untyped-def]  # noqa: ANN00
     )
 
 
-@kernel("void(uint32[:,::1], int64, int64, int64, int64, uint32[:,::1], uint32[:,::1])", threads=launch.THREADS)
+@kernel(
+    "void(uint32[:,::1], int64, int64, int64, int64, uint32[:,::1], uint32[:,::1])", threads=launch.THREADS
+)
 def product(pages, a, b, first_row, rows, columns, tiles):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0917  as the formula
     """Tiles of rows first_row .. first_row + rows of A with some columns of B, mod 2^16, row by row of tiles.
 
@@ -237,9 +239,7 @@ def tiles_at(  # noqa: PLR0917  as `multiply`
         columns_of_b.launch(
             launch.blocks_for(128 * TILE_SIDE), stream, _key(card_nonce), first_column, TILE_SIDE, b
         )
-        _multiply_rows(
-            memory, card_nonce, TILE_SIDE * tile_row, TILE_SIDE, b, tiles[at : at + 1], stream
-        )
+        _multiply_rows(memory, card_nonce, TILE_SIDE * tile_row, TILE_SIDE, b, tiles[at : at + 1], stream)
     return to_host(tiles, stream)
 
 

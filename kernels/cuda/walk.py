@@ -302,7 +302,9 @@ def walk(  # noqa: PLR0917  the protocol's own order
     [words], `launch.walk_scratch_bytes(walkers, keep)` at least. Raises ValueError where one does not fit.
     """
     if segments % (1 << keep):
-        raise ValueError(f"2^{keep} does not divide {segments} segments: a node would hold leaves of two walkers")
+        raise ValueError(
+            f"2^{keep} does not divide {segments} segments: a node would hold leaves of two walkers"
+        )
     at_once = launch.segments_at_once(keep)
     nonce = _upload(card_nonce, scratch, stream)
     states = carve(scratch, card_nonce.size, walkers, _STATE_WORDS)

@@ -9,7 +9,8 @@ one frame in reply:
            "exit" as a shell has it: 124 stopped at its timeout, 126 could not be started, 128 + n signal n
     {"do": "sink", "bytes": n}, then one frame of n bytes  -> {"digest": its BLAKE2s, hex}
     {"do": "source", "bytes": n}                           -> n random bytes
-    {"do": "prove", "cache": folder, "digest": blake2s}, then one frame: a zip archive of the package `kernels`
+    {"do": "prove", "cache": folder, "digest": blake2s, "form": f, "warm_s": s}, then one frame: a zip archive of the
+    package `kernels`, whose kernels of the form `cuda` are compiled first, for at most so long
         -> {"proving": digest, "seconds": s}, and from then on `kernels.prover` has the channel
 
 What it can't do is answered with {"error": CODE, "detail": text}, and ends it. It also ends, with all that it
@@ -252,6 +253,7 @@ def sink(request: dict[str, object], frames: Frames) -> dict[str, object]:
 def prove(request: dict[str, object], frames: Frames) -> None:
     """Unpack the package `kernels` that comes next, and let its prover have the channel."""
     begin, digest = time.monotonic(), text(request, "digest")
+    form, warm_s = text(request, "form"), seconds(request, "warm_s")
     # A real path, because compiled kernels are found again by it: homes may share a folder through a link.
     cache = Path(text(request, "cache")).expanduser().resolve()
     archive = frames.read() or b""
@@ -260,11 +262,14 @@ def prove(request: dict[str, object], frames: Frames) -> None:
     try:
         folder = unpack(archive, cache / digest)
         os.environ["NUMBA_CACHE_DIR"] = str(cache / "compiled")
+        os.environ["CUDA_CACHE_PATH"] = str(cache / "compiled" / "driver")
         prover = import_from(folder)
     except OSError as error:
         raise Refused("NO_CACHE", str(error)) from error
     except ImportError as error:
         raise Refused("NO_PROVER", str(error)) from error
+    if form != "cpu":  # simulated cards have no kernels that would have to be loaded
+        prover.prepare(form, warm_s)
     frames.reply({"proving": digest, "seconds": time.monotonic() - begin})
     locks = importlib.import_module("kernels.lock").locks_of(os.environ)
     prover.serve(frames.read, frames.write, simulated_cards(), locks)

@@ -76,10 +76,23 @@ def measure_bandwidth(
     return Bandwidth(_mbit_s(probe_bytes, up), _mbit_s(probe_bytes, down), samples=1, rtt_ms=1e3 * rtt_s)
 
 
-def start_prover(session: Session, archive: bytes, cache_folder: str, *, deadline: float) -> float:
-    """Send the package `kernels` as a zip archive and wait until its prover is imported: its seconds for that."""
+def start_prover(
+    session: Session,
+    archive: bytes,
+    cache_folder: str,
+    form: str = "cpu",
+    warm_s: float = 0.0,
+    *,
+    deadline: float,
+) -> float:
+    """Send the package `kernels` as a zip archive and wait until its prover is imported: its seconds for that.
+
+    With the form `cuda` its kernels are compiled and loaded first, for at most `warm_s`; what is not done then is done
+    after GO.
+    """
     digest = hashlib.blake2s(archive).hexdigest()
-    _ask(session, {"do": "prove", "cache": cache_folder, "digest": digest}, deadline)
+    request = {"do": "prove", "cache": cache_folder, "digest": digest, "form": form, "warm_s": warm_s}
+    _ask(session, request, deadline)
     session.send(archive, deadline=deadline)
     reply = _parse(_PROVING, session.receive(deadline=deadline, limit_bytes=SMALL_REPLY_BYTES))
     if reply.proving != digest:

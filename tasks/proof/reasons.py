@@ -26,7 +26,7 @@ MENDS = MappingProxyType(
         "BUSY_TOO_OLD": "See that a proof that is over gives the cards back: end a prover that hangs.",
         "BUSY_NOT_YET": "Run the prover unchanged; if it is, the other validator's clock is wrong: report it.",
         "BUSY_TOO_OFTEN": "Open the miner's door to fewer validators at a time, see max_grant_s and allowed_validators.",
-        "FORM_UNAVAILABLE": "Install a driver and numba-cuda that fit each other, as the detail says.",
+        "FORM_UNAVAILABLE": "Run the command that the detail tells; pip has to be that of the Python which you announce.",
         "CARD_NOT_FOUND": "List only cards that this machine has and that its driver shows.",
         "CARD_MEMORY_SHORT": "Free the card's memory: nothing else may hold it, and no card may be listed twice.",
         "PROOF_TOO_LATE": "Answer every step within its deadline: see that cards, CPU and network are not shared.",

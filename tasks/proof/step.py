@@ -38,8 +38,8 @@ CACHE_FOLDER = "~/.cache/subnet"
 """Where a machine keeps the prover and its compiled kernels: the only files that a proof leaves."""
 ASSEMBLY_S = 60.0
 """For starting the provers of a wave: the first time, a machine compiles its kernels."""
-
-
+WARM_UP_S = 40.0
+"""Of it, for compiling and loading a card's kernels. A machine that needs longer goes on after GO, before READY."""
 IDLE_S = 120.0
 """A session that would wait longer for its wave is closed, and opened again then: its lifetime is bounded."""
 
@@ -209,8 +209,9 @@ def _converse(run: EpochRun, shard: ShardOfWave, executor: Executor) -> tuple[Ch
         challenge = _challenge(run, shard, executor)
         session: Session | None = None
         try:
-            session = _session(run, executor, shard.wave.deadline(0))
-            start_prover(session, prover_archive().content, CACHE_FOLDER, deadline=shard.wave.deadline(0))
+            deadline, content = shard.wave.deadline(0), prover_archive().content
+            session = _session(run, executor, deadline)
+            start_prover(session, content, CACHE_FOLDER, run.policy.proof.form, WARM_UP_S, deadline=deadline)
         except SubnetError as error:
             received = session.bytes_received if session else 0
             return challenge, Failure(_not_started(error), "start", None, received)

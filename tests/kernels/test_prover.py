@@ -7,6 +7,7 @@ import pytest
 
 from kernels import prover
 from kernels.cards import FolderCards, UnlimitedCards, add_simulated_card
+from kernels.cuda.needs import driver_version
 from kernels.messages import CardSeed, End, Go, Multiply, Open, Walk, encode
 from kernels.multiply import multiply
 from kernels.protocol import Parameters, commitment
@@ -128,13 +129,26 @@ def test_end_at_any_time():
     assert served([]) == []
 
 
-def test_no_cuda_form():
-    """A form that this prover does not have is refused with what is missing."""
+def test_no_driver():
+    """The CUDA form on a machine without a driver is refused with what is missing and the command that mends it."""
 
+    if driver_version() is not None:
+        pytest.skip("this machine has a driver")
     (answer,) = served([go("GPU-a", form="cuda")])
 
-    assert answer["code"] == "FORM_UNAVAILABLE"
-    assert "CUDA kernels" in answer["detail"]
+    assert (answer["code"], answer["card"]) == ("FORM_UNAVAILABLE", None)
+    assert answer["detail"].startswith("no NVIDIA driver: libcuda.so.1 does not load. Run: ")
+
+
+def test_prepare():
+    """Preparing never fails: what is missing is told after GO; simulated cards have nothing to prepare."""
+
+    before = threading.active_count()
+
+    prover.prepare("cpu", 30.0)
+    prover.prepare("cuda", 30.0)
+
+    assert threading.active_count() == before
 
 
 def test_unknown_card(tmp_path):

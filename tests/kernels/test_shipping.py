@@ -11,6 +11,7 @@ import pytest
 
 from kernels.__main__ import main, read_frame, write_frame
 from kernels.cards import add_simulated_card
+from kernels.cuda.needs import driver_version
 from kernels.messages import CardSeed, Go, encode
 from kernels.protocol import BadMessage, Parameters
 
@@ -25,7 +26,7 @@ LIMIT_BYTES = 64 * 1024
 @pytest.fixture(scope="module")
 def shipped(pytestconfig):
     """A folder with the zip of the package; it stays from run to run, so that kernels compile only when they change."""
-    sources = [(source.name, source.read_bytes()) for source in sorted(PACKAGE.glob("*.py"))]
+    sources = [(path.relative_to(PACKAGE), path.read_bytes()) for path in sorted(PACKAGE.rglob("*.py"))]
     folder = pytestconfig.cache.mkdir("prover-" + hashlib.blake2s(repr(sources).encode()).hexdigest()[:16])
     with zipfile.ZipFile(folder / "fresh", "w", zipfile.ZIP_DEFLATED) as packed:
         for name, content in sources:
@@ -74,17 +75,43 @@ def test_shipped_prover(shipped, tmp_path, form):
     assert sorted(path.name for path in (tmp_path / "GPU-a").iterdir()) == ["lock", "total"]
 
 
+@pytest.mark.slow
+def test_shipped_cuda_form(shipped, tmp_path):
+    """The CUDA form travels along: from the zip, isolated, a machine without a driver is told that it has none."""
+
+    if driver_version() is not None:
+        pytest.skip("this machine has a driver")
+    go = encode(Go("cuda", SIZES, bytes(32), (CardSeed(0, "GPU-a", bytes(32)),)))
+
+    (answer,) = [json.loads(a) for a in run(shipped / "prover.zip", tmp_path, shipped, [go])]
+
+    assert (answer["code"], answer["card"]) == ("FORM_UNAVAILABLE", None)
+    assert answer["detail"].startswith("no NVIDIA driver")
+
+
+def test_cpu_form_knows_nothing_of_cuda():
+    """Serving simulated cards and judging proofs load no `numba.cuda`, which would take a second of every start."""
+
+    program = (
+        "import sys; from kernels import prover; prover.warm(); import tasks.proof.step;"
+        "print([name for name in sys.modules if name.startswith(('numba.cuda', 'kernels.cuda'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "[]\n"
+
+
 def test_oldest_python():
     """Every file is Python 3.9 syntax: executors run what their system has."""
 
-    for source in PACKAGE.glob("*.py"):
+    for source in PACKAGE.rglob("*.py"):
         ast.parse(source.read_text(), feature_version=(3, 9))
 
 
 def test_only_numpy_numba_and_the_standard_library():
     """What runs on a machine imports nothing else."""
 
-    names = {name.split(".")[0] for source in PACKAGE.glob("*.py") for name in imported(source)}
+    names = {name.split(".")[0] for source in PACKAGE.rglob("*.py") for name in imported(source)}
 
     assert names - set(sys.stdlib_module_names) <= {"numpy", "numba", "kernels"}
 

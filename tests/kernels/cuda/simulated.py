@@ -129,9 +129,7 @@ def walked(lines, walkers, segments, steps, keep):
     from kernels.cuda.walk import rewalk, walk
 
     memory, nonce, leaves = noise(lines, 32), words(NONCE), walkers * segments
-    tree = cpu_merkle.levels(
-        cpu_merkle.WALKNODE, cpu_walk.walk(memory, nonce, 2, walkers, segments, steps)
-    )
+    tree = cpu_merkle.levels(cpu_merkle.WALKNODE, cpu_walk.walk(memory, nonce, 2, walkers, segments, steps))
     card = on_card(memory)
     out = on_card(noise(leaves >> keep, 8))
     scratch = scratch_of(launch.walk_scratch_bytes(walkers, keep))

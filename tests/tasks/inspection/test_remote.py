@@ -289,7 +289,9 @@ class TestProver:
     def test_digest_is_checked(self, session: ShellSession) -> None:
         """An archive that is not the one announced is not unpacked."""
 
-        session.send(b'{"do":"prove","cache":"~/refused","digest":"00"}', deadline=soon())
+        session.send(
+            b'{"do":"prove","cache":"~/refused","digest":"00","form":"cpu","warm_s":0}', deadline=soon()
+        )
         session.send(archive(prover=PROVER), deadline=soon())
 
         assert session.receive(deadline=soon(), limit_bytes=1_000).startswith(b'{"error": "BAD_DIGEST"')

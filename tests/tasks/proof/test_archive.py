@@ -14,6 +14,8 @@ def _package(folder: Path) -> Path:
     package.mkdir(parents=True)
     (package / "b.py").write_text("B = 2\n")
     (package / "__init__.py").write_text("")
+    (package / "cuda").mkdir()
+    (package / "cuda" / "a.py").write_text("A = 1\n")
     (package / "notes.txt").write_text("not shipped")
     (package / "__pycache__").mkdir()
     (package / "__pycache__" / "b.cpython-311.pyc").write_bytes(b"not shipped")
@@ -25,7 +27,7 @@ def test_same_files_same_bytes(tmp_path):
     one = pack(_package(tmp_path / "one"))
     assert pack(_package(tmp_path / "two")) == one
     with zipfile.ZipFile(io.BytesIO(one)) as archive:
-        assert archive.namelist() == ["kernels/__init__.py", "kernels/b.py"]
+        assert archive.namelist() == ["kernels/__init__.py", "kernels/b.py", "kernels/cuda/a.py"]
         assert {i.date_time for i in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
@@ -38,9 +40,11 @@ def test_changed_file_changes_digest(tmp_path):
 
 
 def test_prover_is_small():
-    """The real prover travels in less than 64 KiB, and is packed once a process."""
+    """The real prover travels in less than 64 KiB, both forms of it, and is packed once a process."""
     archive = prover_archive()
     assert len(archive.content) < 64 * 1024
+    names = zipfile.ZipFile(io.BytesIO(archive.content)).namelist()
+    assert {"kernels/prover.py", "kernels/cpu.py", "kernels/cuda/card.py"} <= set(names)
     assert archive is prover_archive()
 
 
