@@ -11,7 +11,19 @@ from numba import cuda
 
 from kernels.blake2s import INITIAL, TILENODE, WALKNODE
 from kernels.cuda.blake2s import LAST, compress
-from kernels.cuda.kernel import DeviceArray, Stream, carve, kernel, put_words8, to_host, u32, words8, words_of
+from kernels.cuda.kernel import (
+    Array,
+    DeviceArray,
+    Stream,
+    Words,
+    carve,
+    kernel,
+    put_words8,
+    to_host,
+    u32,
+    words8,
+    words_of,
+)
 from kernels.cuda.launch import THREADS, blocks_for
 from kernels.protocol import digest
 
@@ -22,7 +34,9 @@ _PERSONS = {WALKNODE: b"walknode", TILENODE: b"tilenode"}
     "void(UniTuple(uint32, 8), UniTuple(uint32, 8), uint32[:,::1], int64, int64, uint32[:,::1], int64)",
     threads=THREADS,
 )
-def parents(initial, empty, below, step, count, above, above_step):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0917
+def parents(
+    initial: Words, empty: Words, below: Array, step: int, count: int, above: Array, above_step: int
+) -> None:
     """Node i of a level from `count` nodes below it, which stand `step` rows apart; above may be below itself."""
     i = cuda.grid(1)
     if 2 * i >= count:
@@ -68,7 +82,7 @@ def root(use: int, nodes: DeviceArray, height: int, scratch: DeviceArray, stream
     return to_host(levels(use, nodes, height, scratch, stream)[-1], stream).tobytes()
 
 
-def path(  # noqa: PLR0917  as `levels`
+def path(
     use: int, nodes: DeviceArray, height: int, index: int, scratch: DeviceArray, stream: Stream
 ) -> bytes:
     """The siblings of node `index` from this height upward, 32 bytes each: the end of every path through it."""
