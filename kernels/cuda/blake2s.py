@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from kernels.blake2s import COLUMN, FILL, INITIAL, IV, START, STATE, TILE
-from kernels.cuda.kernel import Words, device, u32
+from kernels.cuda.kernel import Word, Words, device, u32
 
 LAST = u32(0xFFFFFFFF)
 NOT_LAST = u32(0)
@@ -30,7 +30,7 @@ TILE_INITIAL = initial(TILE)
 
 
 @device
-def _quarter(a, b, c, d, x, y):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0917  words all
+def _quarter(a: Word, b: Word, c: Word, d: Word, x: Word, y: Word) -> Words:
     """Mix two message words into four state words; casts keep Numba from widening to 64 bits."""
     a = u32(u32(a + b) + x)
     d = u32(d ^ a)
@@ -48,7 +48,25 @@ def _quarter(a, b, c, d, x, y):  # type: ignore[no-untyped-def]  # noqa: ANN001,
 
 
 @device
-def _round(v, m0, m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14, m15):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0917  words all
+def _round(
+    v: Words,
+    m0: Word,
+    m1: Word,
+    m2: Word,
+    m3: Word,
+    m4: Word,
+    m5: Word,
+    m6: Word,
+    m7: Word,
+    m8: Word,
+    m9: Word,
+    m10: Word,
+    m11: Word,
+    m12: Word,
+    m13: Word,
+    m14: Word,
+    m15: Word,
+) -> Words:
     """One round over v, 16 words, with the message words in this round's order."""
     a0, a1, a2, a3, b0, b1, b2, b3, c0, c1, c2, c3, d0, d1, d2, d3 = v
     a0, b0, c0, d0 = _quarter(a0, b0, c0, d0, m0, m1)

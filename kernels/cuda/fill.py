@@ -11,11 +11,11 @@ from numba import cuda
 from kernels.blake2s import U32
 from kernels.cuda import launch
 from kernels.cuda.blake2s import FILL_INITIAL, LAST, ZERO, compress
-from kernels.cuda.kernel import DeviceArray, Stream, kernel, put_words8, u32, words_of
+from kernels.cuda.kernel import Array, DeviceArray, Stream, Words, kernel, put_words8, u32, words_of
 
 
 @kernel("void(UniTuple(uint32, 8), int64, int64, int64, uint32[:,::1])", threads=launch.THREADS)
-def fill_lines(seed, first, count, w, memory):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def fill_lines(seed: Words, first: int, count: int, w: int, memory: Array) -> None:
     """Fill lines first .. first + count of memory uint32 [n, 32]."""
     thread = cuda.grid(1)
     if thread >= 4 * count:

@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any, Tuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import config, cuda
 
 from kernels.blake2s import U32
 
-SIMULATED = bool(config.ENABLE_CUDASIM)
+SIMULATED = bool(config.ENABLE_CUDASIM)  # type: ignore[attr-defined]
+Array = Any
+"""An array as a kernel sees it."""
 DeviceArray = Any
-"""numba.cuda's array on a card, which has no type of its own."""
+"""numba.cuda's array on a card, as the host sees it."""
 Stream = Any
 """numba.cuda's stream."""
-Words = Tuple[np.uint32, ...]
-"""Words of one thread, in registers."""
+Word = Any
+"""A word of one thread, in a register."""
+Words = Any
+"""A tuple of words of one thread, in registers."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 _compiling = threading.Lock()
@@ -30,18 +34,18 @@ _OPTIONS: dict[str, Any] = {} if SIMULATED else {"lto": False}
 """Without link-time optimisation a card runs what ptxas makes of the PTX: what the tests see."""
 
 
-if SIMULATED:
+def _low32(number: Any) -> int:
+    """The low 32 bits; Python's integers are faster than NumPy's, and as wide as Numba's sums between casts."""
+    return int(number) & 0xFFFFFFFF
 
-    def u32(number: Any) -> Any:
-        """The low 32 bits; Python's integers are faster than NumPy's, and as wide as Numba's sums between casts."""
-        return int(number) & 0xFFFFFFFF
 
-    def u64(number: Any) -> Any:
-        """The low 64 bits."""
-        return int(number) & 0xFFFFFFFFFFFFFFFF
+def _low64(number: Any) -> int:
+    """The low 64 bits."""
+    return int(number) & 0xFFFFFFFFFFFFFFFF
 
-else:
-    u32, u64 = np.uint32, np.uint64
+
+u32: Any = _low32 if SIMULATED else np.uint32
+u64: Any = _low64 if SIMULATED else np.uint64
 
 
 class Kernel:
@@ -94,7 +98,7 @@ def words_of(words: U32) -> Words:
 
 
 @device
-def words8(rows, row, first):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def words8(rows: Array, row: int, first: int) -> Words:
     """Eight words of a row, from `first`."""
     return (
         rows[row, first],
@@ -109,7 +113,7 @@ def words8(rows, row, first):  # type: ignore[no-untyped-def]  # noqa: ANN001, A
 
 
 @device
-def put_words8(rows, row, first, words):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def put_words8(rows: Array, row: int, first: int, words: Words) -> None:
     """Write eight words into a row, from `first`."""
     rows[row, first] = words[0]
     rows[row, first + 1] = words[1]

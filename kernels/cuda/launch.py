@@ -4,9 +4,11 @@ A card has three things at a time: D, a buffer of nodes (those of a round's walk
 tiles) and one scratch that the steps use in turn. A round's nodes go to the host once its root is out,
 and come back when the round is opened.
 
-    D = min(0.92 M, M - 1 GiB), so beside it a card has 0.08 M, but 1 GiB at least. Of that the buffers need, under
-    the default policy and with `rounded_segments`, 179 MiB on 8 GB, 219 MiB on 80 GB and 472 MiB on 192 GB; the rest is
-    for the driver's context and what the screen takes.
+    D = min(0.92 M, M - 1 GiB)
+
+so that a card has 0.08 M left, but 1 GiB at least. With the default policy and `rounded_segments` the two buffers take
+at most 100 MiB of 1 GiB on a card of 8 GiB, 209 MiB of 6.4 GiB on one of 80, 448 MiB of 15.4 GiB on one of 192; the
+rest is for the driver's context, the compiled kernels and a screen. On the host a card takes 63 to 632 MiB.
 """
 
 from __future__ import annotations

@@ -11,7 +11,19 @@ from numba import cuda
 
 from kernels.blake2s import INITIAL, TILENODE, WALKNODE
 from kernels.cuda.blake2s import LAST, compress
-from kernels.cuda.kernel import DeviceArray, Stream, carve, kernel, put_words8, to_host, u32, words8, words_of
+from kernels.cuda.kernel import (
+    Array,
+    DeviceArray,
+    Stream,
+    Words,
+    carve,
+    kernel,
+    put_words8,
+    to_host,
+    u32,
+    words8,
+    words_of,
+)
 from kernels.cuda.launch import THREADS, blocks_for
 from kernels.protocol import digest
 
@@ -22,7 +34,9 @@ _PERSONS = {WALKNODE: b"walknode", TILENODE: b"tilenode"}
     "void(UniTuple(uint32, 8), UniTuple(uint32, 8), uint32[:,::1], int64, int64, uint32[:,::1], int64)",
     threads=THREADS,
 )
-def parents(initial, empty, below, step, count, above, above_step):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0917
+def parents(
+    initial: Words, empty: Words, below: Array, step: int, count: int, above: Array, above_step: int
+) -> None:
     """Node i of a level from `count` nodes below it, which stand `step` rows apart; above may be below itself."""
     i = cuda.grid(1)
     if 2 * i >= count:
@@ -46,7 +60,9 @@ def fold(use: int, nodes: DeviceArray, times: int, stream: Stream) -> None:
         parents.launch(blocks_for(count // 2), stream, *arguments)
 
 
-def levels(use: int, nodes: DeviceArray, height: int, scratch: DeviceArray, stream: Stream) -> list[DeviceArray]:
+def levels(
+    use: int, nodes: DeviceArray, height: int, scratch: DeviceArray, stream: Stream
+) -> list[DeviceArray]:
     """Every level from these nodes, uint32 [k, 8] at this height, up to the root: views of scratch but for the first.
 
     scratch is uint32 [words], `launch.tree_scratch_bytes(k)` at least.
@@ -66,7 +82,7 @@ def root(use: int, nodes: DeviceArray, height: int, scratch: DeviceArray, stream
     return to_host(levels(use, nodes, height, scratch, stream)[-1], stream).tobytes()
 
 
-def path(  # noqa: PLR0917  as `levels`
+def path(
     use: int, nodes: DeviceArray, height: int, index: int, scratch: DeviceArray, stream: Stream
 ) -> bytes:
     """The siblings of node `index` from this height upward, 32 bytes each: the end of every path through it."""
@@ -86,4 +102,3 @@ def _empty(use: int, height: int) -> bytes:
     for _ in range(height):
         node = digest(_PERSONS[use], node + node)
     return node
-

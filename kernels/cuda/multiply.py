@@ -21,8 +21,11 @@ from kernels.cuda import launch
 from kernels.cuda.blake2s import COLUMN_INITIAL, LAST, NOT_LAST, TILE_INITIAL, ZERO, compress
 from kernels.cuda.kernel import (
     SIMULATED,
+    Array,
     DeviceArray,
     Stream,
+    Word,
+    Words,
     carve,
     device,
     kernel,
@@ -54,7 +57,7 @@ def _dp4a_in_python(a: np.uint32, b: np.uint32, c: np.int32) -> np.int32:
     return np.int32(total)
 
 
-@intrinsic  # type: ignore[untyped-decorator,unused-ignore]
+@intrinsic
 def _dp4a_on_card(_context: Any, _a: Any, _b: Any, _c: Any) -> tuple[Any, Callable[..., Any]]:
     """The instruction itself, for which Numba has no name."""
 
@@ -73,7 +76,7 @@ _dp4a = _dp4a_in_python if SIMULATED else _dp4a_on_card
 
 
 @kernel("void(UniTuple(uint32, 8), int64, int64, uint32[:,::1])", threads=launch.THREADS)
-def columns_of_b(nonce, first, count, b):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def columns_of_b(nonce: Words, first: int, count: int, b: Array) -> None:
     """Columns first .. first + count of B as rows of b, uint32 [count, 1024]: a thread a digest."""
     thread = cuda.grid(1)
     if thread >= 128 * count:
@@ -84,7 +87,7 @@ def columns_of_b(nonce, first, count, b):  # type: ignore[no-untyped-def]  # noq
 
 
 @device
-def _add_row(sums, a, b):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _add_row(sums: Words, a: Word, b: Words) -> Words:
     """Eight sums of one row, with one word of the row and one of each of eight columns."""
     return (
         _dp4a(a, b[0], sums[0]),
@@ -99,13 +102,13 @@ def _add_row(sums, a, b):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN20
 
 
 @device
-def _pack(low, high):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _pack(low: Word, high: Word) -> Word:
     """Two entries mod 2^16 as one word."""
     return u32(u32(u32(low) & u32(0xFFFF)) | u32(u32(high) << u32(16)))
 
 
 @device
-def _put_row(tiles, tile, word, sums):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _put_row(tiles: Array, tile: int, word: int, sums: Words) -> None:
     """Eight entries of a tile's row, half of it."""
     tiles[tile, word] = _pack(sums[0], sums[1])
     tiles[tile, word + 1] = _pack(sums[2], sums[3])
@@ -114,7 +117,7 @@ def _put_row(tiles, tile, word, sums):  # type: ignore[no-untyped-def]  # noqa: 
 
 
 @device
-def _eight_of(shared, depth, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _eight_of(shared: Array, depth: int, at: int) -> Words:
     """The words of eight rows in a row at one depth: 16 words apart, so that 16 threads read 16 banks."""
     return (
         shared[depth, at],
@@ -128,8 +131,10 @@ def _eight_of(shared, depth, at):  # type: ignore[no-untyped-def]  # noqa: ANN00
     )
 
 
-@kernel("void(uint32[:,::1], int64, int64, int64, int64, uint32[:,::1], uint32[:,::1])", threads=launch.THREADS)
-def product(pages, a, b, first_row, rows, columns, tiles):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0917  as the formula
+@kernel(
+    "void(uint32[:,::1], int64, int64, int64, int64, uint32[:,::1], uint32[:,::1])", threads=launch.THREADS
+)
+def product(pages: Array, a: int, b: int, first_row: int, rows: int, columns: Array, tiles: Array) -> None:
     """Tiles of rows first_row .. first_row + rows of A with some columns of B, mod 2^16, row by row of tiles.
 
     pages is D, uint32 [pages, 1024]; row r of A is page (a r + b) mod pages; columns uint32 [k, 1024]; tiles
@@ -177,7 +182,7 @@ def product(pages, a, b, first_row, rows, columns, tiles):  # type: ignore[no-un
 
 
 @kernel("void(uint32[:,::1], uint32[:,::1])", threads=launch.THREADS)
-def tile_leaves(tiles, leaves):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def tile_leaves(tiles: Array, leaves: Array) -> None:
     """The leaf of each tile, uint32 [k, 128] -> uint32 [k, 8]: a thread a tile, its eight blocks one after another."""
     tile = cuda.grid(1)
     if tile >= tiles.shape[0]:
@@ -192,7 +197,7 @@ def tile_leaves(tiles, leaves):  # type: ignore[no-untyped-def]  # noqa: ANN001,
 # --- a card's product ----------------------------------------------------------------------------------
 
 
-def multiply(  # noqa: PLR0917  the protocol's own order
+def multiply(
     memory: DeviceArray,
     card_nonce: bytes,
     rows: int,
@@ -217,7 +222,7 @@ def multiply(  # noqa: PLR0917  the protocol's own order
         tile_leaves.launch(launch.blocks_for(tiles.shape[0]), stream, tiles, some)
 
 
-def tiles_at(  # noqa: PLR0917  as `multiply`
+def tiles_at(
     memory: DeviceArray,
     card_nonce: bytes,
     columns: int,
@@ -237,13 +242,11 @@ def tiles_at(  # noqa: PLR0917  as `multiply`
         columns_of_b.launch(
             launch.blocks_for(128 * TILE_SIDE), stream, _key(card_nonce), first_column, TILE_SIDE, b
         )
-        _multiply_rows(
-            memory, card_nonce, TILE_SIDE * tile_row, TILE_SIDE, b, tiles[at : at + 1], stream
-        )
+        _multiply_rows(memory, card_nonce, TILE_SIDE * tile_row, TILE_SIDE, b, tiles[at : at + 1], stream)
     return to_host(tiles, stream)
 
 
-def _multiply_rows(  # noqa: PLR0917  as the formula
+def _multiply_rows(
     memory: DeviceArray,
     card_nonce: bytes,
     first: int,
@@ -264,5 +267,6 @@ def _tiles_in(rows: int, columns: int) -> int:
     return (rows // TILE_SIDE) * (columns // TILE_SIDE)
 
 
-def _key(card_nonce: bytes) -> tuple[np.uint32, ...]:
+def _key(card_nonce: bytes) -> Words:
+    """The nonce as a kernel's argument."""
     return words_of(np.frombuffer(card_nonce, dtype="<u4"))

@@ -20,12 +20,15 @@ import numpy as np
 from numba import cuda, uint32, uint64
 
 from kernels import merkle as cpu_merkle
-from kernels.blake2s import U32
+from kernels.blake2s import U32, WALKNODE
 from kernels.cuda import launch
 from kernels.cuda.blake2s import LAST, NOT_LAST, START_INITIAL, STATE_INITIAL, ZERO, compress
 from kernels.cuda.kernel import (
+    Array,
     DeviceArray,
     Stream,
+    Word,
+    Words,
     carve,
     device,
     kernel,
@@ -36,7 +39,7 @@ from kernels.cuda.kernel import (
     words8,
 )
 from kernels.cuda.launch import WARP
-from kernels.cuda.merkle import WALKNODE, fold
+from kernels.cuda.merkle import fold
 from kernels.walk import leaf_digests
 
 _PITCH = 17
@@ -52,14 +55,14 @@ _STATE_WORDS = 32
 
 
 @device
-def _pair(x, y, p, q, m):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0917  words all
+def _pair(x: Word, y: Word, p: int, q: int, m: int) -> Words:
     """One pair of a butterfly round."""
     x = u32(u32(x + u32(u32(y << u32(p)) | u32(y >> u32(32 - p)))) * u32(m))
     return x, u32(u32(u32(y << u32(q)) | u32(y >> u32(32 - q))) ^ x)
 
 
 @device
-def _mix_near(s):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _mix_near(s: Words) -> Words:
     """The rounds at distance 1, 2 and 4 of eight words in a row: no partner lies outside."""
     s0, s1, s2, s3, s4, s5, s6, s7 = s
     s0, s1 = _pair(s0, s1, 5, 13, 0x9E3779B1)
@@ -78,7 +81,7 @@ def _mix_near(s):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
 
 
 @device
-def _mix_far(a, b, c, d):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _mix_far(a: Word, b: Word, c: Word, d: Word) -> Words:
     """The rounds at distance 8 and 16 of the words j, j + 8, j + 16 and j + 24."""
     a, b = _pair(a, b, 11, 23, 0x27D4EB2F)
     c, d = _pair(c, d, 11, 23, 0x27D4EB2F)
@@ -88,7 +91,7 @@ def _mix_far(a, b, c, d):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN20
 
 
 @device
-def _mix(s):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _mix(s: Words) -> Words:
     """Five butterfly rounds over 32 words."""
     a, b, c, d = _mix_near(s[0:8]), _mix_near(s[8:16]), _mix_near(s[16:24]), _mix_near(s[24:32])
     a0, b0, c0, d0 = _mix_far(a[0], b[0], c[0], d[0])
@@ -108,19 +111,19 @@ def _mix(s):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
 
 
 @device
-def _two(number):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _two(number: int) -> Words:
     """The two words of an integer of 64 bits, low first."""
     return u32(number), u32(number >> 32)
 
 
 @device
-def _double(low, high):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _double(low: Word, high: Word) -> Word:
     """Two words as a double word."""
     return u64(u64(low) | u64(u64(high) << u64(32)))
 
 
 @device
-def _xor8(s, rows, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _xor8(s: Words, rows: Array, at: int) -> Words:
     """Eight words xored with four double words of shared memory."""
     x0, x1, x2, x3 = rows[at], rows[at + 1], rows[at + 2], rows[at + 3]
     return (
@@ -136,7 +139,7 @@ def _xor8(s, rows, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
 
 
 @device
-def _xor_row(s, rows, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _xor_row(s: Words, rows: Array, at: int) -> Words:
     """The state xored with a row of shared memory."""
     return (
         _xor8(s[0:8], rows, at)
@@ -147,7 +150,7 @@ def _xor_row(s, rows, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN2
 
 
 @device
-def _load8(memory, lines, first, word):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _load8(memory: Array, lines: Array, first: int, word: int) -> Words:
     """One double word of each of eight lines, every second one from `first`."""
     return (
         memory[u64(lines[first]), word],
@@ -162,7 +165,7 @@ def _load8(memory, lines, first, word):  # type: ignore[no-untyped-def]  # noqa:
 
 
 @device
-def _store8(rows, at, x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _store8(rows: Array, at: int, x: Words) -> None:
     """Eight double words into eight rows of shared memory, every second one."""
     rows[at] = x[0]
     rows[at + 2 * _PITCH] = x[1]
@@ -175,14 +178,14 @@ def _store8(rows, at, x):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN20
 
 
 @device
-def _address(s, n):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _address(s: Words, n: Word) -> Word:
     """The line that the state addresses."""
     low = (u64(s[0]) * n) >> u64(32)
     return (u64(s[1]) * n + low) >> u64(32)
 
 
 @device
-def _fetch(memory, lines, rows, lane):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _fetch(memory: Array, lines: Array, rows: Array, lane: int) -> None:
     """The 32 lines of the warp's walkers into 32 rows of shared memory, all loads before the first store."""
     half, word = lane >> 4, lane & 15
     near = _load8(memory, lines, half, word)
@@ -195,7 +198,7 @@ def _fetch(memory, lines, rows, lane):  # type: ignore[no-untyped-def]  # noqa: 
 
 
 @device
-def _start(round_, walker, segment, rows, at):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _start(round_: Word, walker: int, segment: int, rows: Array, at: int) -> None:
     """The four start digests into a row of shared memory, from which they are xored in as a line is.
 
     The nonce stands in the same shared memory: read anew for each digest, since the rows may have changed it for all
@@ -213,7 +216,7 @@ def _start(round_, walker, segment, rows, at):  # type: ignore[no-untyped-def]  
 
 
 @device
-def _leaf(s, round_, walker, segment):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _leaf(s: Words, round_: Word, walker: int, segment: int) -> Words:
     """The leaf of a segment from its last state."""
     h = compress(STATE_INITIAL, s[0:16], u32(64), NOT_LAST)
     h = compress(h, s[16:32], u32(128), NOT_LAST)
@@ -229,12 +232,23 @@ def _leaf(s, round_, walker, segment):  # type: ignore[no-untyped-def]  # noqa: 
     " uint32[:,::1], uint32[:,::1], uint32[:,::1])",
     threads=WARP,
 )
-def walk_segments(memory, nonce, round_, first_walker, first_segment, segments, steps, before, after, leaves):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0917  the protocol's own order
+def walk_segments(
+    memory: Array,
+    nonce: Array,
+    round_: Word,
+    first_walker: int,
+    first_segment: int,
+    segments: int,
+    steps: int,
+    before: Array,
+    after: Array,
+    leaves: Array,
+) -> None:
     """Take walkers first_walker .. through segments first_segment .. first_segment + segments, `steps` steps each.
 
     memory uint64 [n, 16]; nonce uint64 [4]; states uint32 [k, 32] before and after, which may be the same; leaves
-    uint32 [k x segments, 8]. Before segment 0 every state is zero, whatever stands there. One warp is a block, so that its barrier is a warp's. Threads beyond the last walker
-    fetch lines with the others, for walker 0 of the launch, and write nothing.
+    uint32 [k x segments, 8]. Before segment 0 every state is zero, whatever stands there. A block is one warp, so that
+    the block's barrier waits for no other. Threads beyond the last walker fetch lines with the others and write nothing.
     """
     lines = cuda.shared.array(WARP, uint32)
     rows = cuda.shared.array(_SHARED, uint64)
@@ -274,7 +288,9 @@ def walk_segments(memory, nonce, round_, first_walker, first_segment, segments, 
 
 
 @kernel("void(uint32[:,::1], int64, int64, int64, uint32[:,::1], int64, int64)", threads=launch.THREADS)
-def gather_nodes(folded, count, step, a_walker, nodes, pitch, first):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202, PLR0917  rows and where they go
+def gather_nodes(
+    folded: Array, count: int, step: int, a_walker: int, nodes: Array, pitch: int, first: int
+) -> None:
     """Every `step`-th of the folded rows, `count` in all and a_walker of each walker, to nodes [walker x pitch + first ..]."""
     i = cuda.grid(1)
     if i < count:
@@ -284,7 +300,7 @@ def gather_nodes(folded, count, step, a_walker, nodes, pitch, first):  # type: i
 # --- whole rounds --------------------------------------------------------------------------------------
 
 
-def walk(  # noqa: PLR0917  the protocol's own order
+def walk(
     memory: DeviceArray,
     card_nonce: U32,
     round_: int,
@@ -302,7 +318,9 @@ def walk(  # noqa: PLR0917  the protocol's own order
     [words], `launch.walk_scratch_bytes(walkers, keep)` at least. Raises ValueError where one does not fit.
     """
     if segments % (1 << keep):
-        raise ValueError(f"2^{keep} does not divide {segments} segments: a node would hold leaves of two walkers")
+        raise ValueError(
+            f"2^{keep} does not divide {segments} segments: a node would hold leaves of two walkers"
+        )
     at_once = launch.segments_at_once(keep)
     nonce = _upload(card_nonce, scratch, stream)
     states = carve(scratch, card_nonce.size, walkers, _STATE_WORDS)
@@ -347,7 +365,7 @@ class Stretch:
         return cpu_merkle.path(WALKNODE, cpu_merkle.levels(WALKNODE, leaves), segment - group)
 
 
-def rewalk(  # noqa: PLR0917  the protocol's own order
+def rewalk(
     memory: DeviceArray,
     card_nonce: U32,
     round_: int,

@@ -27,7 +27,7 @@ class Row:
     value: float
     unit: str
     floor: float | None
-    """None where the value is itself a share."""
+    """None where the value is itself a share or a count."""
     runs: int
     note: str
 
