@@ -7,6 +7,7 @@ went wrong before.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from math import prod
@@ -92,8 +93,7 @@ class DriverDevices:
         missing = what_is_missing(look())
         if missing is not None:
             raise FormUnavailable(missing)
-        from numba import cuda  # noqa: PLC0415  only now is it certain to be there
-
+        cuda: Any = importlib.import_module("numba.cuda")  # only now is it certain to be there
         # Walking one walker again is a small launch, as it should be: no warning of it on the machine's stderr.
         cuda.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
         return cls(cuda.gpus)

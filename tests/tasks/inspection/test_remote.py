@@ -31,6 +31,17 @@ def serve(read_frame, write_frame, cards, locks):
         doubled = doubling.double(int(frame))
         write_frame(f"{doubled} {sum(doubling.double.stats.cache_hits.values())}".encode())
 """
+PREPARED = b"""
+told = "not prepared"
+
+def prepare(form, limit_s):
+    global told
+    told = f"{form} for {limit_s} s"
+
+def serve(read_frame, write_frame, cards):
+    while read_frame() is not None:
+        write_frame(told.encode())
+"""
 DOUBLING = b"""
 from numba import njit
 
@@ -231,6 +242,18 @@ class TestProver:
 
             assert session.receive(deadline=soon(), limit_bytes=100) == b"42 0"
             assert 0 < seconds < 60
+
+    @pytest.mark.parametrize(
+        ("proof", "told"),
+        [((), b"not prepared"), (("cpu", 9.5), b"not prepared"), (("cuda", 9.5), b"cuda for 9.5 s")],
+    )
+    def test_prepares_cards(self, session: ShellSession, proof: tuple[str, float], told: bytes) -> None:
+        """Kernels of cards are compiled before the prover is said to run; simulated cards have none to wait for."""
+
+        start_prover(session, archive(__init__=b"", prover=PREPARED), "~/cache", *proof, deadline=soon(60))
+        session.send(b"?", deadline=soon())
+
+        assert session.receive(deadline=soon(), limit_bytes=100) == told
 
     def test_compiles_once(self, host: Host, key: EpochKey) -> None:
         """What Numba compiled is found again by the next session, even through another path to the folder."""
