@@ -6,9 +6,9 @@ and come back when the round is opened.
 
     D = min(0.92 M, M - 1 GiB)
 
-so that a card has 0.08 M left, but 1 GiB at least. With the default policy and `rounded_segments` the two buffers take
-at most 100 MiB of 1 GiB on a card of 8 GiB, 209 MiB of 6.4 GiB on one of 80, 448 MiB of 15.4 GiB on one of 192; the
-rest is for the driver's context, the compiled kernels and a screen. On the host a card takes 63 to 632 MiB.
+so that a card has 0.08 M left, but 1 GiB at least. With the default policy, whose segments come in units of 64, the two
+buffers take 143 MiB of 1 GiB on a card of 8 GiB, 209 MiB of 6.4 GiB on one of 80, 448 MiB of 15.4 GiB on one of 192; the
+rest is for the driver's context, the compiled kernels and a screen. On the host a card takes 31 to 632 MiB.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ PRODUCT_SIDE = 128
 
 MAX_KEEP = 6
 """Beyond 64 leaves a node, scratch would grow faster than the nodes shrink."""
-_ROUNDING_SHARE = 0.05
 _MIN_SEGMENTS_AT_ONCE = 16
 """A launch of fewer would hardly last longer than it takes to be made."""
 _COMPRESSIONS_AT_ONCE = 1 << 29
@@ -53,15 +52,6 @@ def fill_lines_at_once(w: int) -> int:
 def keep_for(segments: int) -> int:
     """The level whose nodes a round leaves: subtrees of 2^keep leaves that lie within one walker."""
     return min(MAX_KEEP, (segments & -segments).bit_length() - 1)
-
-
-def rounded_segments(segments: int) -> int:
-    """The segments a walker for the highest `keep` that lengthens the round by at most a twentieth.
-
-    An odd number has keep 0: 32 bytes of card and of host memory for every single leaf.
-    """
-    rounded = (-(-segments // (1 << keep)) << keep for keep in range(MAX_KEEP, -1, -1))
-    return next(number for number in rounded if number <= segments * (1 + _ROUNDING_SHARE))
 
 
 def segments_at_once(keep: int) -> int:

@@ -1,4 +1,4 @@
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -34,9 +34,8 @@ class SizedModel:
 
 
 def full_size(gib):
-    """The default policy's parameters for such a card, with segments that can be kept as nodes."""
-    p = parameters_for(SizedModel(gib * GIB, CARDS[gib]), DEFAULT.proof)
-    return replace(p, segments=launch.rounded_segments(p.segments))
+    """The default policy's parameters for such a card."""
+    return parameters_for(SizedModel(gib * GIB, CARDS[gib]), DEFAULT.proof)
 
 
 @pytest.mark.parametrize("gib", CARDS)
@@ -64,26 +63,11 @@ def test_bytes_of_a_card():
     assert needed.beside // MIB == 209
 
 
-@pytest.mark.parametrize(
-    ("segments", "rounded", "keep"),
-    [(1, 1, 0), (3, 3, 0), (19, 19, 0), (21, 22, 1), (64, 64, 6), (157, 160, 5), (1_178, 1_216, 6)],
-)
-def test_rounded_segments(segments, rounded, keep):
-    """Segments are raised to the multiple of the highest power of two, up to 64, that costs a twentieth at most."""
-
-    assert launch.rounded_segments(segments) == rounded
-    assert launch.keep_for(rounded) == keep
-
-
 @given(st.integers(*RANGES["segments"]))
 def test_nodes_lie_within_a_walker(segments):
-    """2^keep divides the segments, and rounding never shortens a round nor lowers the level."""
-
-    rounded = launch.rounded_segments(segments)
+    """2^keep divides the segments, and a launch is whole groups of 2^keep."""
 
     assert segments % (1 << launch.keep_for(segments)) == 0
-    assert segments <= rounded <= segments * 1.05
-    assert launch.keep_for(rounded) >= launch.keep_for(segments)
     assert launch.segments_at_once(launch.keep_for(segments)) % (1 << launch.keep_for(segments)) == 0
 
 
