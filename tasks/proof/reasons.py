@@ -14,6 +14,7 @@ MENDS = MappingProxyType(
     {
         "PROVER_NOT_READY": "See that the cards are idle and fill at full speed; nothing else may use them during a proof.",
         "PROVER_LOST": "Keep the SSH connection up during the proof; check the machine's network and its SSH server.",
+        "PROVER_REFUSED": "Give the announced Python NumPy and Numba (`pip install numba`), and its user a home it may write to.",
         "PROVER_FAILED": "Run the preflight of the machine; the detail tells what the prover ran into.",
         "BAD_REQUEST": "Leave the prover as it is sent; if it is, report this with the epoch's number.",
         "LOCK_UNAVAILABLE": "Let the announced user write to /run/lock or /tmp, or name a folder with SUBNET_PROOF_LOCKS.",

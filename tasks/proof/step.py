@@ -18,7 +18,7 @@ from storage.records import BLOCKS_PER_EPOCH, Executor, Head, HostReport, Reason
 from tasks.edges.shell import Session
 from tasks.edges.signing import check_statement, sign_statement
 from tasks.epoch import EpochRun, Shard, shards
-from tasks.errors import ChainAway, ChainRefused, HostileAnswer, NotAuthentic, SubnetError
+from tasks.errors import ChainAway, ChainRefused, HostileAnswer, NotAuthentic, RunnerRefused, SubnetError
 from tasks.inspection.models import find, sku
 from tasks.inspection.talk import start_prover, start_runner
 from tasks.proof.archive import prover_archive
@@ -183,19 +183,24 @@ async def prove_shard(run: EpochRun, shard: ShardOfWave) -> tuple[Verdict, ...]:
     """
     loop = asyncio.get_running_loop()
 
-    async def one(executor: Executor) -> tuple[Challenge, Reply | Failure]:
+    async def one(executor: Executor) -> tuple[Challenge, Reply | Failure] | None:
+        challenge: Challenge | None = None
         try:
-            return await loop.run_in_executor(run.pool, _converse, run, shard, executor)
+            challenge = _challenge(run, shard, executor)
+            reply = await loop.run_in_executor(run.pool, _converse, run, shard, executor, challenge)
         except Exception as error:  # noqa: BLE001  a machine that finds a fault of ours costs only itself
             _log.exception("the proof of %s failed", executor.key)
+            shard.wave.leave(executor.key)
             why = reason("PROVER_LOST", Severity.NO_VERDICT, f"ours: {type(error).__name__}", "a proof")
-            return _challenge(run, shard, executor), Failure(why, "start", None, 0)
+            return None if challenge is None else (challenge, Failure(why, "start", None, 0))
+        else:
+            return challenge, reply
         finally:
             if shard.occasion.attempt == 1:
                 run.progress.step()
 
     try:
-        told = await asyncio.gather(*(one(executor) for executor in shard.executors))
+        told = [t for t in await asyncio.gather(*(one(e) for e in shard.executors)) if t is not None]
     finally:
         run.release(e.key for e in shard.executors)
     verdicts = await asyncio.to_thread(verify_shard, told)
@@ -203,10 +208,9 @@ async def prove_shard(run: EpochRun, shard: ShardOfWave) -> tuple[Verdict, ...]:
     return tuple(replace(verdict, transcript=b"") for verdict in verdicts)
 
 
-def _converse(run: EpochRun, shard: ShardOfWave, executor: Executor) -> tuple[Challenge, Reply | Failure]:
+def _converse(run: EpochRun, shard: ShardOfWave, executor: Executor, challenge: Challenge) -> Reply | Failure:
     """One machine's part of the wave; what goes wrong before GO takes it out of the wave too."""
     with shard.wave.seat(executor.key):
-        challenge = _challenge(run, shard, executor)
         session: Session | None = None
         try:
             deadline, content = shard.wave.deadline(0), prover_archive().content
@@ -214,9 +218,9 @@ def _converse(run: EpochRun, shard: ShardOfWave, executor: Executor) -> tuple[Ch
             start_prover(session, content, CACHE_FOLDER, run.policy.proof.form, WARM_UP_S, deadline=deadline)
         except SubnetError as error:
             received = session.bytes_received if session else 0
-            return challenge, Failure(_not_started(error), "start", None, received)
+            return Failure(_not_started(error), "start", None, received)
         clock, policy, notary = MonotonicClock(), run.policy.proof, shard.occasion.notary
-        return challenge, converse(session, challenge, shard.wave, clock, policy, secrets.token_bytes, notary)
+        return converse(session, challenge, shard.wave, clock, policy, secrets.token_bytes, notary)
 
 
 def _session(run: EpochRun, executor: Executor, deadline: float) -> Session:
@@ -258,5 +262,8 @@ def _challenge(run: EpochRun, shard: ShardOfWave, executor: Executor) -> Challen
 
 
 def _not_started(error: SubnetError) -> Reason:
+    if isinstance(error, RunnerRefused):
+        got = f"{error.code}: {error.detail}"[:200]
+        return reason("PROVER_REFUSED", Severity.FAIL, got, "a Python that can run the prover")
     severity = Severity.FAIL if isinstance(error, HostileAnswer) else Severity.NO_VERDICT
     return reason("PROVER_LOST", severity, f"start: {error}"[:200], "a prover that starts")

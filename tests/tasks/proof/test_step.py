@@ -13,13 +13,23 @@ from kernels.lock import CardLocks
 from storage.records import Card, HostFacts, HostReport, Severity
 from tasks.edges.signing import sign_statement
 from tasks.epoch import Edges, Shard
+from tasks.errors import RunnerRefused
 from tasks.inspection.step import inspect
 from tasks.policy import DEFAULT, LOCALNET
 from tasks.proof import transcript
 from tasks.proof.bounds import BoundsSource
 from tasks.proof.busy import Statement
 from tasks.proof.population import Population, SkuKey
-from tasks.proof.step import Occasion, ShardOfWave, _challenge, newest_head, notary_of, prove, prove_shard
+from tasks.proof.step import (
+    Occasion,
+    ShardOfWave,
+    _challenge,
+    _not_started,
+    newest_head,
+    notary_of,
+    prove,
+    prove_shard,
+)
 from tasks.proof.wave import MonotonicClock, Wave
 from tests.deployments.localnet.visiting import HOTKEY, announced, cast, let_key_in, make, served
 from tests.storage.outcomes import executor
@@ -84,6 +94,34 @@ def test_a_fault_of_ours_leaves_the_wave_and_gives_no_verdict(tmp_path):
 
     assert (verdict.code, verdict.severity) == ("PROVER_LOST", Severity.NO_VERDICT)
     assert wave.members == frozenset()
+
+
+@pytest.mark.filterwarnings("ignore:Logger 'subnet.epoch' attempted")
+def test_a_machine_that_no_challenge_can_be_made_for_costs_only_itself(tmp_path):
+    """A report with a model that inspection should not have let through: the others of its shard go on."""
+
+    odd, other = executor(), executor(1)
+    report = listed(odd)
+    unknown = replace(report, facts=HostFacts(cards=(replace(report.facts.cards[0], model="NVIDIA None"),)))
+    with edges_in(tmp_path) as edges, run_over(edges) as run:
+        list_in_state(run, odd, other)
+        wave = Wave([odd.key, other.key], (0.5,) * 8, MonotonicClock())
+        occasion = Occasion(wave, run.view.head, 1, notary_of(run))
+        reports = {odd.key: unknown, other.key: listed(other)}
+        told = asyncio.run(prove_shard(run, ShardOfWave(Shard(0, (odd, other)), occasion, reports)))
+
+    assert [v.executor_key for v in told] == [other.key]
+    assert wave.members == frozenset()
+
+
+def test_a_python_that_cannot_run_the_prover_is_told_so():
+    """What our program over there says it lacks is its own code with its own mend, not a lost connection."""
+
+    why = _not_started(RunnerRefused("NO_PROVER", "No module named 'numba'"))
+
+    assert (why.code, why.severity) == ("PROVER_REFUSED", Severity.FAIL)
+    assert why.got == "NO_PROVER: No module named 'numba'"
+    assert "pip install numba" in why.mend
 
 
 class HandTime:
