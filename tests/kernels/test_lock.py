@@ -149,7 +149,7 @@ def test_two_users_share_a_lock_in_a_folder_of_everybodys(tmp_path):
     folder.mkdir()
     folder.chmod(0o1777)
     for parent in tmp_path.parents:
-        if parent.stat().st_uid == 0 and parent.name.startswith("pytest"):
+        if any(part.startswith("pytest-of") for part in parent.parts):
             parent.chmod(0o755)
     tmp_path.chmod(0o755)
     told = [_as_user(uid, folder) for uid in (10_001, 10_002)]

@@ -38,7 +38,7 @@ def prepare(form, limit_s):
     global told
     told = f"{form} for {limit_s} s"
 
-def serve(read_frame, write_frame, cards):
+def serve(read_frame, write_frame, cards, locks):
     while read_frame() is not None:
         write_frame(told.encode())
 """
