@@ -27,6 +27,8 @@ VARIABLE = "SUBNET_PROOF_LOCKS"
 SHARED_FOLDERS = ("/run/lock", "/tmp")  # noqa: S108  sticky, and files in it are opened as the module's text says
 PATIENCE_S = 0.5
 """A conversation that is just ending is waited for."""
+LAST_LOOK_S = 0.5
+"""A holder that has just ended has wiped its statement out: who finds nothing written looks for so much longer."""
 PAUSE_S = 0.05
 """Between two looks; also how long a holder has for writing its statement once it has the lock."""
 
@@ -73,7 +75,10 @@ class CardLocks:
                         stack.push(attempt.pop_all())
                         return descriptor
                 elif time.monotonic() >= until:
-                    raise CardsBusy(_statement_in(descriptor))
+                    statement = _statement_in(descriptor)
+                    # Nothing said: the holder may be just ending. Once more round, then it has no word to show.
+                    if statement or time.monotonic() >= until + LAST_LOOK_S:
+                        raise CardsBusy(statement)
             time.sleep(PAUSE_S)
 
 
@@ -116,10 +121,7 @@ def _open(path: Path) -> int:
             # Not with O_CREAT: the kernel would refuse another user's file in a folder of everybody's.
             descriptor = os.open(path, flags)
         except FileNotFoundError:
-            with suppress(FileExistsError):
-                descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
-                os.fchmod(descriptor, 0o666)
-                return descriptor
+            _create(path)
             descriptor = os.open(path, flags)
     except OSError as error:
         raise LockUnavailable(f"{path}: {error.strerror}; {VARIABLE} may name another folder") from None
@@ -128,6 +130,16 @@ def _open(path: Path) -> int:
         os.close(descriptor)
         raise LockUnavailable(f"{path} is no plain file; {VARIABLE} may name another folder")
     return descriptor
+
+
+def _create(path: Path) -> None:
+    """The file, open to all users from its first moment: a mode that is changed later would shut others out meanwhile."""
+    mask = os.umask(0)
+    try:
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_CREAT | os.O_EXCL, 0o666))
+    finally:
+        os.umask(mask)
 
 
 def _is_taken(descriptor: int) -> bool:

@@ -26,6 +26,7 @@ from storage.records import EpochOutcome, PassedProof, ProvedEpoch
 from storage.schemas import SCHEMAS, VERSION, text_columns
 
 ZSTD_LEVEL = 6
+MAX_TRANSCRIPT_BYTES = 4 << 20
 TRANSCRIPTS_AT_ONCE = 64
 """Bounds the memory of whoever goes through an epoch's transcripts: one is at most 4 MiB, most are far below 1 MiB."""
 
@@ -66,12 +67,12 @@ def read_epoch(root: Path, epoch: int, *, transcripts: bool = True) -> EpochOutc
     if not _files(root, "epochs", epoch, None):
         return None
     left_out = frozenset() if transcripts else frozenset({"transcript"})
-    return outcome_of(
-        {
-            name: _read(_one(root, name, epoch), name, left_out if name == "verdicts" else frozenset())
-            for name in SCHEMAS
-        }
-    )
+    tables = {
+        name: _read(_one(root, name, epoch), name, left_out if name == "verdicts" else frozenset())
+        for name in SCHEMAS
+    }
+    with _damage_told(root / "epochs"):
+        return outcome_of(tables)
 
 
 def read_transcripts(root: Path, epoch: int) -> Iterator[tuple[str, bytes]]:
@@ -83,8 +84,12 @@ def read_transcripts(root: Path, epoch: int) -> Iterator[tuple[str, bytes]]:
     file = _opened(path)
     with _damage_told(path):
         for batch in file.iter_batches(TRANSCRIPTS_AT_ONCE, columns=["executor_key", "transcript"]):
-            for row in batch.to_pylist():
-                yield row["executor_key"], row["transcript"] or b""
+            keys, transcripts = batch["executor_key"].cast(pa.string()), batch["transcript"].cast(pa.binary())
+            longest = pc.max(pc.binary_length(transcripts)).as_py() or 0
+            if longest > MAX_TRANSCRIPT_BYTES:  # compressed it may be a thousandth of that
+                raise ValueError(f"a transcript of {longest} bytes, at most {MAX_TRANSCRIPT_BYTES}")
+            for key, content in zip(keys.to_pylist(), transcripts.to_pylist(), strict=True):
+                yield str(key), content or b""
 
 
 def archived_epochs(root: Path) -> list[int]:
@@ -243,7 +248,7 @@ def _damage_told(path: Path) -> Iterator[None]:
     """What reading a file can raise, as HistoryDamaged."""
     try:
         yield
-    except (pa.ArrowInvalid, OSError, KeyError, TypeError, ValueError) as error:
+    except (pa.ArrowException, OSError, KeyError, IndexError, TypeError, ValueError) as error:
         raise HistoryDamaged(str(path), str(error)) from error
 
 

@@ -55,7 +55,6 @@ LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "proof.open_deadline_s": (0.1, 600),
         "proof.slot_s": (0, 600),
         "proof.slots": (1, 64),
-        "proof.busy_retry_s": (0, 600),
         "proof.phase_s": (0, 3_600),
         "proof.leased_proof_bytes": (65_536, 8 * GIB),
         "proof.latency_credit_s": (0, 1),

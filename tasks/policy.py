@@ -88,8 +88,6 @@ class ProofPolicy:
     """Every validator begins a wave in a slot of its own, so that no two prove a machine at once; 0: no slots, no wait."""
     slots: int = 6
     """After so many they come round again: who waits longest waits for all but one."""
-    busy_retry_s: float = 48.0
-    """A machine that another validator was proving is asked again so much later."""
     phase_s: float = 300.0
     """No wave begins later than so long after the proof's begin: an epoch has 600 s for everything."""
     leased_proof_bytes: int = 64 * MIB
@@ -186,7 +184,6 @@ LOCALNET = Policy(
         round_deadline_s=10.0,
         open_deadline_s=10.0,
         slot_s=0.0,
-        busy_retry_s=5.0,
         enforce_bandwidth=False,
     ),
     scoring=ScoringPolicy(uptime_full_s=3_600.0, uptime_floor=0.5),

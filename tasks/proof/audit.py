@@ -22,6 +22,7 @@ from tasks.proof.evidence import (
     archived_epoch,
     held_together,
     judge_again,
+    paid_unseen,
 )
 
 CARDS_AT_ONCE = 64
@@ -93,7 +94,7 @@ def audit_epoch(
         advance(len(evidence), machines)
     return Audit(
         epoch=number,
-        evidence=tuple(held_together(evidence)),
+        evidence=(*held_together(evidence), *paid_unseen(epoch, wanted)),
         is_policy_known=epoch.policy is not None,
         listed=sum(wanted(key) for key in epoch.executors.keys() | epoch.verdicts.keys()),
         untried=sum(

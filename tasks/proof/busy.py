@@ -24,8 +24,6 @@ from tasks.proof.reasons import reason
 MAX_AGE_S = 60
 MAX_SKEW_S = 5
 """How far another validator's clock may be ahead of ours."""
-MAX_EXCUSED = 2
-"""Times that a machine may be busy in one epoch of ours."""
 
 _TEXT = re.compile(
     r"subnet/statement/1\n(?:sr25519|ed25519)\n"
@@ -117,7 +115,8 @@ class Notary:
 def judge_busy(origin: Origin, holder: str, notary: Notary) -> Reason:
     """No verdict where another validator really holds the cards, else a failure by the first thing that does not hold.
 
-    The attempt counts the excuses: only an excused machine is asked again in the same epoch.
+    An excused machine is not asked again in the same epoch: outside of the common wave, a proof would say nothing about
+    its cards being there for this machine alone.
     """
     said = read_statement(holder)
     for code, got in _objections(origin, holder, said, notary):
@@ -142,6 +141,8 @@ def _objections(
     machine = (said.netuid, said.miner_hotkey, said.executor_id)
     if machine != (origin.netuid, origin.miner_hotkey, origin.executor_id):
         yield "BUSY_OTHER_MACHINE", f"held as {'/'.join(str(part) for part in machine)}"
+    if said.validator_hotkey == origin.validator_hotkey:
+        yield "BUSY_OUR_OWN", "held for ourselves"
     if said.validator_hotkey not in notary.permitted:
         yield "BUSY_NO_PERMIT", f"held for {said.validator_hotkey}, which has no permit"
     age_s = notary.now() - said.made_at
@@ -151,5 +152,3 @@ def _objections(
         yield "BUSY_NOT_YET", f"a statement {-age_s:.0f} s ahead of our clock"
     if not notary.is_signed_by(holder, said.validator_hotkey):
         yield "BUSY_FORGED", f"not signed by {said.validator_hotkey}"
-    if origin.attempt > MAX_EXCUSED:
-        yield "BUSY_TOO_OFTEN", f"busy {origin.attempt} times in this epoch"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
@@ -227,6 +227,14 @@ def _origin(key: str, origin: Origin, epoch: ArchivedEpoch) -> Iterator[Differen
         yield Difference("BLOCK_TOO_OLD", f"block {origin.block}", f"block {head.block} or newer")
     elif origin.block == head.block:
         yield from _differing("BLOCK_HASH_DIFFERS", origin.block_hash, head.block_hash)
+
+
+def paid_unseen(epoch: ArchivedEpoch, wanted: Callable[[str], bool]) -> Iterator[Evidence]:
+    """Machines that were paid and have no verdict at all in the archive."""
+    for key in sorted(epoch.paid - epoch.verdicts.keys()):
+        if wanted(key):
+            lacks = Difference("PAID_WITHOUT_PROOF", "no verdict in the archive", "a proof, or a score of 0")
+            yield Evidence(key, Standing.DIFFERS, 0, (lacks,))
 
 
 def _cards(key: str, challenge: Challenge, epoch: ArchivedEpoch) -> Iterator[Difference]:

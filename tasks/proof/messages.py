@@ -35,6 +35,7 @@ from tasks.errors import BadAnswer
 STATE_BYTES = 128
 SMALL_FRAME_BYTES = 4_096
 CARD_FRAME_BYTES = 64 * 1024
+MAX_CARD_INDEX = 256
 MAX_DEPTH = 40
 """No tree of ours is deeper."""
 MAX_DETAIL_CHARS = 200
@@ -112,7 +113,7 @@ def _read(
 def _failed(body: Body) -> Failed:
     code = body.text("code", _CODES)
     card, detail = body.take("card"), body.take("detail")
-    if card is not None and type(card) is not int:
+    if card is not None and not (type(card) is int and 0 <= card < MAX_CARD_INDEX):
         raise BadMessage("card is neither an index nor null")
     if not isinstance(detail, str):
         raise BadMessage("detail is no text")

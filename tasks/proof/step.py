@@ -22,7 +22,7 @@ from tasks.errors import ChainAway, ChainRefused, HostileAnswer, NotAuthentic, R
 from tasks.inspection.models import find, sku
 from tasks.inspection.talk import start_prover, start_runner
 from tasks.proof.archive import prover_archive
-from tasks.proof.busy import MAX_EXCUSED, Notary
+from tasks.proof.busy import Notary
 from tasks.proof.challenge import Challenge, Origin, challenge_for, proof_kind
 from tasks.proof.conversation import Failure, Reply, converse
 from tasks.proof.planning import plan_waves
@@ -85,20 +85,15 @@ async def prove(
 async def _prove_all(
     run: EpochRun, provable: Sequence[Executor], reports: dict[str, HostReport]
 ) -> tuple[Verdict, ...]:
-    """Every wave in its slot, then those once more who were busy, for as long as the phase lasts."""
+    """Every wave in its slot, for as long as the phase lasts.
+
+    Who is busy is not asked again in this epoch: alone, later, it could fill a card that another listing has just had.
+    """
     until = run.clock() + run.policy.proof.phase_s
     verdicts: dict[str, Verdict] = {}
     for members, begin_at in await asyncio.to_thread(_timetable, run, provable):
         if begin_at <= until and await _wait(run, members, begin_at, until):
             verdicts |= await _prove_wave(run, members, reports, attempt=1)
-    for attempt in range(2, MAX_EXCUSED + 2):
-        busy = [e for e in provable if e.key in verdicts and verdicts[e.key].code == "BUSY"]
-        begin_at = run.clock() + run.policy.proof.busy_retry_s
-        if not busy or begin_at > until:
-            break
-        for members in plan_waves(busy, run.view.head.block_hash, run.edges.max_sessions):
-            if await _wait(run, members, begin_at, until):
-                verdicts |= await _prove_wave(run, members, reports, attempt)
     return tuple(verdicts[e.key] for e in provable if e.key in verdicts)
 
 

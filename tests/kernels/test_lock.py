@@ -205,3 +205,17 @@ def test_a_prover_without_locks_holds_none(tmp_path):
 
     with held_by(None, ["GPU-a"], "x") as held:
         held.state("y")
+
+
+def test_who_finds_a_holder_that_has_just_ended_gets_the_lock(tmp_path):
+    """A proof that ends wipes its word out first: found between the two, it is no busy machine without a holder."""
+
+    path = tmp_path / "subnet-GPU-a.lock"
+    path.write_bytes(b"")
+    file = path.open()
+    fcntl.flock(file, fcntl.LOCK_EX)
+    leaving = threading.Timer(0.6, file.close)
+    leaving.start()
+    with CardLocks(tmp_path).hold(["GPU-a"], "for us"):
+        pass
+    leaving.join()

@@ -91,3 +91,16 @@ def test_no_such_epoch_and_no_such_file(tmp_path):
     verdicts.write_bytes(verdicts.read_bytes()[:200])
     with pytest.raises(HistoryDamaged):
         audited(tmp_path)
+
+
+def test_a_paid_machine_without_any_verdict_is_seen(tmp_path):
+    """Rows that are taken out of the archive can't hide a payment: a score above 0 asks for a proof."""
+    outcome = archived(some_talks())
+    paid = {s.executor_key for s in outcome.scores if s.score > 0}
+    write_epoch(tmp_path, replace(outcome, verdicts=()))
+
+    found, _ = audited(tmp_path)
+
+    assert paid
+    assert not found.holds
+    assert {e.executor_key for e in found.evidence if e.differences} == paid
