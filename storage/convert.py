@@ -3,8 +3,9 @@
 A row has a key per column. Names agree with the record's fields; what does not is named here and in docs/history.md:
 
 - a table keeps fields that are records or tuples as JSON text, and transcripts and evidence compressed;
-- the history flattens `facts` and `bandwidth` of a report, keeps `cards` of a verdict as rows of `proofs`, puts
-  the outcome of the weights beside the epoch, and leaves a reply's executors to `executors`;
+- the history flattens `facts` and `bandwidth` of a report and `record` of a standing, keeps `cards` of a verdict as
+  rows of `proofs` and the quotes of the grounds as `prices`, puts the outcome of the weights and the rest of the
+  grounds beside the epoch, and leaves a reply's executors to `executors`;
 - text that no database can hold (lone surrogates, NUL) becomes U+FFFD, integers beyond 64 bits become the nearest
   that fits: a hostile machine's answer must not cost the epoch its archive.
 """
@@ -28,12 +29,20 @@ from pydantic_core import PydanticSerializationError
 from storage.records import (
     Bandwidth,
     EpochOutcome,
+    Event,
     Executor,
+    ExecutorRecord,
+    Grounds,
     HostFacts,
     HostReport,
+    Lease,
     MinerReply,
+    Neuron,
+    Phase,
+    Quote,
     Reason,
     Score,
+    Standing,
     Verdict,
     WeightOutcome,
     WeightTarget,
@@ -208,6 +217,9 @@ def outcome_of(tables: Mapping[str, pa.Table]) -> EpochOutcome:
             "scores": _records(Score, rows["scores"]),
             "weights": _vector(head, rows["weights"]),
             "weight_outcome": _weight_outcome(head, rows["weights"]),
+            "grounds": _grounds(head, rows),
+            "phases": _records(Phase, rows["phases"]),
+            "events": _records(Event, rows["events"]),
         }
     )
 
@@ -224,6 +236,20 @@ def _rows_of(outcome: EpochOutcome) -> Rows:
         ],
         "scores": [_flat(score) for score in outcome.scores],
         "weights": list(_weight_rows(outcome)),
+        **_ground_rows(outcome.grounds),
+        "phases": [_flat(phase) for phase in outcome.phases],
+        "events": [_flat(event) for event in outcome.events],
+    }
+
+
+def _ground_rows(grounds: Grounds | None) -> Rows:
+    if grounds is None:
+        return {"neurons": [], "standings": [], "prices": [], "leases": []}
+    return {
+        "neurons": [_flat(neuron) for neuron in grounds.neurons],
+        "standings": [{**_flat(s.record), **_flat(s, "record")} for s in grounds.standings],
+        "prices": [_flat(quote) for quote in grounds.quotes],
+        "leases": [_flat(lease) for lease in grounds.leases],
     }
 
 
@@ -253,9 +279,12 @@ def _plain(value: object) -> object:
 
 def _head_row(outcome: EpochOutcome) -> dict[str, object]:
     parts = ("replies", "executors", "reports", "verdicts", "scores", "weights", "weight_outcome")
-    row = _flat(outcome, *parts)
+    row = _flat(outcome, *parts, "grounds", "phases", "events")
+    if outcome.grounds is not None:
+        row |= _flat(outcome.grounds, "neurons", "standings", "quotes", "leases")
     if outcome.weights is not None:
         row["burn_share"] = outcome.weights.burn_share
+        row["weight_first_epoch"] = outcome.weights.first_epoch
     if outcome.weight_outcome is not None:
         row |= {f"weight_{k}": v for k, v in _flat(outcome.weight_outcome, "landed").items()}
     return row
@@ -310,7 +339,8 @@ def _vector(head: Row, rows: Iterable[Row]) -> WeightVector | None:
     if head["burn_share"] is None:
         return None
     targets = _records(WeightTarget, (row for row in rows if row["kind"] == MEANT))
-    (vector,) = _records(WeightVector, [{**head, "targets": targets}])
+    values = {**head, "targets": targets, "first_epoch": head["weight_first_epoch"]}
+    (vector,) = _records(WeightVector, [values])
     return vector
 
 
@@ -321,3 +351,20 @@ def _weight_outcome(head: Row, rows: Iterable[Row]) -> WeightOutcome | None:
     values["landed"] = _records(WeightTarget, (row for row in rows if row["kind"] == LANDED))
     (outcome,) = _records(WeightOutcome, [values])
     return outcome
+
+
+def _grounds(head: Row, rows: Rows) -> Grounds | None:
+    if head["scored_at"] is None:
+        return None
+    standings = (
+        {**row, "record": {f.name: row[f.name] for f in fields(ExecutorRecord)}} for row in rows["standings"]
+    )
+    values = {
+        **head,
+        "neurons": _records(Neuron, rows["neurons"]),
+        "standings": _records(Standing, standings),
+        "quotes": _records(Quote, rows["prices"]),
+        "leases": _records(Lease, rows["leases"]),
+    }
+    (grounds,) = _records(Grounds, [values])
+    return grounds

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from storage.convert import outcome_of, tables_of
 from storage.errors import HistoryDamaged, SchemaUnknown, StorageError
 from storage.records import EpochOutcome, PassedProof, ProvedEpoch
-from storage.schemas import SCHEMAS, VERSION, text_columns
+from storage.schemas import SCHEMAS, VERSION, since, text_columns
 
 ZSTD_LEVEL = 6
 MAX_TRANSCRIPT_BYTES = 4 << 20
@@ -67,8 +67,11 @@ def read_epoch(root: Path, epoch: int, *, transcripts: bool = True) -> EpochOutc
     if not _files(root, "epochs", epoch, None):
         return None
     left_out = frozenset() if transcripts else frozenset({"transcript"})
+    version = _version_of(_opened(_one(root, "epochs", epoch)))
     tables = {
         name: _read(_one(root, name, epoch), name, left_out if name == "verdicts" else frozenset())
+        if since(name) <= version
+        else SCHEMAS[name].empty_table()
         for name in SCHEMAS
     }
     with _damage_told(root / "epochs"):
@@ -237,10 +240,14 @@ def _opened(path: Path) -> pq.ParquetFile:
     """A file whose schema this code knows; nothing of it but its footer is read yet."""
     with _damage_told(path):
         file = pq.ParquetFile(path)
-        version = int(file.schema_arrow.metadata[b"schema_version"])
+        version = _version_of(file)
     if version > VERSION:
         raise SchemaUnknown(f"{path} has schema {version}, this code knows {VERSION}: run the newer code")
     return file
+
+
+def _version_of(file: pq.ParquetFile) -> int:
+    return int(file.schema_arrow.metadata[b"schema_version"])
 
 
 @contextmanager

@@ -440,6 +440,82 @@ class WeightVector:
     epoch: int
     targets: tuple[WeightTarget, ...]
     burn_share: float
+    first_epoch: int | None = None
+    """The scores of all epochs from this one on are in it; None: of this epoch alone."""
+
+
+# --- what scoring is given -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """One number of the market as scoring used it: a rate, a price of a token, a share."""
+
+    kind: str
+    """rate (USD an hour and card), token (USD, or TAO for alpha), revenue or portion (shares of 1)."""
+    name: str
+    """The model's name in our table, or `tao_usd`, `alpha_tao`."""
+    value: float
+    source: str
+    """Where it comes from: names of sources with a comma between, or `table`."""
+    as_of: datetime
+    """When it was true at its source: the older of several."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A renter's right to an executor or some of its cards, as it stood when the epoch began."""
+
+    lease_id: str
+    executor_key: str
+    card_uuids: tuple[str, ...]
+    """Empty: the whole machine."""
+    price_usd_per_hour: float
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is known of one machine beside this epoch's report and verdict."""
+
+    executor_key: str
+    record: ExecutorRecord
+    """As earlier epochs left it; this one is not counted yet."""
+    is_leased: bool
+    deposited_rao: int
+    """Free collateral of the machine in our own ledger."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """Everything that scores are made from beside executors, reports and verdicts.
+
+    It is kept before the first score is, so that whoever has the archive can make the same scores again.
+    """
+
+    scored_at: datetime
+    policy_values: str
+    """The policy itself, canonical JSON."""
+    owner_hotkey: str
+    neurons: tuple[Neuron, ...]
+    standings: tuple[Standing, ...]
+    """By executor key; a machine without one is new."""
+    quotes: tuple[Quote, ...] = ()
+    leases: tuple[Lease, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened between or in epochs and that explains a later score: a swap, a ban, a slash."""
+
+    at: datetime
+    kind: str
+    """UPPER_CASE, e.g. CARDS_SWAPPED."""
+    subject: str
+    """Whom it concerns: an executor key, a hotkey, a card's UUID."""
+    message: str
+    statement: str = ""
+    """Signed JSON that proves it, empty where nothing does."""
 
 
 # --- the epoch -------------------------------------------------------------------------------------
@@ -519,3 +595,8 @@ class EpochOutcome:
     weight_outcome: WeightOutcome | None = None
     incidents: tuple[Reason, ...] = field(default=())
     """What went wrong on our own side or the chain's."""
+    grounds: Grounds | None = None
+    """None when the epoch did not come as far as its scores."""
+    phases: tuple[Phase, ...] = ()
+    events: tuple[Event, ...] = ()
+    """Those that happened since the last epoch was closed."""

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import pyarrow as pa
 
-VERSION = 2
+VERSION = 3
 
 _TEXT, _INT, _FLOAT, _BOOL, _BYTES = pa.string(), pa.int64(), pa.float64(), pa.bool_(), pa.binary()
 _TIME = pa.timestamp("us", tz="UTC")
@@ -29,8 +29,9 @@ def _struct(**kinds: pa.DataType) -> pa.DataType:
     return pa.list_(pa.struct([pa.field(name, kind) for name, kind in kinds.items()]))
 
 
-def _schema(table: str, *fields: pa.Field) -> pa.Schema:
-    return pa.schema(fields, metadata={"table": table, "schema_version": str(VERSION)})
+def _schema(table: str, *fields: pa.Field, since: int = 1) -> pa.Schema:
+    """`since`: epochs of older schemas have no file of this table."""
+    return pa.schema(fields, metadata={"table": table, "schema_version": str(VERSION), "since": str(since)})
 
 
 _REASONS = _struct(code=_TEXT, severity=_TEXT, got=_TEXT, wanted=_TEXT, mend=_TEXT)
@@ -68,11 +69,17 @@ EPOCHS = _schema(
     _field("policy", _TEXT, "name of the policy"),
     _field("policy_digest", _TEXT, "16 hex digits of the policy's values"),
     _field("code_version", _TEXT, "version of the code"),
+    _maybe("policy_values", _TEXT, "the policy itself, canonical JSON; null when there are no scores"),
+    _maybe("scored_at", _TIME, "UTC; the moment that scores are meant for; null when there are none"),
+    _maybe("owner_hotkey", _TEXT, "SS58 address of the subnet's owner; null when there are no scores"),
     _field("started_at", _TIME, "UTC; its day is the partition"),
     _field("finished_at", _TIME, "UTC; of an abandoned epoch, its last sign of life"),
     _field("state", _TEXT, "finished or abandoned"),
     _field("incidents", _REASONS, "trouble of our own side or the chain's, as reasons"),
     _maybe("burn_share", _FLOAT, "share for the owner's uid, 0..1; null when no weights were made"),
+    _maybe(
+        "weight_first_epoch", _INT, "scores from this epoch on are in the weights; null: of its own alone"
+    ),
     _maybe("weight_status", _TEXT, "how setting the weights ended; null when it was not tried"),
     _maybe("weight_code", _TEXT, "the chain's or our name for a refusal"),
     _maybe("weight_message", _TEXT, "the refusal in words"),
@@ -190,14 +197,108 @@ WEIGHTS = _schema(
     _field("weight", _FLOAT, "share of the emission, 0..1; the rows of a kind sum to 1"),
 )
 
+NEURONS = _schema(
+    "neurons",
+    _EPOCH,
+    _field("uid", _INT, "uid on the subnet, at the pinned block"),
+    _field("hotkey", _TEXT, "SS58 address"),
+    _field("coldkey", _TEXT, "SS58 address of its owner"),
+    _maybe("endpoint", _TEXT, "host:port of its axon; null when it serves none"),
+    _field("is_active", _BOOL, "whether the chain counts it as active"),
+    _field("has_permit", _BOOL, "whether it may set weights for others"),
+    _field("stake_rao", _INT, "rao of stake that counts for consensus"),
+    _field("last_update_block", _INT, "block at which it last set weights"),
+    _field("registered_at_block", _INT, "block of its registration"),
+    _field("incentive", _FLOAT, "share of the miners' emission, 0..1"),
+    _field("dividends", _FLOAT, "share of the validators' emission, 0..1"),
+    _maybe("collateral_locked_rao", _INT, "rao locked on the chain; null without the pallet"),
+    since=3,
+)
+
+STANDINGS = _schema(
+    "standings",
+    _EPOCH,
+    _KEY,
+    _maybe("first_seen", _TIME, "UTC"),
+    _field("epochs_seen", _INT, "earlier epochs with a verdict"),
+    _field("epochs_passed", _INT, "earlier epochs passed"),
+    _field("consecutive_passed", _INT, "epochs passed since the last failure"),
+    _maybe("passed_since", _TIME, "UTC; begin of the unbroken run of passing"),
+    _maybe("model", _TEXT, "model of the first passed epoch"),
+    _maybe("card_count", _INT, "cards of the first passed epoch"),
+    _field("card_uuids", pa.list_(_TEXT), "UUIDs of the cards of the first passed epoch"),
+    _maybe("up_mbit_s", _FLOAT, "Mbit/s from the executor, smoothed over earlier epochs"),
+    _maybe("down_mbit_s", _FLOAT, "Mbit/s to the executor, smoothed over earlier epochs"),
+    _field("no_verdicts_in_a_row", _INT, "earlier epochs since the last verdict, at most 2"),
+    _field("is_leased", _BOOL, "whether a renter had it"),
+    _field("deposited_rao", _INT, "rao of free collateral in the validator's own ledger"),
+    since=3,
+)
+
+PRICES = _schema(
+    "prices",
+    _EPOCH,
+    _field(
+        "kind", _TEXT, "rate (USD an hour and card), token (USD or TAO), revenue or portion (shares of 1)"
+    ),
+    _field("name", _TEXT, "the model's name, or tao_usd, alpha_tao"),
+    _field("value", _FLOAT, "the number as scoring used it"),
+    _field("source", _TEXT, "names of its sources, comma between; table: the code's own"),
+    _field("as_of", _TIME, "UTC; when it was true at its source"),
+    since=3,
+)
+
+LEASES = _schema(
+    "leases",
+    _EPOCH,
+    _field("lease_id", _TEXT, "the lease's name"),
+    _KEY,
+    _field("card_uuids", pa.list_(_TEXT), "the cards rented; empty: the whole machine"),
+    _field("price_usd_per_hour", _FLOAT, "USD an hour, all its cards together"),
+    _field("started_at", _TIME, "UTC"),
+    since=3,
+)
+
+PHASES = _schema(
+    "phases",
+    _EPOCH,
+    _field("name", _TEXT, "discovery, inspection, proof, scoring, weights, archive"),
+    _field("done", _INT, "pieces of work done"),
+    _field("total", _INT, "pieces of work in all"),
+    _field("note", _TEXT, "one line for whoever watches"),
+    _field("started_at", _TIME, "UTC"),
+    _maybe("finished_at", _TIME, "UTC; null when it did not end"),
+    since=3,
+)
+
+EVENTS = _schema(
+    "events",
+    _EPOCH,
+    _field("at", _TIME, "UTC"),
+    _field("kind", _TEXT, "what happened, e.g. CARDS_SWAPPED"),
+    _field("subject", _TEXT, "whom it concerns: an executor key, a hotkey, a card's UUID"),
+    _field("message", _TEXT, "in words"),
+    _field("statement", _TEXT, "signed JSON that proves it; empty where nothing does"),
+    since=3,
+)
+
 SCHEMAS = MappingProxyType(
     {
         schema.metadata[b"table"].decode(): schema
-        for schema in (MINER_REPLIES, EXECUTORS, REPORTS, VERDICTS, PROOFS, SCORES, WEIGHTS, EPOCHS)
+        for schema in (
+            *(MINER_REPLIES, EXECUTORS, REPORTS, VERDICTS, PROOFS, SCORES, WEIGHTS),
+            *(NEURONS, STANDINGS, PRICES, LEASES, PHASES, EVENTS),
+            EPOCHS,
+        )
     }
 )
 """All tables by name, in the order in which an epoch's files are written: `epochs` is last, and so says that
 the others are there."""
+
+
+def since(table: str) -> int:
+    """The schema that brought this table."""
+    return int(SCHEMAS[table].metadata[b"since"])
 
 
 def text_columns(schema: pa.Schema) -> list[str]:

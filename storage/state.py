@@ -24,8 +24,10 @@ from storage.records import (
     EpochOutcome,
     EpochState,
     EpochSummary,
+    Event,
     Executor,
     ExecutorRecord,
+    Grounds,
     HostReport,
     MinerReply,
     Phase,
@@ -33,6 +35,7 @@ from storage.records import (
     ProvedEpoch,
     Reason,
     Score,
+    Standing,
     Verdict,
     WeightOutcome,
     WeightVector,
@@ -41,7 +44,7 @@ from storage.runs import Run, is_alive, this_run
 
 AnyRow = sa.Row[tuple[Any, ...]]
 AnySelect = sa.Select[tuple[Any, ...]]
-R = TypeVar("R", HostReport, Verdict, Score)
+R = TypeVar("R", HostReport, Verdict, Score, Standing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +170,15 @@ class State:
         """The proofs of some machines."""
         self._save(epoch, tables.verdicts, [row_of(verdict) for verdict in verdicts])
 
+    def save_grounds(self, epoch: int, grounds: Grounds) -> None:
+        """What scores are about to be made from, in one piece: what a dead run has kept is replaced."""
+        rows = [row_of(standing) | {"epoch": epoch} for standing in grounds.standings]
+        with writing(self._engine) as connection:
+            self._hold(connection, epoch)
+            connection.execute(sa.delete(tables.standings).where(tables.standings.c.epoch == epoch))
+            _upsert(connection, tables.standings, rows)
+            _upsert(connection, tables.grounds, [row_of(grounds, "standings") | {"epoch": epoch}])
+
     def save_scores(self, epoch: int, scores: Iterable[Score]) -> None:
         """The scores of some machines."""
         self._save(epoch, tables.scores, [row_of(score) for score in scores])
@@ -246,14 +258,19 @@ class State:
             old = sa.delete(tables.proved_days).where(tables.proved_days.c.day < before)
             return connection.execute(old).rowcount
 
+    # --- what happens between epochs ---------------------------------------------------------------
+
+    def note_event(self, event: Event) -> None:
+        """Keep what happened; the next epoch that is closed takes it into the archive."""
+        with writing(self._engine) as connection:
+            connection.execute(sa.insert(tables.events).values(row_of(event)))
+
     # --- reading back ------------------------------------------------------------------------------
 
     def read_phases(self, epoch: int) -> tuple[Phase, ...]:
         """The phases of an epoch in the order in which they began."""
         with reading(self._engine) as connection:
-            rows = connection.execute(_of_epoch(tables.phases, epoch)).mappings()
-            phases = [record_of(Phase, row) for row in rows]
-        return tuple(sorted(phases, key=lambda phase: (phase.started_at, phase.name)))
+            return _phases(connection, epoch)
 
     def latest_epochs(self, count: int) -> tuple[EpochSummary, ...]:
         """The newest epochs, newest first."""
@@ -282,6 +299,9 @@ class State:
                 scores=_all(connection, tables.scores, Score, epoch),
                 weights=weights,
                 weight_outcome=weight_outcome,
+                grounds=_grounds(connection, epoch),
+                phases=_phases(connection, epoch),
+                events=_events(connection, epoch),
             )
 
     # --- compare and set ---------------------------------------------------------------------------
@@ -307,10 +327,12 @@ class State:
         now = self._clock()
         with writing(self._engine) as connection:
             values = {"state": state.value, "finished_at": now, "touched_at": now}
-            return (
-                connection.execute(sa.update(tables.epochs).where(*self._ours(epoch)).values(values)).rowcount
-                == 1
-            )
+            closing = sa.update(tables.epochs).where(*self._ours(epoch)).values(values)
+            if connection.execute(closing).rowcount != 1:
+                return False
+            unclaimed = tables.events.c.epoch.is_(None)
+            connection.execute(sa.update(tables.events).where(unclaimed).values(epoch=epoch))
+            return True
 
     def _save(self, epoch: int, table: sa.Table, rows: Sequence[dict[str, object]]) -> None:
         with writing(self._engine) as connection:
@@ -398,6 +420,24 @@ def _replies(connection: sa.Connection, epoch: int, executors: Sequence[Executor
         record_of(MinerReply, row, executors=tuple(e for e in executors if e.miner_hotkey == row["hotkey"]))
         for row in rows
     )
+
+
+def _phases(connection: sa.Connection, epoch: int) -> tuple[Phase, ...]:
+    rows = connection.execute(_of_epoch(tables.phases, epoch)).mappings()
+    phases = [record_of(Phase, row) for row in rows]
+    return tuple(sorted(phases, key=lambda phase: (phase.started_at, phase.name)))
+
+
+def _events(connection: sa.Connection, epoch: int) -> tuple[Event, ...]:
+    rows = connection.execute(_of_epoch(tables.events, epoch)).mappings()
+    return tuple(record_of(Event, row) for row in rows)
+
+
+def _grounds(connection: sa.Connection, epoch: int) -> Grounds | None:
+    row = connection.execute(_of_epoch(tables.grounds, epoch)).mappings().one_or_none()
+    if row is None:
+        return None
+    return record_of(Grounds, row, standings=_all(connection, tables.standings, Standing, epoch))
 
 
 def _weights(connection: sa.Connection, epoch: int) -> tuple[WeightVector | None, WeightOutcome | None]:

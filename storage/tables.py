@@ -8,8 +8,10 @@ other. `info={"about": ...}` says what a column means and in which unit, for doc
             ├─ miner_replies
             ├─ executors ─┬─ reports
             │             ├─ verdicts
-            │             └─ scores
-            └─ weight_sets                executor_records, proved_epochs, proved_days (over all epochs)
+            │             ├─ scores
+            │             └─ standings
+            ├─ grounds
+            └─ weight_sets                executor_records, proved_epochs, proved_days, events (over all epochs)
 """
 
 from __future__ import annotations
@@ -208,11 +210,38 @@ scores = sa.Table(
     _column("reasons", sa.Text, "JSON list of reasons"),
 )
 
+grounds = sa.Table(
+    "grounds",
+    metadata,
+    _epoch_column(),
+    _column("scored_at", UtcDateTime, "UTC; the moment that scores are meant for"),
+    _column("policy_values", sa.Text, "the policy itself, canonical JSON"),
+    _column("owner_hotkey", sa.Text, "SS58 address of the subnet's owner"),
+    _column("neurons", sa.Text, "JSON list: the subnet's neurons in the pinned snapshot"),
+    _column("quotes", sa.Text, "JSON list: the market's numbers as scoring used them"),
+    _column("leases", sa.Text, "JSON list: the leases that were active"),
+)
+
+standings = sa.Table(
+    "standings",
+    metadata,
+    *_of_executor(),
+    _column("record", sa.Text, "JSON: what earlier epochs knew of the machine"),
+    _column("is_leased", sa.Boolean, "whether a renter had it"),
+    _column("deposited_rao", sa.BigInteger, "rao of free collateral in our own ledger"),
+)
+
 weight_sets = sa.Table(
     "weight_sets",
     metadata,
     _epoch_column(),
     _column("burn_share", sa.Double, "share for the owner's uid, 0..1"),
+    _column(
+        "first_epoch",
+        sa.BigInteger,
+        "scores from this epoch on are in it; null: of its own alone",
+        nullable=True,
+    ),
     _column("targets", sa.Text, "JSON list: uid, hotkey, weight as meant"),
     _column("status", sa.Text, "how setting them ended; null until it was tried", nullable=True),
     _column("code", sa.Text, "the chain's or our name for a refusal", nullable=True),
@@ -270,4 +299,17 @@ proved_days = sa.Table(
     ),
     _column("proofs", sa.Integer, "epochs of the day in which the machine's proof passed"),
     _column("sum_kb_s", sa.BigInteger, "proved bandwidth of the slowest card, 10^3 bytes a second, summed"),
+)
+
+events = sa.Table(
+    "events",
+    metadata,
+    sa.Column("event_id", sa.Integer, primary_key=True, info={"about": "number, ascending"}),
+    _column("epoch", sa.BigInteger, "the epoch that archives it; null until one is closed", nullable=True),
+    _column("at", UtcDateTime, "UTC"),
+    _column("kind", sa.Text, "what happened, e.g. CARDS_SWAPPED"),
+    _column("subject", sa.Text, "whom it concerns: an executor key, a hotkey, a card's UUID"),
+    _column("message", sa.Text, "in words"),
+    _column("statement", sa.Text, "signed JSON that proves it; empty where nothing does"),
+    sa.Index("ix_events_epoch", "epoch"),
 )

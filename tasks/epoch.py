@@ -22,7 +22,7 @@ from typing import Self
 
 import sqlalchemy as sa
 
-from storage.records import EpochHeader, Executor, ExecutorRecord, Reason, Severity, SubnetView
+from storage.records import EpochHeader, Executor, ExecutorRecord, Lease, Reason, Severity, SubnetView
 from storage.state import State
 from tasks.edges.chain import Chain
 from tasks.edges.peers import Peers
@@ -56,6 +56,8 @@ class Edges:
     monotonic: Callable[[], float] = field(default=time.monotonic)
     sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep)
     """By the same clock."""
+    leases: Callable[[], tuple[Lease, ...]] = field(default=tuple)
+    """The renters' leases that are active now; none where nobody rents."""
 
 
 class EpochRun:
@@ -81,7 +83,8 @@ class EpochRun:
         """What the archive knows of each model: loaded once when the epoch opens, never changed after."""
         self.progress = Progress(header.epoch, state.set_phase)
         self.incidents: list[Reason] = []
-        self.leased_keys: frozenset[str] = frozenset()
+        self.leases = edges.leases()
+        self.leased_keys = frozenset(lease.executor_key for lease in self.leases)
         """Machines that a renter has and keeps through this epoch."""
         self.is_scored = False
         """Whether the epoch came as far as its scores: only then is it counted for or against any machine."""

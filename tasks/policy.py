@@ -10,7 +10,10 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from types import MappingProxyType
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from tasks.errors import PolicyRefused, SettingError
 from tasks.limits import check_limits
@@ -152,10 +155,13 @@ class Policy:
     scoring: ScoringPolicy = field(default_factory=ScoringPolicy)
     weights: WeightPolicy = field(default_factory=WeightPolicy)
 
+    def to_json(self) -> str:
+        """These exact values, as the archive keeps them."""
+        return json.dumps(asdict(self), sort_keys=True)
+
     def digest(self) -> str:
         """16 hex digits that name these exact values in the archive."""
-        text = json.dumps(asdict(self), sort_keys=True)
-        return hashlib.blake2s(text.encode(), digest_size=8).hexdigest()
+        return hashlib.blake2s(self.to_json().encode(), digest_size=8).hexdigest()
 
 
 DEFAULT = Policy()
@@ -199,6 +205,24 @@ def preset(name: str) -> Policy:
         return PRESETS[name]
     except KeyError:
         raise SettingError("policy", name, "one of " + ", ".join(sorted(PRESETS))) from None
+
+
+def policy_of(values: str) -> Policy:
+    """The policy of an archived epoch; a number that its code did not know yet has today's default.
+
+    PolicyRefused when it is none of ours: newer code may have numbers that this code does not know.
+    """
+    try:
+        return _adapter().validate_json(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise PolicyRefused(f"the archived policy can't be read: {place}: {first['msg']}") from None
+
+
+@cache
+def _adapter() -> TypeAdapter[Policy]:
+    return TypeAdapter(Policy, config=ConfigDict(extra="forbid"))
 
 
 def check_policy(policy: Policy, *, is_embedded: bool) -> Policy:

@@ -20,11 +20,13 @@ from storage.records import (
     Card,
     Executor,
     ExecutorRecord,
+    Grounds,
     HostFacts,
     HostReport,
     Reason,
     Score,
     Severity,
+    Standing,
     Verdict,
 )
 from tasks.inspection.checks import smooth
@@ -41,31 +43,34 @@ class Known(NamedTuple):
     executor: Executor
     report: HostReport
     verdict: Verdict
-    record: ExecutorRecord
+    standing: Standing
     rate: ModelRate | None
     proved_gb_s: float
     """Of the slowest card; NaN when the machine is not proved or a figure is none."""
     reasons: tuple[Reason, ...]
 
+    @property
+    def record(self) -> ExecutorRecord:
+        """What earlier epochs know of it."""
+        return self.standing.record
+
 
 NO_REPORT = HostReport("", HostFacts(), (), None, (), 0.0, 0.0)
 NO_VERDICT = Verdict("", "", Severity.NO_VERDICT, (), (), b"", 0)
-NO_RECORD = ExecutorRecord("")
+NO_STANDING = Standing("", ExecutorRecord(""), is_leased=False, deposited_rao=0)
 
 
 def machines_frame(
     executors: Iterable[Executor],
     reports: Iterable[HostReport],
     verdicts: Iterable[Verdict],
-    *,
-    records: Mapping[str, ExecutorRecord],
-    locked_rao: Mapping[str, int],
+    grounds: Grounds,
     policy: Policy,
-    leased_keys: frozenset[str] = frozenset(),
 ) -> pd.DataFrame:
-    """A row per executor; `locked_rao` is the collateral by miner hotkey. ValueError when two have one key."""
+    """A row per executor. ValueError when two have one key."""
     by_key = _by_key(executors)
-    known = _known(by_key, reports, verdicts, records, policy)
+    known = _known(by_key, reports, verdicts, grounds, policy)
+    locked_rao = {neuron.hotkey: neuron.collateral_locked_rao or 0 for neuron in grounds.neurons}
     up, down = _smoothed(known, policy.inspection.bandwidth_smoothing)
     columns: dict[str, tuple[str, Iterable[object]]] = {
         "executor_key": ("str", by_key),
@@ -85,7 +90,7 @@ def machines_frame(
         "passed_since": ("datetime64[us, UTC]", [k.record.passed_since for k in known]),
         "locked_rao": ("int64", [locked_rao.get(k.executor.miner_hotkey, 0) for k in known]),
         "passed": ("float64", [float(not _blocked(k.reasons)) for k in known]),
-        "is_leased": ("bool", [k.executor.key in leased_keys for k in known]),
+        "is_leased": ("bool", [k.standing.is_leased for k in known]),
         "unproven": ("bool", [_is_unproven(k.verdict) for k in known]),
         "reasons": ("object", [k.reasons for k in known]),
     }
@@ -115,11 +120,12 @@ def _known(
     by_key: Mapping[str, Executor],
     reports: Iterable[HostReport],
     verdicts: Iterable[Verdict],
-    records: Mapping[str, ExecutorRecord],
+    grounds: Grounds,
     policy: Policy,
 ) -> list[Known]:
     reports_by_key = {report.executor_key: report for report in reports}
     verdicts_by_key = {verdict.executor_key: verdict for verdict in verdicts}
+    standings = {standing.executor_key: standing for standing in grounds.standings}
     rate_of = _Rates(policy)
     known = []
     for key, executor in by_key.items():
@@ -127,7 +133,7 @@ def _known(
         rate, proved_gb_s = rate_of(report.facts.cards), _slowest(verdict)
         reasons = _reasons(report, verdict, rate, proved_gb_s)
         known.append(
-            Known(executor, report, verdict, records.get(key, NO_RECORD), rate, proved_gb_s, reasons)
+            Known(executor, report, verdict, standings.get(key, NO_STANDING), rate, proved_gb_s, reasons)
         )
     return known
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from storage.records import Executor, ExecutorRecord, HostReport, Reason, Score, Severity, SubnetView, Verdict
+from storage.records import Executor, Grounds, HostReport, Reason, Score, Severity, Verdict
 from tasks.policy import Policy
 from tasks.scoring import terms
 from tasks.scoring.machines import machines_frame, scores_of
@@ -23,25 +23,12 @@ def score_epoch(
     executors: Iterable[Executor],
     reports: Iterable[HostReport],
     verdicts: Iterable[Verdict],
-    *,
-    records: Mapping[str, ExecutorRecord],
-    view: SubnetView,
+    grounds: Grounds,
     policy: Policy,
-    now: datetime,
-    leased_keys: frozenset[str] = frozenset(),
 ) -> tuple[Score, ...]:
-    """The score of every executor, in the order of their keys; `records` is what earlier epochs know."""
-    locked = {neuron.hotkey: neuron.collateral_locked_rao or 0 for neuron in view.neurons}
-    frame = machines_frame(
-        executors,
-        reports,
-        verdicts,
-        records=records,
-        locked_rao=locked,
-        policy=policy,
-        leased_keys=leased_keys,
-    )
-    return scores_of(score_machines(frame, policy, now))
+    """The score of every executor, in the order of their keys: of its arguments alone, so that a replay is a call."""
+    frame = machines_frame(executors, reports, verdicts, grounds, policy)
+    return scores_of(score_machines(frame, policy, grounds.scored_at))
 
 
 def score_machines(frame: pd.DataFrame, policy: Policy, now: datetime) -> pd.DataFrame:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from storage.records import Executor, HostReport, Score, Verdict
+from storage.records import Executor, Grounds, HostReport, Score, Standing, Verdict
 from tasks.epoch import EpochRun
 from tasks.scoring.scoring import score_epoch
 from tasks.stepping import step
@@ -37,17 +37,29 @@ class Found:
 
 @step("score", deadline_s=120.0)
 async def score_machines(run: EpochRun, found: Found) -> tuple[Score, ...]:
-    """Score all machines in one frame, and keep what came out."""
-    scores = await asyncio.to_thread(
-        score_epoch,
-        found.executors,
-        found.reports,
-        found.verdicts,
-        records=run.records,
-        view=run.view,
-        policy=run.policy,
-        now=datetime.now(UTC),
-        leased_keys=run.leased_keys,
-    )
-    await asyncio.to_thread(run.state.save_scores, run.epoch, scores)
+    """Keep what scores are made from, score all machines in one frame, and keep what came out."""
+    return await asyncio.to_thread(_score, run, found, datetime.now(UTC))
+
+
+def _score(run: EpochRun, found: Found, now: datetime) -> tuple[Score, ...]:
+    grounds = grounds_of(run, found.executors, now)
+    run.state.save_grounds(run.epoch, grounds)
+    scores = score_epoch(found.executors, found.reports, found.verdicts, grounds, run.policy)
+    run.state.save_scores(run.epoch, scores)
     return scores
+
+
+def grounds_of(run: EpochRun, executors: Iterable[Executor], now: datetime) -> Grounds:
+    """Everything that scoring is given beside what this epoch's steps found out."""
+    return Grounds(
+        scored_at=now,
+        policy_values=run.policy.to_json(),
+        owner_hotkey=run.view.owner_hotkey,
+        neurons=run.view.neurons,
+        standings=tuple(_standing(run, key) for key in sorted(e.key for e in executors)),
+        leases=run.leases,
+    )
+
+
+def _standing(run: EpochRun, key: str) -> Standing:
+    return Standing(key, run.record_of(key), is_leased=key in run.leased_keys, deposited_rao=0)

@@ -15,7 +15,7 @@ from tasks.scoring.machines import machines_frame
 from tasks.scoring.scoring import score_epoch
 from tests.bench.measure import race
 from tests.bench.rows import Group, Row, cpu_row
-from tests.tasks.scoring.worlds import MODELS, NOW, executor, record, report, verdict, view
+from tests.tasks.scoring.worlds import MODELS, executor, grounds, record, report, verdict, view
 
 EXECUTORS = 10_000
 MINERS = 256
@@ -44,13 +44,11 @@ def _score() -> Iterator[Row]:
         for m in machines
     }
     subnet = view(*hotkeys, locked={h: 0 if at % 10 == 0 else COVERED_RAO for at, h in enumerate(hotkeys)})
-    locked = {neuron.hotkey: neuron.collateral_locked_rao or 0 for neuron in subnet.neurons}
-    frame = machines_frame(machines, reports, verdicts, records=records, locked_rao=locked, policy=POLICY)
+    given = grounds(subnet, records.values(), policy=POLICY)
+    frame = machines_frame(machines, reports, verdicts, given, POLICY)
 
     def ours() -> None:
-        scores = score_epoch(
-            machines, reports, verdicts, records=records, view=subnet, policy=POLICY, now=NOW
-        )
+        scores = score_epoch(machines, reports, verdicts, given, POLICY)
         assert len(scores) == EXECUTORS
         assert sum(s.score > 0 for s in scores) > EXECUTORS * 0.9
 

@@ -19,6 +19,7 @@ from storage.records import (
     Reason,
     Score,
     Severity,
+    Standing,
     Verdict,
     WeightOutcome,
     WeightStatus,
@@ -70,7 +71,11 @@ def outcomes(draw):
         some = [e.key for e in executors if draw(st.booleans())]
         return tuple(replace(draw(anything(kind)), executor_key=key) for key in some)
 
+    standings = about(Standing)
     outcome = draw(anything(EpochOutcome))
+    if outcome.grounds is not None:
+        ours = tuple(replace(s, record=replace(s.record, executor_key=s.executor_key)) for s in standings)
+        outcome = replace(outcome, grounds=replace(outcome.grounds, standings=ours))
     weights = outcome.weights and replace(outcome.weights, epoch=outcome.epoch)
     return replace(
         outcome,
@@ -81,7 +86,13 @@ def outcomes(draw):
         scores=about(Score),
         weights=weights,
         weight_outcome=outcome.weight_outcome if weights else None,
+        phases=_phases(outcome),
     )
+
+
+def _phases(outcome):
+    by_name = {phase.name: replace(phase, epoch=outcome.epoch) for phase in outcome.phases}
+    return tuple(sorted(by_name.values(), key=lambda phase: (phase.started_at, phase.name)))
 
 
 def header(epoch=7, **changes):

@@ -21,7 +21,8 @@ TABLES = {
         nouns.EpochOutcome,
         {"run_token", "run_host", "run_boot_id", "run_pid", "run_started_ticks", "touched_at"}
         | {"is_counted", "is_archived"},
-        {"replies", "executors", "reports", "verdicts", "scores", "weights", "weight_outcome"},
+        {"replies", "executors", "reports", "verdicts", "scores", "weights", "weight_outcome"}
+        | {"grounds", "phases", "events"},
     ),
     "phases": (nouns.Phase, set(), set()),
     "miner_replies": (nouns.MinerReply, {"epoch"}, {"executors"}),
@@ -29,6 +30,9 @@ TABLES = {
     "reports": (nouns.HostReport, {"epoch"}, set()),
     "verdicts": (nouns.Verdict, {"epoch"}, set()),
     "scores": (nouns.Score, {"epoch"}, set()),
+    "grounds": (nouns.Grounds, {"epoch"}, {"standings"}),
+    "standings": (nouns.Standing, {"epoch"}, set()),
+    "events": (nouns.Event, {"event_id", "epoch"}, set()),
     "weight_sets": (nouns.WeightVector, {f.name for f in fields(nouns.WeightOutcome)}, set()),
     "executor_records": (nouns.ExecutorRecord, {"last_epoch"}, set()),
     "proved_epochs": (nouns.ProvedEpoch, set(), set()),
@@ -36,8 +40,13 @@ TABLES = {
 }
 WEIGHT_COLUMNS = {f"weight_{f.name}" for f in fields(nouns.WeightOutcome)} - {"weight_landed"}
 BANDWIDTH_COLUMNS = {f"bandwidth_{f.name}" for f in fields(nouns.Bandwidth)}
+RECORD_COLUMNS = {f.name for f in fields(nouns.ExecutorRecord)} - {"executor_key"}
 HISTORY = {
-    "epochs": (nouns.EpochOutcome, WEIGHT_COLUMNS | {"burn_share"}, TABLES["epochs"][2]),
+    "epochs": (
+        nouns.EpochOutcome,
+        WEIGHT_COLUMNS | {"burn_share", "weight_first_epoch", "scored_at", "policy_values", "owner_hotkey"},
+        TABLES["epochs"][2],
+    ),
     "miner_replies": TABLES["miner_replies"],
     "executors": TABLES["executors"],
     "reports": (
@@ -49,6 +58,12 @@ HISTORY = {
     "proofs": (nouns.CardProof, {"epoch", "executor_key"}, set()),
     "scores": TABLES["scores"],
     "weights": (nouns.WeightTarget, {"epoch", "kind"}, set()),
+    "neurons": (nouns.Neuron, {"epoch"}, set()),
+    "standings": (nouns.Standing, {"epoch"} | RECORD_COLUMNS, {"record"}),
+    "prices": (nouns.Quote, {"epoch"}, set()),
+    "leases": (nouns.Lease, {"epoch"}, set()),
+    "phases": (nouns.Phase, set(), set()),
+    "events": (nouns.Event, {"epoch"}, set()),
 }
 NESTED = {
     "reasons": nouns.Reason,
@@ -116,7 +131,7 @@ def test_every_column_says_what_it_is():
 def test_a_record_survives_its_table_row(kind, data):
     """Record -> row -> record gives the record, and every value of the row is one that a column takes."""
     record = data.draw(anything(kind))
-    without = {"executors"} & {f.name for f in fields(kind)}
+    without = {"executors", "standings"} & {f.name for f in fields(kind)}
     row = row_of(record, *without)
     rest = {name: getattr(record, name) for name in without}
 

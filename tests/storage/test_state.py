@@ -19,6 +19,7 @@ from storage.records import (
     EpochOutcome,
     EpochState,
     EpochSummary,
+    Event,
     ExecutorRecord,
     HostFacts,
     HostReport,
@@ -56,11 +57,17 @@ def save(state, outcome):
     state.save_discovery(outcome.epoch, outcome.replies, outcome.executors)
     state.save_reports(outcome.epoch, outcome.reports)
     state.save_verdicts(outcome.epoch, outcome.verdicts)
+    if outcome.grounds:
+        state.save_grounds(outcome.epoch, outcome.grounds)
     state.save_scores(outcome.epoch, outcome.scores)
     if outcome.weights:
         state.save_weights(outcome.weights)
         state.save_weights(outcome.weights, outcome.weight_outcome)
     state.save_incidents(outcome.epoch, outcome.incidents)
+    for phase in outcome.phases:
+        state.set_phase(phase)
+    for event in outcome.events:
+        state.note_event(event)
 
 
 # --- who holds an epoch ----------------------------------------------------------------------------
@@ -232,6 +239,7 @@ def test_an_outcome_survives_the_state(engine, outcome):
     """What was saved of an epoch comes back as it was, machines in the order of their keys."""
     with writing(engine) as connection:
         connection.execute(sa.delete(tables.epochs))
+        connection.execute(sa.delete(tables.events))
     state = state_at(engine, outcome.finished_at)
     state.open_epoch(EpochHeader(**{f.name: getattr(outcome, f.name) for f in fields(EpochHeader)}))
 
@@ -242,6 +250,9 @@ def test_an_outcome_survives_the_state(engine, outcome):
         name: tuple(sorted(getattr(outcome, name), key=_key))
         for name in ("executors", "reports", "verdicts", "scores")
     }
+    if outcome.grounds is not None:
+        standings = tuple(sorted(outcome.grounds.standings, key=_key))
+        by_key["grounds"] = replace(outcome.grounds, standings=standings)
     assert state.load_outcome(outcome.epoch) == replace(outcome, state=EpochState.FINISHED, **by_key)
 
 
@@ -284,6 +295,23 @@ def test_a_report_of_a_machine_that_was_not_discovered_is_refused(engine):
 
     with pytest.raises(StorageError, match="FOREIGN KEY"):
         state.save_verdicts(7, [verdict("5Mallory/m-0")])
+
+
+def test_an_event_goes_into_the_epoch_that_is_closed_next(engine):
+    """What happens between epochs is archived once: by the first epoch that is closed after it."""
+    state = state_at(engine)
+    swap, ban = (Event(NOON, kind, "5Alice/m-0", "in words") for kind in ("CARDS_SWAPPED", "MINER_BANNED"))
+    state.note_event(swap)
+    for epoch, later in ((7, ban), (8, None)):
+        state.open_epoch(header(epoch))
+        if later:
+            state.finish_epoch(epoch)
+            state.note_event(later)
+    state.finish_epoch(8)
+    state.open_epoch(header(9))
+    state.finish_epoch(9)
+
+    assert [state.load_outcome(epoch).events for epoch in (7, 8, 9)] == [(swap,), (ban,), ()]
 
 
 def test_weights_are_known_before_they_are_tried(engine):

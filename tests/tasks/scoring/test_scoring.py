@@ -17,7 +17,7 @@ from tasks.proof.reasons import reason
 from tasks.scoring import terms
 from tasks.scoring.machines import machines_frame
 from tasks.scoring.scoring import TERMS, score_epoch, score_machines
-from tests.tasks.scoring.worlds import DAYS_5, MODELS, NOW, executor, record, report, verdict, view
+from tests.tasks.scoring.worlds import DAYS_5, MODELS, NOW, executor, grounds, record, report, verdict, view
 
 SCORING = DEFAULT.scoring
 FAILED = Reason("GPU_VRAM_MISMATCH", Severity.FAIL, "12 GiB", "24 GiB", "List the card that is there.")
@@ -32,10 +32,8 @@ def score_of(machine, its_report, its_verdict, its_record=None, policy=DEFAULT, 
         [machine],
         [its_report] if its_report else [],
         [its_verdict] if its_verdict else [],
-        records={machine.key: its_record} if its_record else {},
-        view=view("5Alice", **subnet),
-        policy=policy,
-        now=NOW,
+        grounds(view("5Alice", **subnet), [its_record] if its_record else []),
+        policy,
     )
     return score
 
@@ -137,9 +135,7 @@ def test_simulated_cards_are_held_against_the_median_of_their_model():
     reports = [report(m) for m in machines[:3]] + [report(machines[3], reasons=(FAILED,))]
     verdicts = [verdict(m, gb_s) for m, gb_s in zip(machines, (1.0, 1.1, 9.0, 100.0), strict=True)]
 
-    scores = score_epoch(
-        machines, reports, verdicts, records={}, view=view("5Alice"), policy=LOCALNET, now=NOW
-    )
+    scores = score_epoch(machines, reports, verdicts, grounds(view("5Alice")), LOCALNET)
 
     assert [s.performance for s in scores[:3]] == pytest.approx([1.0 / 1.1, 1.0, 1.25])
 
@@ -154,11 +150,8 @@ def test_a_leased_machine_is_taken_for_its_class(policy):
         machines,
         [report(m) for m in machines],
         verdicts,
-        records={},
-        view=view("5Alice"),
-        policy=policy,
-        now=NOW,
-        leased_keys=frozenset({machines[2].key}),
+        grounds(view("5Alice"), leased=[machines[2].key]),
+        policy,
     )
 
     assert [s.performance for s in scores] == [1.0, 1.0, 1.0]
@@ -173,11 +166,8 @@ def test_a_leased_machine_that_is_not_proved_is_not_paid():
         [machine],
         [report(machine)],
         [failed],
-        records={},
-        view=view("5Alice"),
-        policy=DEFAULT,
-        now=NOW,
-        leased_keys=frozenset({machine.key}),
+        grounds(view("5Alice"), leased=[machine.key]),
+        DEFAULT,
     )
 
     assert (score.performance, score.score) == (0.0, 0.0)
@@ -244,10 +234,8 @@ def test_collateral_covers_the_cards_of_all_machines_to_the_rao(locked_rao, term
         machines,
         reports,
         [verdict(machines[0], *[4_800.0] * 8)],
-        records={},
-        view=view("5Alice", locked={"5Alice": locked_rao}),
-        policy=with_scoring(collateral_rao_per_card=1_000_000_000),
-        now=NOW,
+        grounds(view("5Alice", locked={"5Alice": locked_rao})),
+        with_scoring(collateral_rao_per_card=1_000_000_000),
     )
 
     assert (first.collateral, second.collateral) == (term, term)
@@ -374,7 +362,7 @@ ASKING = with_scoring(collateral_rao_per_card=10**9)
 
 def score_world(world, policy):
     machines, reports, verdicts, records = world
-    return score_epoch(machines, reports, verdicts, records=records, view=SUBNET, policy=policy, now=NOW)
+    return score_epoch(machines, reports, verdicts, grounds(SUBNET, records.values()), policy)
 
 
 @given(worlds(), st.sampled_from([ASKING, LOCALNET]), st.randoms())
@@ -392,7 +380,7 @@ def test_the_order_of_the_records_changes_no_bit(world, policy, random):
 def test_the_order_of_the_rows_changes_no_bit(world, random):
     """The frame's rows in any order give every row the same terms."""
     machines, reports, verdicts, records = world
-    frame = machines_frame(machines, reports, verdicts, records=records, locked_rao={}, policy=LOCALNET)
+    frame = machines_frame(machines, reports, verdicts, grounds(view(), records.values()), LOCALNET)
     order = random.sample(range(len(frame)), len(frame))
 
     straight = score_machines(frame, LOCALNET, NOW)
@@ -427,7 +415,7 @@ def test_two_machines_of_one_key_are_refused():
 def test_a_term_that_is_no_number_is_refused():
     """A NaN that gets into a column stops there, with the machine's name."""
     machine = executor()
-    frame = machines_frame([machine], [], [], records={}, locked_rao={}, policy=DEFAULT)
+    frame = machines_frame([machine], [], [], grounds(view()), DEFAULT)
     frame["rate_usd_per_hour"] = np.nan
 
     with pytest.raises(
@@ -443,9 +431,8 @@ def test_ten_thousand_machines_are_scored_in_no_time():
         machines,
         [report(m) for m in machines],
         [verdict(m, 4_000.0 + n % 999) for n, m in enumerate(machines)],
-        records={},
-        locked_rao={},
-        policy=LOCALNET,
+        grounds(view()),
+        LOCALNET,
     )
     spent_s = []
     for _ in range(3):

@@ -8,14 +8,17 @@ from storage.records import (
     CardProof,
     Executor,
     ExecutorRecord,
+    Grounds,
     Head,
     HostFacts,
     HostReport,
     Neuron,
     Score,
+    Standing,
     SubnetView,
     Verdict,
 )
+from tasks.policy import DEFAULT
 
 NOW = datetime(2026, 8, 1, 12, tzinfo=UTC)
 MODELS = {"NVIDIA GeForce RTX 4090": 24_564, "NVIDIA H200": 143_771, "NVIDIA L4": 23_034}
@@ -79,6 +82,16 @@ def view(*hotkeys, owner="5Owner", locked=None):
 def score(value, miner="5Alice", name="m-0"):
     """A machine's score, as far as weights look at it."""
     return Score(f"{miner}/{name}", miner, 1, "H200", 1, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, value, ())
+
+
+def grounds(subnet, records=(), *, leased=(), policy=DEFAULT, now=NOW):
+    """What scoring is given of a subnet, of machines that are known and of those that are leased."""
+    known = {r.executor_key: r for r in records}
+    standings = tuple(
+        Standing(key, known.get(key) or ExecutorRecord(key), key in leased, 0)
+        for key in sorted({*known, *leased})
+    )
+    return Grounds(now, policy.to_json(), subnet.owner_hotkey, subnet.neurons, standings)
 
 
 DAYS_5 = timedelta(days=5)
