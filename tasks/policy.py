@@ -146,6 +146,16 @@ class WeightPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowPolicy:
+    """What is computed and archived without effect, until somebody has seen whom it would change."""
+
+    checks: tuple[str, ...] = ()
+    """Codes of reasons, as in a machine's report or verdict."""
+    terms: tuple[str, ...] = ()
+    """Columns of a score that its product leaves out."""
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """Everything that decides who is paid what."""
 
@@ -154,6 +164,7 @@ class Policy:
     proof: ProofPolicy = field(default_factory=ProofPolicy)
     scoring: ScoringPolicy = field(default_factory=ScoringPolicy)
     weights: WeightPolicy = field(default_factory=WeightPolicy)
+    shadow: ShadowPolicy = field(default_factory=ShadowPolicy)
 
     def to_json(self) -> str:
         """These exact values, as the archive keeps them."""
