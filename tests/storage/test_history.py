@@ -19,6 +19,7 @@ from storage.errors import HistoryDamaged, SchemaUnknown, StorageError
 from storage.history import (
     archived_epochs,
     archived_since,
+    read_arrow,
     read_epoch,
     read_passed,
     read_table,
@@ -106,6 +107,18 @@ def test_tables_are_read_by_epoch_and_day(tmp_path):
     assert epochs(epoch=404) == []
     assert archived_epochs(tmp_path) == [9, 10, 11]
     assert read_table(tmp_path, "scores").dtypes["vram_bytes"] == pd.Int64Dtype()
+
+
+def test_only_the_columns_asked_for_are_read(tmp_path):
+    """A reader that needs two columns gets these and the day, as pandas or as Arrow, also where there is no file."""
+    write_epoch(tmp_path, small_outcome(7))
+
+    frame = read_table(tmp_path, "scores", columns=["score", "model"])
+    table = read_arrow(tmp_path, "scores", columns=["reasons"])
+
+    assert frame.to_dict("list") == {"score": [0.3] * 2, "model": ["RTX 4090"] * 2, "day": ["2026-08-01"] * 2}
+    assert [r[0]["code"] for r in table["reasons"].to_pylist()] == ["GPU_VRAM_MISMATCH"] * 2
+    assert read_table(tmp_path, "scores", epoch=404, columns=["score"]).columns.tolist() == ["score", "day"]
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
