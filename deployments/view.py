@@ -18,7 +18,6 @@ from storage.records import (
     Phase,
     Reason,
     Score,
-    Severity,
     SubnetView,
     Verdict,
     WeightTarget,
@@ -102,7 +101,7 @@ def verdict_of(report: HostReport | None, verdict: Verdict | None) -> tuple[str,
     reasons = deciding((*(report.reasons if report else ()), *(verdict.reasons if verdict else ())))
     if reasons:
         further = f" (+{len(reasons) - 1})" if len(reasons) > 1 else ""
-        return reasons[0].code + further, "red" if reasons[0].severity is Severity.FAIL else "yellow"
+        return reasons[0].code + further, "red" if reasons[0].fails else "yellow"
     if verdict is None:
         return "NOT_TRIED", "yellow"
     return verdict.code, "green" if verdict.proved else "red"
@@ -110,9 +109,7 @@ def verdict_of(report: HostReport | None, verdict: Verdict | None) -> tuple[str,
 
 def deciding(reasons: Iterable[Reason]) -> list[Reason]:
     """Those that keep a machine from being paid, failures first."""
-    return sorted(
-        (r for r in reasons if r.severity is not Severity.WARN), key=lambda r: r.severity is not Severity.FAIL
-    )
+    return sorted((r for r in reasons if r.decides), key=lambda r: not r.fails)
 
 
 def show_reasons(console: Console, outcome: EpochOutcome) -> None:
@@ -125,7 +122,7 @@ def show_reasons(console: Console, outcome: EpochOutcome) -> None:
         found = (*(report.reasons if report else ()), *(verdict.reasons if verdict else ()))
         told += [(executor.executor_id, reason) for reason in deciding(found)]
     for who, reason in told:
-        style = "red" if reason.severity is Severity.FAIL else "yellow"
+        style = "red" if reason.fails else "yellow"
         console.print(Text.assemble(cell(who), " ", (reason.code, style)))
         console.print(Padding(cell(f"got {reason.got}; wanted {reason.wanted}"), (0, 0, 0, 2)))
         console.print(Padding(cell(reason.mend), (0, 0, 0, 2)))
@@ -162,7 +159,7 @@ def warnings_shared_by_all(reports: Sequence[HostReport]) -> list[Reason]:
     heard = [r for r in reports if r.facts.cards]
     counts: dict[str, list[Reason]] = {}
     for report in heard:
-        for reason in {r.code: r for r in report.reasons if r.severity is Severity.WARN}.values():
+        for reason in {r.code: r for r in report.reasons if not r.decides}.values():
             counts.setdefault(reason.code, []).append(reason)
     return [found[0] for found in counts.values() if len(found) == len(heard)]
 
@@ -256,11 +253,12 @@ def _executor_json(
     }
 
 
-def _reason_json(reason: Reason) -> dict[str, str]:
+def _reason_json(reason: Reason) -> dict[str, str | bool]:
     return {
         "code": reason.code,
         "severity": reason.severity,
         "got": reason.got,
         "wanted": reason.wanted,
         "mend": reason.mend,
+        "is_shadow": reason.is_shadow,
     }

@@ -19,6 +19,7 @@ from dataclasses import fields
 from datetime import datetime
 from enum import StrEnum
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import pyarrow as pa
@@ -205,6 +206,7 @@ def tables_of(outcome: EpochOutcome) -> dict[str, pa.Table]:
 def outcome_of(tables: Mapping[str, pa.Table]) -> EpochOutcome:
     """The outcome whose tables these are."""
     rows = {name: table.to_pylist() for name, table in tables.items()}
+    _decide_shadows(rows)
     (head,) = rows["epochs"]
     executors = _records(Executor, rows["executors"])
     return TypeAdapter(EpochOutcome).validate_python(
@@ -222,6 +224,15 @@ def outcome_of(tables: Mapping[str, pa.Table]) -> EpochOutcome:
             "events": _records(Event, rows["events"]),
         }
     )
+
+
+def _decide_shadows(rows: Rows) -> None:
+    """Reasons of files before schema 3: nothing was in shadow."""
+    for row in chain.from_iterable(rows.values()):
+        for column in ("reasons", "incidents"):
+            reasons: Any = row.get(column) or ()
+            for reason in reasons:
+                reason["is_shadow"] = bool(reason["is_shadow"])
 
 
 def _rows_of(outcome: EpochOutcome) -> Rows:

@@ -191,6 +191,18 @@ class Reason:
     wanted: str
     mend: str
     """What the miner does about it, one sentence."""
+    is_shadow: bool = False
+    """Found by a check that the policy runs in shadow: told and archived, without effect."""
+
+    @property
+    def decides(self) -> bool:
+        """Whether the machine is not paid because of it."""
+        return self.severity is not Severity.WARN and not self.is_shadow
+
+    @property
+    def fails(self) -> bool:
+        """Whether it is a failed verdict, and not only none."""
+        return self.severity is Severity.FAIL and not self.is_shadow
 
 
 # --- inspection ------------------------------------------------------------------------------------
@@ -289,7 +301,7 @@ class HostReport:
     @property
     def may_be_proved(self) -> bool:
         """Whether nothing speaks against proving its cards."""
-        return not any(r.severity in (Severity.FAIL, Severity.NO_VERDICT) for r in self.reasons)
+        return not any(r.decides for r in self.reasons)
 
 
 # --- proof -----------------------------------------------------------------------------------------
@@ -407,6 +419,24 @@ class ExecutorRecord:
     down_mbit_s: float | None = None
     no_verdicts_in_a_row: int = 0
     """Epochs since the last verdict; one is forgiven, the second ends the unbroken run."""
+    verified_count: int = 0
+    """Verdicts since the last reset."""
+    verified_failed: int = 0
+    """Failed ones among them: within the policy's budget they break no run."""
+    resets: int = 0
+    """How often the counters and the run were set back."""
+    reset_at: datetime | None = None
+    reset_code: str = ""
+    """Why the last time: the code of a reason, or FAILURE_BUDGET; empty when never."""
+    last_score: float = 0.0
+    """Of the last epoch with a verdict, USD an hour."""
+    last_score_epoch: int | None = None
+    kept_scores: int = 0
+    """Epochs without a verdict for which the last score was kept."""
+    swapped_at: datetime | None = None
+    """When the miner signed the newest swap of cards that counted: no older statement counts any more."""
+    announced_uuids: tuple[str, ...] = ()
+    """Cards that the swap announced; empty once they have passed."""
 
 
 # --- scoring and weights ---------------------------------------------------------------------------
@@ -484,6 +514,8 @@ class Standing:
     is_leased: bool
     deposited_rao: int
     """Free collateral of the machine in our own ledger."""
+    ban_code: str = ""
+    """MINER_BANNED or CARD_BANNED where a ban keeps a leased machine from pay; empty otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -516,6 +548,30 @@ class Event:
     message: str
     statement: str = ""
     """Signed JSON that proves it, empty where nothing does."""
+
+
+class BanKind(StrEnum):
+    """What a ban is on."""
+
+    MINER = "miner"
+    """All machines of a hotkey."""
+    CARD = "card"
+    """Any machine that lists the UUID."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ban:
+    """Who is not paid whatever it proves, why, and until when."""
+
+    kind: BanKind
+    subject: str
+    """A hotkey, or a card's UUID in small letters."""
+    reason: str
+    since: datetime
+    until: datetime | None
+    """None: until it is lifted."""
+    banned_by: str
+    """Who decided it, in the operator's words."""
 
 
 # --- the epoch -------------------------------------------------------------------------------------

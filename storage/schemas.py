@@ -34,7 +34,7 @@ def _schema(table: str, *fields: pa.Field, since: int = 1) -> pa.Schema:
     return pa.schema(fields, metadata={"table": table, "schema_version": str(VERSION), "since": str(since)})
 
 
-_REASONS = _struct(code=_TEXT, severity=_TEXT, got=_TEXT, wanted=_TEXT, mend=_TEXT)
+_REASONS = _struct(code=_TEXT, severity=_TEXT, got=_TEXT, wanted=_TEXT, mend=_TEXT, is_shadow=_BOOL)
 _CARDS = _struct(
     index=_INT,
     uuid=_TEXT,
@@ -56,7 +56,9 @@ _RAW = _struct(name=_TEXT, exit_code=_INT, blake2s=_TEXT, size_bytes=_INT, durat
 _EPOCH = _field("epoch", _INT, "block // 50: the epoch's name")
 _KEY = _field("executor_key", _TEXT, "miner hotkey / executor id: unique over the network")
 _REASONS_FIELD = _field(
-    "reasons", pa.list_(_REASONS.value_type), "all reasons: code, severity, got, wanted, mend"
+    "reasons",
+    pa.list_(_REASONS.value_type),
+    "all reasons: code, severity, got, wanted, mend, whether in shadow",
 )
 
 EPOCHS = _schema(
@@ -230,8 +232,19 @@ STANDINGS = _schema(
     _maybe("up_mbit_s", _FLOAT, "Mbit/s from the executor, smoothed over earlier epochs"),
     _maybe("down_mbit_s", _FLOAT, "Mbit/s to the executor, smoothed over earlier epochs"),
     _field("no_verdicts_in_a_row", _INT, "earlier epochs since the last verdict, at most 2"),
+    _field("verified_count", _INT, "verdicts since the last reset"),
+    _field("verified_failed", _INT, "failed ones among them"),
+    _field("resets", _INT, "how often counters and run were set back"),
+    _maybe("reset_at", _TIME, "UTC; the last time"),
+    _field("reset_code", _TEXT, "why the last time: a reason's code or FAILURE_BUDGET; empty when never"),
+    _field("last_score", _FLOAT, "score of the last epoch with a verdict, USD an hour"),
+    _maybe("last_score_epoch", _INT, "that epoch"),
+    _field("kept_scores", _INT, "epochs without a verdict for which the last score was kept"),
+    _maybe("swapped_at", _TIME, "UTC; when the newest swap of cards that counted was signed"),
+    _field("announced_uuids", pa.list_(_TEXT), "cards that the swap announced; empty once they passed"),
     _field("is_leased", _BOOL, "whether a renter had it"),
     _field("deposited_rao", _INT, "rao of free collateral in the validator's own ledger"),
+    _field("ban_code", _TEXT, "the ban that keeps a leased machine from pay; empty: none"),
     since=3,
 )
 

@@ -202,8 +202,10 @@ class State:
             rows = connection.execute(sa.select(tables.executor_records)).mappings()
             return {str(row["executor_key"]): record_of(ExecutorRecord, row) for row in rows}
 
-    def update_records(self, epoch: int, records: Iterable[ExecutorRecord]) -> bool:
-        """Count the epoch into these machines' records, exactly once; False when it is counted already."""
+    def update_records(
+        self, epoch: int, records: Iterable[ExecutorRecord], events: Iterable[Event] = ()
+    ) -> bool:
+        """Count the epoch into these machines' records, with what that led to, exactly once; False when it is already."""
         rows = [row_of(record) | {"last_epoch": epoch} for record in records]
         with writing(self._engine) as connection:
             self._hold(connection, epoch)
@@ -215,6 +217,7 @@ class State:
             if connection.execute(counted).rowcount == 0:
                 return False
             _upsert(connection, tables.executor_records, rows)
+            _note(connection, events)
             return True
 
     def forget_records(self, before_epoch: int) -> int:
@@ -263,7 +266,7 @@ class State:
     def note_event(self, event: Event) -> None:
         """Keep what happened; the next epoch that is closed takes it into the archive."""
         with writing(self._engine) as connection:
-            connection.execute(sa.insert(tables.events).values(row_of(event)))
+            _note(connection, [event])
 
     # --- reading back ------------------------------------------------------------------------------
 
@@ -446,6 +449,11 @@ def _weights(connection: sa.Connection, epoch: int) -> tuple[WeightVector | None
         return None, None
     vector = record_of(WeightVector, row)
     return vector, None if row["status"] is None else record_of(WeightOutcome, row)
+
+
+def _note(connection: sa.Connection, events: Iterable[Event]) -> None:
+    if rows := [row_of(event) for event in events]:
+        connection.execute(sa.insert(tables.events), rows)
 
 
 def _insert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:

@@ -64,6 +64,13 @@ def _column(
     return sa.Column(name, kind, nullable=nullable, info={"about": about})
 
 
+def _added(
+    name: str, kind: type[TypeEngine[Any]] | TypeEngine[Any], default: str, about: str
+) -> sa.Column[Any]:
+    """A column that rows from before a migration have by its default, an SQL literal."""
+    return sa.Column(name, kind, nullable=False, server_default=sa.text(default), info={"about": about})
+
+
 def _epoch_column() -> sa.Column[Any]:
     return sa.Column(
         "epoch",
@@ -229,6 +236,7 @@ standings = sa.Table(
     _column("record", sa.Text, "JSON: what earlier epochs knew of the machine"),
     _column("is_leased", sa.Boolean, "whether a renter had it"),
     _column("deposited_rao", sa.BigInteger, "rao of free collateral in our own ledger"),
+    _added("ban_code", sa.Text, "''", "the ban that keeps a leased machine from pay; empty: none"),
 )
 
 weight_sets = sa.Table(
@@ -268,6 +276,16 @@ executor_records = sa.Table(
     _column("up_mbit_s", sa.Double, "Mbit/s from the executor, smoothed", nullable=True),
     _column("down_mbit_s", sa.Double, "Mbit/s to the executor, smoothed", nullable=True),
     _column("no_verdicts_in_a_row", sa.Integer, "epochs since the last verdict, at most 2"),
+    _added("verified_count", sa.Integer, "0", "verdicts since the last reset"),
+    _added("verified_failed", sa.Integer, "0", "failed ones among them"),
+    _added("resets", sa.Integer, "0", "how often counters and run were set back"),
+    _column("reset_at", UtcDateTime, "UTC; the last time", nullable=True),
+    _added("reset_code", sa.Text, "''", "why the last time; empty when never"),
+    _added("last_score", sa.Double, "0", "score of the last epoch with a verdict, USD an hour"),
+    _column("last_score_epoch", sa.BigInteger, "that epoch", nullable=True),
+    _added("kept_scores", sa.Integer, "0", "epochs without a verdict for which the last score was kept"),
+    _column("swapped_at", UtcDateTime, "UTC; the newest swap of cards that counted", nullable=True),
+    _added("announced_uuids", sa.Text, "'[]'", "JSON list: cards that the swap announced, until they pass"),
     _column("last_epoch", sa.BigInteger, "the last epoch that is counted here"),
 )
 
@@ -299,6 +317,17 @@ proved_days = sa.Table(
     ),
     _column("proofs", sa.Integer, "epochs of the day in which the machine's proof passed"),
     _column("sum_kb_s", sa.BigInteger, "proved bandwidth of the slowest card, 10^3 bytes a second, summed"),
+)
+
+bans = sa.Table(
+    "bans",
+    metadata,
+    sa.Column("kind", sa.Text, primary_key=True, info={"about": "miner or card"}),
+    sa.Column("subject", sa.Text, primary_key=True, info={"about": "a hotkey, or a card's UUID"}),
+    _column("reason", sa.Text, "in words"),
+    _column("since", UtcDateTime, "UTC"),
+    _column("until", UtcDateTime, "UTC; null: until it is lifted", nullable=True),
+    _column("banned_by", sa.Text, "who decided it"),
 )
 
 events = sa.Table(

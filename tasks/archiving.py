@@ -9,7 +9,7 @@ from storage.records import EpochOutcome
 from tasks.epoch import EpochRun
 from tasks.errors import SubnetError
 from tasks.opening import archive_closed
-from tasks.recording import next_records
+from tasks.recording import next_records, resets_of
 from tasks.stepping import step
 
 KEPT_EPOCHS = 288
@@ -40,7 +40,9 @@ def _close(run: EpochRun) -> EpochOutcome:
     if known is None:
         raise SubnetError(f"epoch {run.epoch} is not in the state any more")
     if run.is_scored:
-        state.update_records(run.epoch, next_records(known, run.records, run.policy, datetime.now(UTC)))
+        now = datetime.now(UTC)
+        records = next_records(known, run.records, run.policy, now)
+        state.update_records(run.epoch, records, resets_of(run.records, records, now))
     run.progress.end(f"Parquet in {run.edges.history}")
     state.finish_epoch(run.epoch)
     finished = archive_closed(run.edges, state, run.epoch)

@@ -18,7 +18,7 @@ from prefect.artifacts import (
 from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectException
 
-from storage.records import EpochOutcome, Reason, Severity
+from storage.records import EpochOutcome, Reason
 from tasks.epoch import EpochRun
 from tasks.stepping import is_in_flow_run, step
 
@@ -104,7 +104,7 @@ def score_rows(outcome: EpochOutcome) -> list[dict[str, object]]:
             "uptime": round(s.uptime, 4),
             "collateral": round(s.collateral, 4),
             "passed": s.passed,
-            "reasons": ", ".join(r.code for r in s.reasons if r.severity is not Severity.WARN),
+            "reasons": ", ".join(r.code for r in s.reasons if r.decides),
         }
         for s in sorted(outcome.scores, key=lambda s: (-s.score, s.executor_key))
     ]
@@ -133,10 +133,15 @@ def explanation(outcome: EpochOutcome) -> str:
 def _list(reasons: Iterable[Reason]) -> list[str]:
     """One point a reason, those that decide first: the UI cuts wide tables off."""
     return [
-        f"- **{r.code}** ({r.severity.value.replace('_', ' ')}): got {_plain(r.got)}; wanted {_plain(r.wanted)}. "
+        f"- **{r.code}** ({_weight_of(r)}): got {_plain(r.got)}; wanted {_plain(r.wanted)}. "
         f"*{_plain(r.mend)}*"
-        for r in sorted(reasons, key=lambda r: r.severity is Severity.WARN)
+        for r in sorted(reasons, key=lambda r: not r.decides)
     ]
+
+
+def _weight_of(reason: Reason) -> str:
+    severity = reason.severity.value.replace("_", " ")
+    return f"{severity}, in shadow: without effect" if reason.is_shadow else severity
 
 
 def _plain(text: str) -> str:

@@ -72,6 +72,11 @@ LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "scoring.uptime_full_s": (1, 31_536_000),
         "scoring.uncollateralised": (0, 1),
         "scoring.collateral_rao_per_card": (0, 21_000_000 * RAO),
+        "records.failure_budget": (1, 1_000_000),
+        "records.grace_epochs": (0, 1),
+        "records.grace_budget": (0, 1_000_000),
+        "records.swap_valid_s": (600, 2_592_000),
+        "records.swap_interval_s": (0, 31_536_000),
         "weights.burn_share": (0, 1),
         "weights.version_key": (0, 2**63 - 1),
     }

@@ -146,6 +146,30 @@ class WeightPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordPolicy:
+    """What a machine's record forgives, and what it doesn't."""
+
+    failure_budget: int = 20
+    """A failure breaks no run of passing while failed x this < verdicts since the last reset: 20 is 5 %."""
+    is_proof_strict: bool = True
+    """Whether a failed proof breaks the run at once: within a budget a cheat could fail for nothing."""
+    reset_codes: tuple[str, ...] = (
+        *("SPEC_CHANGED", "GPU_UUID_CHANGED", "SWAP_NOT_AS_ANNOUNCED", "UUID_DUPLICATE"),
+        *("HOST_KEY_MISMATCH", "MINER_BANNED", "CARD_BANNED"),
+    )
+    """Failures that break the run at once."""
+    grace_epochs: int = 1
+    """Epochs in a row without a verdict for which the last score is kept."""
+    grace_budget: int = 20
+    """The last score is kept while kept epochs x this <= epochs seen: else one card could be shown in two listings in turn,
+    and both were paid. 0: no budget."""
+    swap_valid_s: float = 604_800.0
+    """A signed swap of cards counts no longer than so long after it was signed."""
+    swap_interval_s: float = 86_400.0
+    """Between two swaps of one machine."""
+
+
+@dataclass(frozen=True, slots=True)
 class ShadowPolicy:
     """What is computed and archived without effect, until somebody has seen whom it would change."""
 
@@ -164,6 +188,7 @@ class Policy:
     proof: ProofPolicy = field(default_factory=ProofPolicy)
     scoring: ScoringPolicy = field(default_factory=ScoringPolicy)
     weights: WeightPolicy = field(default_factory=WeightPolicy)
+    records: RecordPolicy = field(default_factory=RecordPolicy)
     shadow: ShadowPolicy = field(default_factory=ShadowPolicy)
 
     def to_json(self) -> str:

@@ -114,7 +114,7 @@ def _claim(report: HostReport, registered_at_block: int, records: Mapping[str, E
     uuids = tuple(sorted(card.uuid for card in report.facts.cards))
     record = records.get(report.executor_key)
     is_same = record is not None and tuple(sorted(record.card_uuids)) == uuids
-    has_failed = any(reason.severity is Severity.FAIL for reason in report.reasons)
+    has_failed = any(reason.fails for reason in report.reasons)
     return Claim(
         report.executor_key,
         registered_at_block,

@@ -26,6 +26,7 @@ from tasks.proof.challenge import Challenge, Origin, ProofKind, challenge_for
 from tasks.proof.conversation import Exchange, Failure, Reply
 from tasks.proof.population import Population
 from tasks.proof.verdict import verify_shard
+from tasks.scoring.grace import is_kept
 
 MAX_COMPRESSIONS = 1 << 24
 """For one machine, half a second of one core: ten times what 14 cards need. An edited challenge could ask for hours."""
@@ -99,7 +100,7 @@ def archived_epoch(outcome: EpochOutcome) -> ArchivedEpoch:
         executors={e.key: e for e in outcome.executors},
         reports={r.executor_key: r for r in outcome.reports},
         verdicts={v.executor_key: v for v in outcome.verdicts},
-        paid=frozenset(s.executor_key for s in outcome.scores if s.score > 0),
+        paid=frozenset(s.executor_key for s in outcome.scores if s.score > 0 and not is_kept(s)),
     )
 
 

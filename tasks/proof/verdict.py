@@ -144,7 +144,7 @@ def _not_tried(card: CardChallenge) -> CardProof:
 def _verdict(
     challenge: Challenge, reply: Reply | Failure, cards: tuple[CardProof, ...], reasons: tuple[Reason, ...]
 ) -> Verdict:
-    against = next((r for r in reasons if r.severity is not Severity.WARN), None)
+    against = next((r for r in reasons if r.decides), None)
     return Verdict(
         executor_key=challenge.origin.executor_key,
         code=against.code if against else PROVED,

@@ -192,7 +192,7 @@ def _is_unproven(verdict: Verdict) -> bool:
 
 
 def _blocked(reasons: tuple[Reason, ...]) -> bool:
-    return bool(reasons) and any(reason.severity is not Severity.WARN for reason in reasons)
+    return bool(reasons) and any(reason.decides for reason in reasons)
 
 
 def _reasons(

@@ -12,6 +12,7 @@ import pandas as pd
 from storage.records import Executor, Grounds, HostReport, Reason, Score, Severity, Verdict
 from tasks.policy import Policy
 from tasks.scoring import terms
+from tasks.scoring.grace import with_grace
 from tasks.scoring.machines import machines_frame, scores_of
 
 RAO_PER_ALPHA = 1_000_000_000
@@ -28,7 +29,8 @@ def score_epoch(
 ) -> tuple[Score, ...]:
     """The score of every executor, in the order of their keys: of its arguments alone, so that a replay is a call."""
     frame = machines_frame(executors, reports, verdicts, grounds, policy)
-    return scores_of(score_machines(frame, policy, grounds.scored_at))
+    scores = scores_of(score_machines(frame, policy, grounds.scored_at))
+    return with_grace(scores, grounds, policy.records)
 
 
 def score_machines(frame: pd.DataFrame, policy: Policy, now: datetime) -> pd.DataFrame:

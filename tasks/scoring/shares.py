@@ -11,7 +11,6 @@ from storage.records import (
     Neuron,
     Reason,
     Score,
-    Severity,
     SubnetView,
     WeightTarget,
     WeightVector,
@@ -65,7 +64,7 @@ def is_nobody_heard(
 
 
 def _failed(reasons: Iterable[Reason]) -> bool:
-    return any(reason.severity is Severity.FAIL for reason in reasons)
+    return any(reason.fails for reason in reasons)
 
 
 def _score_by_miner(scores: Iterable[Score]) -> dict[str, list[float]]:

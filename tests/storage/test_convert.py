@@ -33,6 +33,7 @@ TABLES = {
     "grounds": (nouns.Grounds, {"epoch"}, {"standings"}),
     "standings": (nouns.Standing, {"epoch"}, set()),
     "events": (nouns.Event, {"event_id", "epoch"}, set()),
+    "bans": (nouns.Ban, set(), set()),
     "weight_sets": (nouns.WeightVector, {f.name for f in fields(nouns.WeightOutcome)}, set()),
     "executor_records": (nouns.ExecutorRecord, {"last_epoch"}, set()),
     "proved_epochs": (nouns.ProvedEpoch, set(), set()),

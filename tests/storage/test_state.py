@@ -380,6 +380,21 @@ def test_an_epoch_is_counted_exactly_once(engine):
     assert resumed.load_records() == {"5Alice/m-0": first}
 
 
+def test_what_counting_led_to_is_noted_exactly_once(engine):
+    """The events of a count are in the epoch that counted, once, however often a run that died in between is resumed."""
+    reset = Event(NOON, "RECORD_RESET", "5Alice/m-0", "GPU_UUID_CHANGED: 1 of 9 verdicts failed")
+    dead = state_at(engine, run=DEAD)
+    dead.open_epoch(header(7))
+    dead.update_records(7, [ExecutorRecord("5Alice/m-0")], [reset])
+
+    resumed = state_at(engine)
+    resumed.open_epoch(header(7))
+    resumed.update_records(7, [ExecutorRecord("5Alice/m-0")], [reset])
+    resumed.finish_epoch(7)
+
+    assert resumed.load_outcome(7).events == (reset,)
+
+
 def test_an_archived_epochs_proofs_are_added_exactly_once(engine):
     """The proofs of two epochs of a day are added up; the second count of an epoch, by whomever, changes nothing."""
     day = ProvedDay("2026-08-01", "5Alice/m-0", "L4", 24_570, 1, 270_000_000)

@@ -1,6 +1,9 @@
 """What an epoch adds to what is known of a machine."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from storage.records import (
     Bandwidth,
@@ -11,16 +14,20 @@ from storage.records import (
     HostFacts,
     HostReport,
     Reason,
+    Score,
     Severity,
     Verdict,
 )
 from tasks.policy import DEFAULT
-from tasks.recording import next_record, next_records
+from tasks.recording import FAILURE_BUDGET, is_exhausted, next_record, next_records, resets_of, with_score
+from tasks.scoring.grace import KEPT_LAST_SCORE
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 EARLIER = NOW - timedelta(days=1)
 CARD = Card(0, "GPU-1", "NVIDIA L4", 23_034, "580.65", None, None, None, None, None, None, None, None)
 AWAY = Reason("HOST_UNREACHABLE", Severity.NO_VERDICT, "", "", "")
+FULL = Reason("DISK_BELOW_MINIMUM", Severity.FAIL, "", "", "")
+MOVED = Reason("GPU_UUID_CHANGED", Severity.FAIL, "", "", "")
 WRONG = Reason("WALK_STATE_WRONG", Severity.FAIL, "", "", "")
 
 
@@ -38,7 +45,7 @@ def test_a_first_pass_fixes_the_spec_and_begins_the_run():
     record = next_record(ExecutorRecord("m/1"), report(), verdict(), DEFAULT, NOW)
 
     assert record == ExecutorRecord(
-        "m/1", NOW, 1, 1, 1, NOW, model="NVIDIA L4", card_count=1, card_uuids=("GPU-1",)
+        "m/1", NOW, 1, 1, 1, NOW, model="NVIDIA L4", card_count=1, card_uuids=("GPU-1",), verified_count=1
     )
 
 
@@ -136,3 +143,86 @@ def test_the_first_pass_dates_the_claim():
     later = next_record(passed, report(), verdict(), DEFAULT, NOW + timedelta(days=1))
 
     assert (waiting.first_seen, passed.first_seen, later.first_seen) == (EARLIER, NOW, NOW)
+
+
+@pytest.mark.parametrize(
+    ("failed", "count", "resets"),
+    [(1, 21, False), (1, 20, True), (2, 40, True), (2, 41, False), (1, 1, True)],
+)
+def test_the_failure_budget_is_five_per_cent(failed, count, resets):
+    """Failures x 20 >= verdicts is a reset: one failure in 21 verdicts is kept, one in 20 is not."""
+
+    assert is_exhausted(failed, count, 20) is resets
+
+
+@pytest.mark.parametrize(("count", "kept"), [(20, True), (19, False)])
+def test_a_failure_within_the_budget_breaks_no_run(count, kept):
+    """The 21st verdict may be a failed one: the run and the counters stay; as the 20th it ends both."""
+
+    known = ExecutorRecord("m/1", EARLIER, count, count, count, EARLIER, verified_count=count)
+
+    record = next_record(known, report(FULL), None, DEFAULT, NOW)
+
+    assert record.passed_since == (EARLIER if kept else None)
+    assert (record.verified_count, record.verified_failed) == ((21, 1) if kept else (0, 0))
+    assert (record.resets, record.reset_code) == ((0, "") if kept else (1, FAILURE_BUDGET))
+
+
+def test_some_failures_no_budget_covers():
+    """Other cards than before, and by default a failed proof: a reset at once, which names the reason and forgets no card."""
+
+    known = ExecutorRecord(
+        "m/1", EARLIER, 500, 500, 500, EARLIER, "NVIDIA L4", 1, ("GPU-1",), verified_count=500
+    )
+    lenient = replace(DEFAULT, records=replace(DEFAULT.records, is_proof_strict=False))
+
+    moved = next_record(known, report(FULL, MOVED), None, DEFAULT, NOW)
+    failed = next_record(known, report(), verdict(Severity.FAIL, WRONG), DEFAULT, NOW)
+    forgiven = next_record(known, report(), verdict(Severity.FAIL, WRONG), lenient, NOW)
+
+    assert (moved.reset_code, moved.reset_at, moved.passed_since) == ("GPU_UUID_CHANGED", NOW, None)
+    assert (moved.model, moved.card_uuids) == ("NVIDIA L4", ("GPU-1",))
+    assert (failed.reset_code, failed.passed_since) == ("WALK_STATE_WRONG", None)
+    assert (forgiven.resets, forgiven.passed_since) == (0, EARLIER)
+
+
+def test_a_reset_is_an_event_with_its_reason():
+    """Whose record was set back, why, and what it had; a machine that has nothing to lose is no news."""
+
+    known = ExecutorRecord("m/1", EARLIER, 5, 5, 5, EARLIER, verified_count=5)
+    after = next_record(known, report(FULL), None, DEFAULT, NOW)
+    again = next_record(after, report(FULL), None, DEFAULT, NOW)
+
+    (event,) = resets_of({"m/1": known}, [after], NOW)
+
+    assert (event.kind, event.subject) == ("RECORD_RESET", "m/1")
+    assert event.message == "FAILURE_BUDGET: 1 of 6 verdicts failed; unbroken since 2026-11-21 12:00 UTC"
+    assert resets_of({"m/1": after}, [again], NOW) == ()
+
+
+def test_a_check_in_shadow_breaks_nothing():
+    """What failed in shadow is no failure: a proof beside it passes."""
+
+    record = next_record(
+        ExecutorRecord("m/1"), report(replace(WRONG, is_shadow=True)), verdict(), DEFAULT, NOW
+    )
+
+    assert (record.passed_since, record.verified_failed) == (NOW, 0)
+
+
+def test_the_last_score_is_that_of_the_last_verdict():
+    """A paid epoch and a failed one are remembered; one without a verdict only counts what was kept."""
+
+    seen = ExecutorRecord("m/1", last_score=0.4, last_score_epoch=6)
+    kept = Reason(KEPT_LAST_SCORE, Severity.WARN, "", "", "")
+
+    def score(value: float, *reasons: Reason) -> Score:
+        return Score("m/1", "m", 4, "L4", 1, 0, 0.11, 1, 1, 1, 1, 1.0, value, reasons)
+
+    paid = with_score(seen, score(0.5), 7)
+    failed = with_score(seen, score(0.0, WRONG), 7)
+    silent = with_score(replace(seen, no_verdicts_in_a_row=1), score(0.4, AWAY, kept), 7)
+
+    assert (paid.last_score, paid.last_score_epoch) == (0.5, 7)
+    assert (failed.last_score, failed.last_score_epoch) == (0.0, 7)
+    assert (silent.last_score, silent.last_score_epoch, silent.kept_scores) == (0.4, 6, 1)
