@@ -216,7 +216,7 @@ def outcome_of(tables: Mapping[str, pa.Table]) -> EpochOutcome:
             "executors": executors,
             "reports": _records(HostReport, map(_report_values, rows["reports"])),
             "verdicts": _verdicts(rows["verdicts"], rows["proofs"]),
-            "scores": _records(Score, rows["scores"]),
+            "scores": _records(Score, map(_known, rows["scores"])),
             "weights": _vector(head, rows["weights"]),
             "weight_outcome": _weight_outcome(head, rows["weights"]),
             "grounds": _grounds(head, rows),
@@ -233,6 +233,11 @@ def _decide_shadows(rows: Rows) -> None:
             reasons: Any = row.get(column) or ()
             for reason in reasons:
                 reason["is_shadow"] = bool(reason["is_shadow"])
+
+
+def _known(row: Row) -> Row:
+    """A row without the columns that its file is too old for: they have their record's defaults."""
+    return {name: value for name, value in row.items() if value is not None}
 
 
 def _rows_of(outcome: EpochOutcome) -> Rows:

@@ -444,7 +444,10 @@ class ExecutorRecord:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One machine's score with every term, so that it can be read like a bill."""
+    """One machine's score with every term, so that it can be read like a bill.
+
+    Which columns a formula multiplies, and in which order, is in `tasks/scoring/bills.py`; a term that it does not use is 1.
+    """
 
     executor_key: str
     miner_hotkey: str
@@ -455,12 +458,44 @@ class Score:
     rate_usd_per_hour: float
     performance: float
     bandwidth: float
+    """The network's."""
     uptime: float
     collateral: float
     passed: float
     """1.0 or 0.0: whether inspection and proof let it be paid."""
     score: float
+    """What weights are made of: USD an hour of the default formula, a share of the emission of `lium-2026`."""
     reasons: tuple[Reason, ...]
+    formula: str = "default"
+    enforced_score: float | None = None
+    """If no term had been in shadow; None in files from before there was a shadow."""
+    isolation: float = 1.0
+    """Of the container runtime; of `lium-2026`, for the leased part."""
+    occupancy: float = 1.0
+    """Leased or idle."""
+    price: float = 1.0
+    """The declared price against the market's."""
+    capacity: float = 1.0
+    """Cards that are paid over cards that are there, of its model and shape."""
+    portion: float = 1.0
+    """Share of the emission for its model."""
+    card_share: float = 1.0
+    """Its cards over all counted cards of its model."""
+    leased_cards: int = 0
+    leased_points: float = 0.0
+    leased_total: float = 1.0
+    """Of all machines; 1 where it is nothing."""
+    leased_pool: float = 0.0
+    """Share of the emission."""
+    idle_cards: int = 0
+    idle_isolation: float = 1.0
+    driver: float = 1.0
+    programme: float = 1.0
+    """1 where the idle programme takes the machine."""
+    idle_points: float = 0.0
+    """USD an hour."""
+    idle_total: float = 1.0
+    idle_pool: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

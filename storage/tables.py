@@ -198,6 +198,12 @@ verdicts = sa.Table(
     _column("bytes_received", sa.BigInteger, "bytes that the machine sent during the proof"),
 )
 
+MORE_TERMS = (
+    *("isolation", "occupancy", "price", "capacity", "portion", "card_share"),
+    *("idle_isolation", "driver", "programme"),
+)
+PARTS = ("leased", "idle")
+
 scores = sa.Table(
     "scores",
     metadata,
@@ -213,8 +219,20 @@ scores = sa.Table(
     _column("uptime", sa.Double, "ramp of unbroken passing, 0..1"),
     _column("collateral", sa.Double, "1, or the policy's factor without cover"),
     _column("passed", sa.Double, "1 or 0"),
-    _column("score", sa.Double, "product of all terms, USD an hour"),
+    _column("score", sa.Double, "product of the formula's columns (docs/scoring.md)"),
     _column("reasons", sa.Text, "JSON list of reasons"),
+    _added("formula", sa.Text, "'default'", "default, lium-2025 or lium-2026"),
+    _column(
+        "enforced_score",
+        sa.Double,
+        "score if no term had been in shadow; null of older rows",
+        nullable=True,
+    ),
+    *(_added(name, sa.Double, "1", f"term of the score, see docs/scoring.md: {name}") for name in MORE_TERMS),
+    *(_added(name, sa.Integer, "0", f"lium-2026: {name}") for name in ("leased_cards", "idle_cards")),
+    *(_added(f"{part}_points", sa.Double, "0", f"lium-2026: {part} part's product") for part in PARTS),
+    *(_added(f"{part}_total", sa.Double, "1", f"lium-2026: all machines' {part}_points") for part in PARTS),
+    *(_added(f"{part}_pool", sa.Double, "0", f"lium-2026: emission's share, {part} cards") for part in PARTS),
 )
 
 grounds = sa.Table(

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
-from dataclasses import replace
+from dataclasses import MISSING, replace
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
@@ -26,7 +26,16 @@ from storage.history import (
     read_transcripts,
     write_epoch,
 )
-from storage.records import Card, EpochState, HostFacts, HostReport, PassedProof, ProvedEpoch, Severity
+from storage.records import (
+    Card,
+    EpochState,
+    HostFacts,
+    HostReport,
+    PassedProof,
+    ProvedEpoch,
+    Score,
+    Severity,
+)
 from storage.schemas import SCHEMAS, VERSION, since
 from tests.storage.outcomes import NOON, outcomes, small_outcome
 
@@ -276,6 +285,17 @@ def test_an_epoch_of_an_older_schema_is_read_whole(tmp_path):
             _rewrite(path, lambda table: table.replace_schema_metadata({"schema_version": "2"}))
 
     assert read_epoch(tmp_path, 7) == outcome
+
+
+def test_scores_of_an_older_schema_have_neutral_terms(tmp_path):
+    """A term that came later counts as 1 in an older file's scores, and nothing of them was ever in shadow."""
+    outcome = small_outcome(7)
+    (path,) = [p for p in write_epoch(tmp_path, outcome) if p.parts[-3] == "scores"]
+    later = [name for name, field in Score.__dataclass_fields__.items() if field.default is not MISSING]
+    _rewrite(path, lambda table: table.drop_columns(later))
+
+    assert "capacity" in later
+    assert read_epoch(tmp_path, 7).scores == outcome.scores
 
 
 def test_a_file_of_a_newer_schema_is_refused(tmp_path):
