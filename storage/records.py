@@ -509,6 +509,37 @@ class WeightVector:
     """The scores of all epochs from this one on are in it; None: of this epoch alone."""
 
 
+class LandingState(StrEnum):
+    """What became of weights that were set, as later looks at the chain have it."""
+
+    OPEN = "open"
+    LANDED = "landed"
+    """Our row was what was meant, at every look or, where weights are sealed, after their reveal."""
+    DIFFERS = "differs"
+    """Our row was something else: somebody else sets weights with our key, or a reveal failed."""
+    UNSEEN = "unseen"
+    """Nobody looked in time: it can't be told any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Landing:
+    """Weights that were set, followed for two tempos."""
+
+    epoch: int
+    """Whose weights."""
+    set_block: int
+    tempo_blocks: int
+    is_sealed: bool
+    """Committed, to be revealed a tempo or more later."""
+    seen_block: int | None = None
+    """The last block at which our row was what was meant."""
+    looks: int = 0
+    """At our row, from one tempo later on."""
+    state: LandingState = LandingState.OPEN
+    difference: float = 0.0
+    """Share of the emission that goes elsewhere than meant, at the last look, 0..1."""
+
+
 # --- what scoring is given -------------------------------------------------------------------------
 
 

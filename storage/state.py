@@ -29,6 +29,8 @@ from storage.records import (
     ExecutorRecord,
     Grounds,
     HostReport,
+    Landing,
+    LandingState,
     MinerReply,
     Phase,
     ProvedDay,
@@ -38,10 +40,13 @@ from storage.records import (
     Standing,
     Verdict,
     WeightOutcome,
+    WeightStatus,
     WeightVector,
 )
 from storage.runs import Run, is_alive, this_run
 
+SET = (WeightStatus.CONFIRMED.value, WeightStatus.COMMITTED.value, WeightStatus.ALREADY_SET.value)
+"""Weights that the chain has taken: their scores are paid."""
 AnyRow = sa.Row[tuple[Any, ...]]
 AnySelect = sa.Select[tuple[Any, ...]]
 R = TypeVar("R", HostReport, Verdict, Score, Standing)
@@ -188,6 +193,66 @@ class State:
         unknown = dict.fromkeys(field.name for field in fields(WeightOutcome))
         row = row_of(vector) | (row_of(outcome) if outcome else unknown)
         self._save(vector.epoch, tables.weight_sets, [row])
+
+    def weights_in_doubt(self, epoch: int, newest: int) -> tuple[WeightVector, ...]:
+        """Vectors that were meant, and nobody saw what became of them: of this epoch, and of the `newest` before it.
+
+        Newest first; those older than the last that is known to be set are settled by it.
+        """
+        table = tables.weight_sets
+        in_doubt = sa.or_(table.c.status.is_(None), table.c.status == WeightStatus.UNKNOWN.value)
+        query = sa.select(table).where(in_doubt, table.c.epoch <= epoch).order_by(table.c.epoch.desc()).limit(newest)
+        with reading(self._engine) as connection:
+            since = _last_set(connection, epoch)
+            rows = connection.execute(query.where(table.c.epoch > (since or -1))).mappings()
+            return tuple(record_of(WeightVector, row) for row in rows)
+
+    def last_set_epoch(self, before: int) -> int | None:
+        """The newest epoch before this one whose weights are known to be set; None when there is none."""
+        with reading(self._engine) as connection:
+            return _last_set(connection, before - 1)
+
+    def settle_weights(self, vector: WeightVector, outcome: WeightOutcome) -> bool:
+        """Keep what became of a vector in doubt, of a closed epoch too; False when somebody else has settled it."""
+        table = tables.weight_sets
+        in_doubt = sa.or_(table.c.status.is_(None), table.c.status == WeightStatus.UNKNOWN.value)
+        settled = sa.update(table).where(table.c.epoch == vector.epoch, in_doubt).values(row_of(outcome))
+        with writing(self._engine) as connection:
+            return connection.execute(settled).rowcount == 1
+
+    def unarchived_epochs(self, since: int, before: int) -> tuple[int, ...]:
+        """Closed epochs after `since` and before `before` that the history does not have, ascending."""
+        with reading(self._engine) as connection:
+            return tuple(epoch for epoch in _unarchived(connection) if since < epoch < before)
+
+    def open_landings(self) -> tuple[Landing, ...]:
+        """Weights that were set and are still followed, oldest first."""
+        is_open = tables.landings.c.state == LandingState.OPEN.value
+        query = sa.select(tables.landings).where(is_open).order_by(tables.landings.c.epoch)
+        with reading(self._engine) as connection:
+            return tuple(record_of(Landing, row) for row in connection.execute(query).mappings())
+
+    def follow_weights(self, landing: Landing) -> None:
+        """Begin to follow weights that were set; those that are followed already stay as they are."""
+        insert_row = row_of(landing)
+        with writing(self._engine) as connection:
+            connection.execute(_insert(connection, tables.landings).values(insert_row).on_conflict_do_nothing())
+
+    def save_look(self, seen: Landing, event: Event | None = None) -> bool:
+        """Keep what a look at our row told, with the event of its end; False when it has ended already."""
+        table = tables.landings
+        look = sa.update(table).where(table.c.epoch == seen.epoch, table.c.state == LandingState.OPEN.value)
+        with writing(self._engine) as connection:
+            if connection.execute(look.values(row_of(seen))).rowcount != 1:
+                return False
+            if event is not None:
+                connection.execute(sa.insert(tables.events).values(row_of(event)))
+            return True
+
+    def meant_weights(self, epoch: int) -> tuple[WeightVector | None, WeightOutcome | None]:
+        """What an epoch wanted to set, and what is known of it."""
+        with reading(self._engine) as connection:
+            return _weights(connection, epoch)
 
     def save_incidents(self, epoch: int, incidents: tuple[Reason, ...]) -> None:
         """All that went wrong on our own side or the chain's so far."""
@@ -454,6 +519,12 @@ def _weights(connection: sa.Connection, epoch: int) -> tuple[WeightVector | None
 def _note(connection: sa.Connection, events: Iterable[Event]) -> None:
     if rows := [row_of(event) for event in events]:
         connection.execute(sa.insert(tables.events), rows)
+
+
+def _last_set(connection: sa.Connection, until: int) -> int | None:
+    table = tables.weight_sets
+    query = sa.select(sa.func.max(table.c.epoch)).where(table.c.status.in_(SET), table.c.epoch <= until)
+    return connection.execute(query).scalar()
 
 
 def _insert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:

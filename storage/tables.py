@@ -11,6 +11,7 @@ other. `info={"about": ...}` says what a column means and in which unit, for doc
             │             ├─ scores
             │             └─ standings
             ├─ grounds
+            ├─ landings
             └─ weight_sets                executor_records, proved_epochs, proved_days, events (over all epochs)
 """
 
@@ -277,6 +278,19 @@ weight_sets = sa.Table(
     _column("retry_after_blocks", sa.BigInteger, "blocks until the chain allows it again", nullable=True),
     _column("landed", sa.Text, "JSON list: our row as the chain has it", nullable=True),
     _column("dropped_hotkeys", sa.Text, "JSON list: left out, their uid is another's now", nullable=True),
+)
+
+landings = sa.Table(
+    "landings",
+    metadata,
+    _epoch_column(),
+    _column("set_block", sa.BigInteger, "block at which the weights were included"),
+    _column("tempo_blocks", sa.Integer, "blocks of a tempo then"),
+    _column("is_sealed", sa.Boolean, "committed, to be revealed later"),
+    _column("seen_block", sa.BigInteger, "last block at which our row was what was meant", nullable=True),
+    _column("looks", sa.Integer, "looks at our row from one tempo later on"),
+    _column("state", sa.Text, "open, landed, differs or unseen"),
+    _column("difference", sa.Double, "share of the emission elsewhere than meant, at the last look, 0..1"),
 )
 
 executor_records = sa.Table(

@@ -78,6 +78,9 @@ LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "records.swap_valid_s": (600, 2_592_000),
         "records.swap_interval_s": (0, 31_536_000),
         "weights.burn_share": (0, 1),
+        "weights.burn_uids": (0, 65_535),
+        "weights.burn_minor_share": (0, 1),
+        "weights.max_epochs": (1, 288),
         "weights.version_key": (0, 2**63 - 1),
     }
 )

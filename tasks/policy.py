@@ -141,7 +141,13 @@ class WeightPolicy:
     """How scores become weights."""
 
     burn_share: float = 0.0
-    """Goes to the owner's uid, which the chain burns or recycles."""
+    """Goes to the owner's uid, which the chain burns or recycles, or to `burn_uids`."""
+    burn_uids: tuple[int, ...] = ()
+    """Uids that burn: one of them, drawn by the epoch's block hash, gets what the others leave."""
+    burn_minor_share: float = 0.01
+    """Of all weights, for each of `burn_uids` but the one drawn."""
+    max_epochs: int = 288
+    """Scores of at most so many epochs add up while no weights can be set: two days of 50 blocks of 12 s."""
     version_key: int = 1_000
 
 

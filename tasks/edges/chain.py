@@ -151,6 +151,14 @@ class Chain:
             or self._submit(attempt)
         )
 
+    def find_weights(
+        self, targets: Sequence[WeightTarget], *, version_key: int, epoch_began_block: int
+    ) -> WeightOutcome | None:
+        """What the chain has of a vector whose setting nobody saw end; None when there is no sign of it. Sends nothing."""
+        view, rules, landed = self._call(self._read_for_weights)
+        attempt = prepared(view, rules, targets, hotkey=self._hotkey, version_key=version_key, landed=landed)
+        return None if isinstance(attempt, WeightOutcome) else self._already(attempt, epoch_began_block)
+
     def close(self) -> None:
         """Let the connection go; a later call makes a new one."""
         with self._own_lock():

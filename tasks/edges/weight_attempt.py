@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from storage.records import Neuron, SubnetView, WeightOutcome, WeightStatus, WeightTarget
-from tasks.edges.weight_rules import ChainRules, blocks_to_wait, malformed, refusal, still_theirs
+from tasks.edges.weight_rules import (
+    ChainRules,
+    blocks_to_next_tempo,
+    blocks_to_wait,
+    malformed,
+    refusal,
+    still_theirs,
+)
 
 RATE_LIMITED = frozenset({"SettingWeightsTooFast", "CommittingWeightsTooFast", "RateLimited"})
 
@@ -45,8 +52,12 @@ class Attempt:
         return self._refused(code, EXPLAINED[code]) if code else None
 
     def too_soon(self) -> WeightOutcome | None:
-        """The outcome when the rate limit does not allow it yet."""
+        """The outcome when the rate limit does not allow it yet, or this tempo has its weights already."""
         wait = blocks_to_wait(self.view, self.me)
+        tempo = blocks_to_next_tempo(self.view, self.me)
+        if tempo > wait:
+            outcome = replace(self._not_yet(tempo), code="WeightsSetThisTempo")
+            return replace(outcome, message=f"this tempo has its weights; the next begins in {tempo} blocks")
         return self._not_yet(wait) if wait else None
 
     def refused_by_chain(self, name: str, message: str, extrinsic_id: str) -> WeightOutcome:

@@ -75,6 +75,13 @@ def blocks_to_wait(view: SubnetView, me: Neuron) -> int:
     return max(me.last_update_block + view.weights_rate_limit_blocks - view.head.block, 0)
 
 
+def blocks_to_next_tempo(view: SubnetView, me: Neuron) -> int:
+    """Blocks until this neuron may set weights again if it sets them once a tempo; 0 when it has not in this one."""
+    if me.last_update_block == 0 or me.last_update_block < view.head.last_epoch_block:
+        return 0
+    return max(view.head.next_epoch_block - view.head.block, 1)
+
+
 def shares(row: Mapping[int, float]) -> dict[int, float]:
     """A row as shares of 1, zeros left out."""
     total = sum(row.values())

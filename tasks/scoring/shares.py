@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Protocol
 
 from storage.records import (
     MinerReply,
@@ -19,29 +21,89 @@ from tasks.errors import NoWeights
 from tasks.policy import WeightPolicy
 
 
+class Scored(Protocol):
+    """As much of a score as weights are made of."""
+
+    @property
+    def executor_key(self) -> str:
+        """The machine."""
+        ...
+
+    @property
+    def miner_hotkey(self) -> str:
+        """Whose it is."""
+        ...
+
+    @property
+    def score(self) -> float:
+        """From 0 up."""
+        ...
+
+
+class Earned(NamedTuple):
+    """A machine's score of an earlier epoch, as the archive keeps it."""
+
+    executor_key: str
+    miner_hotkey: str
+    score: float
+
+
+class Ground(NamedTuple):
+    """What weights look at of the chain: an epoch's archive has all of it."""
+
+    neurons: tuple[Neuron, ...]
+    owner_hotkey: str
+    block_hash: str
+    """Of the epoch's pinned block."""
+
+    @classmethod
+    def of(cls, view: SubnetView) -> Ground:
+        """The ground of a snapshot."""
+        return cls(view.neurons, view.owner_hotkey, view.head.block_hash)
+
+
 def weight_vector(
-    epoch: int, scores: Iterable[Score], view: SubnetView, policy: WeightPolicy
+    epoch: int,
+    scores: Iterable[Scored],
+    ground: Ground,
+    policy: WeightPolicy,
+    first_epoch: int | None = None,
 ) -> WeightVector:
     """What the epoch wants to set, targets in the order of their uids, none with weight 0.
 
-    A miner's share is its machines' scores over all scores of registered miners. `burn_share` of the result is what
-    really goes to the owner for burning: the policy's, or 1 when nobody scored. NoWeights when a score is negative or no
-    number, when the policy's share is out of range, or when there is something to burn and the owner has no uid.
+    `scores` are those of all epochs from `first_epoch` on, in any order: a miner's share is the sum of its machines'
+    over the sum of all registered miners'. `burn_share` of the result is what really burns: the policy's, or 1 when
+    nobody scored. NoWeights when a score is negative or no number, when the policy's shares are out of range, or when
+    there is something to burn and the owner has no uid.
     """
     if not 0.0 <= policy.burn_share <= 1.0:
         raise NoWeights(f"the burn share is {policy.burn_share}, expected 0 to 1")
-    miners = {neuron.hotkey: neuron for neuron in view.neurons}
+    miners = {neuron.hotkey: neuron for neuron in ground.neurons}
     shares = _shares(_score_by_miner(scores), miners)
     burn_share = policy.burn_share if shares else 1.0
     weights = {miners[hotkey].uid: (1.0 - burn_share) * share for hotkey, share in shares.items()}
     if burn_share > 0.0:
-        owner = _owner(view)
-        weights[owner.uid] = weights.get(owner.uid, 0.0) + burn_share
-    hotkeys = {neuron.uid: neuron.hotkey for neuron in view.neurons}
+        for uid, share in _burners(ground, policy, burn_share).items():
+            weights[uid] = weights.get(uid, 0.0) + share
+    hotkeys = {neuron.uid: neuron.hotkey for neuron in ground.neurons}
     targets = tuple(
         WeightTarget(uid, hotkeys[uid], weights[uid]) for uid in sorted(weights) if weights[uid] > 0.0
     )
-    return WeightVector(epoch, targets, burn_share)
+    return WeightVector(epoch, targets, burn_share, first_epoch)
+
+
+def _burners(ground: Ground, policy: WeightPolicy, burn_share: float) -> dict[int, float]:
+    """Who burns how much: the policy's uids as far as the subnet has them, else the owner."""
+    known = {neuron.uid for neuron in ground.neurons}
+    uids = sorted(known.intersection(policy.burn_uids))
+    if not uids:
+        return {_owner(ground).uid: burn_share}
+    minor = policy.burn_minor_share
+    if minor * (len(uids) - 1) > burn_share:
+        raise NoWeights(f"{len(uids) - 1} uids that burn {minor} each are more than the burn share {burn_share}")
+    drawn = hashlib.blake2s(ground.block_hash.encode()).digest()
+    main = uids[int.from_bytes(drawn, "big") % len(uids)]
+    return {uid: burn_share - minor * (len(uids) - 1) if uid == main else minor for uid in uids}
 
 
 def is_nobody_heard(
@@ -67,7 +129,7 @@ def _failed(reasons: Iterable[Reason]) -> bool:
     return any(reason.fails for reason in reasons)
 
 
-def _score_by_miner(scores: Iterable[Score]) -> dict[str, list[float]]:
+def _score_by_miner(scores: Iterable[Scored]) -> dict[str, list[float]]:
     by_miner: dict[str, list[float]] = defaultdict(list)
     for score in scores:
         if not (math.isfinite(score.score) and score.score >= 0.0):
@@ -96,10 +158,8 @@ def _shares(scores: Mapping[str, list[float]], miners: Mapping[str, Neuron]) -> 
     return {hotkey: part / total for hotkey, part in sums.items() if part > 0.0}
 
 
-def _owner(view: SubnetView) -> Neuron:
-    owner = view.by_hotkey(view.owner_hotkey)
-    if owner is None:
-        raise NoWeights(
-            f"the owner's hotkey {view.owner_hotkey} has no uid on subnet {view.netuid}: nothing can be burned"
-        )
-    return owner
+def _owner(ground: Ground) -> Neuron:
+    for neuron in ground.neurons:
+        if neuron.hotkey == ground.owner_hotkey:
+            return neuron
+    raise NoWeights(f"the owner's hotkey {ground.owner_hotkey} has no uid on the subnet: nothing can be burned")

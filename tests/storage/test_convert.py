@@ -34,6 +34,7 @@ TABLES = {
     "standings": (nouns.Standing, {"epoch"}, set()),
     "events": (nouns.Event, {"event_id", "epoch"}, set()),
     "bans": (nouns.Ban, set(), set()),
+    "landings": (nouns.Landing, set(), set()),
     "weight_sets": (nouns.WeightVector, {f.name for f in fields(nouns.WeightOutcome)}, set()),
     "executor_records": (nouns.ExecutorRecord, {"last_epoch"}, set()),
     "proved_epochs": (nouns.ProvedEpoch, set(), set()),

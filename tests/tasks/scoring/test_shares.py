@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from storage.records import Executor, MinerReply, Reason, Score, Severity, WeightTarget
 from tasks.errors import NoWeights
 from tasks.policy import WeightPolicy
-from tasks.scoring.shares import is_nobody_heard, weight_vector
+from tasks.scoring.shares import Earned, Ground, is_nobody_heard, weight_vector
 from tests.tasks.scoring.worlds import score, view
 
 HOTKEYS = ("5Alice", "5Bob", "5Carol", "5Dave")
 SUBNET = view(*HOTKEYS)
+GROUND = Ground.of(SUBNET)
 
 values = st.floats(0, allow_infinity=False) | st.sampled_from([0.0, 1.0, 5e-324, 1.7e308])
 scores = st.lists(st.builds(score, values, st.sampled_from([*HOTKEYS, "5Gone"])), max_size=12)
@@ -23,14 +24,14 @@ burns = st.sampled_from([0.0, 0.2, 0.8, 1.0]) | st.floats(0, 1)
 
 def weights(of_scores, burn_share=0.0, subnet=SUBNET):
     """Weight by hotkey."""
-    vector = weight_vector(7, of_scores, subnet, WeightPolicy(burn_share=burn_share))
+    vector = weight_vector(7, of_scores, Ground.of(subnet), WeightPolicy(burn_share=burn_share))
     return {target.hotkey: target.weight for target in vector.targets}
 
 
 def test_a_miners_share_is_that_of_its_machines():
     """Alice's machines score 1 + 2, Bob's 1, a fifth is burned: .6, .2 and .2, by uid."""
     vector = weight_vector(
-        7, [score(1.0), score(2.0, name="m-1"), score(1.0, "5Bob")], SUBNET, WeightPolicy(burn_share=0.2)
+        7, [score(1.0), score(2.0, name="m-1"), score(1.0, "5Bob")], GROUND, WeightPolicy(burn_share=0.2)
     )
 
     assert (vector.epoch, vector.burn_share) == (7, 0.2)
@@ -47,9 +48,57 @@ def test_a_miners_share_is_that_of_its_machines():
 @pytest.mark.parametrize("burn_share", [0.0, 0.2])
 def test_when_nobody_scored_all_is_burned(nothing, burn_share):
     """Whatever the policy's share: nothing to pay means that the owner's uid gets all of it, and the vector says so."""
-    vector = weight_vector(7, nothing, SUBNET, WeightPolicy(burn_share=burn_share))
+    vector = weight_vector(7, nothing, GROUND, WeightPolicy(burn_share=burn_share))
 
     assert (vector.targets, vector.burn_share) == ((WeightTarget(0, "5Owner", 1.0),), 1.0)
+
+
+def test_scores_of_earlier_epochs_add_up():
+    """Alice earned 3 in the last epoch and nothing now, Bob 1 now: three quarters and a quarter, from epoch 6 on."""
+    earned = [Earned("5Alice/m-0", "5Alice", 3.0), Earned("5Bob/m-0", "5Bob", 0.0)]
+    vector = weight_vector(7, [*earned, score(0.0), score(1.0, "5Bob")], GROUND, WeightPolicy(), 6)
+
+    assert vector.first_epoch == 6
+    assert [(t.hotkey, t.weight) for t in vector.targets] == [("5Alice", 0.75), ("5Bob", 0.25)]
+
+
+FOUR = WeightPolicy(burn_share=0.8, burn_uids=(1, 2, 3, 4))
+
+
+def test_uids_that_burn_get_a_hundredth_each_and_one_the_rest():
+    """0.80 over four uids: .77 for the one drawn, .01 for each of the others, and 0.20 for the miners."""
+    earner = score(1.0, "5Owner")
+    (burnt,) = [weight_vector(7, [earner], GROUND, FOUR).targets]
+
+    assert sorted(round(t.weight, 12) for t in burnt) == [0.01, 0.01, 0.01, 0.2, 0.77]
+
+
+def test_who_burns_most_is_drawn_by_the_epochs_block():
+    """Over many epochs each of the four is drawn, by a hash that everybody can read again."""
+
+    def drawn(block_hash):
+        vector = weight_vector(7, [score(1.0, "5Owner")], GROUND._replace(block_hash=block_hash), FOUR)
+        return max(vector.targets, key=lambda t: t.weight).uid
+
+    assert {drawn(f"0x{n:064x}") for n in range(64)} == {1, 2, 3, 4}
+    assert drawn("0xab") == drawn("0xab")
+
+
+def test_uids_that_the_subnet_does_not_have_burn_nothing():
+    """Of uids 4 and 206 only 4 is there and burns all; where none is there, the owner does."""
+    for uids, burner in (((4, 206), 4), ((206, 207), 0)):
+        policy = WeightPolicy(burn_share=0.5, burn_uids=uids)
+        vector = weight_vector(7, [score(1.0)], GROUND, policy)
+
+        assert {t.uid: t.weight for t in vector.targets} == {burner: 0.5, 1: 0.5}
+
+
+def test_more_minor_burning_than_burning_is_refused():
+    """Three uids at 0.3 each are more than 0.5 together."""
+    policy = WeightPolicy(burn_share=0.5, burn_uids=(1, 2, 3), burn_minor_share=0.3)
+
+    with pytest.raises(NoWeights, match=r"more than the burn share 0\.5"):
+        weight_vector(7, [score(1.0)], GROUND, policy)
 
 
 def test_without_burning_the_owner_gets_nothing():
@@ -73,7 +122,7 @@ def test_a_miner_that_is_not_registered_gets_nothing():
 @settings(deadline=None)
 def test_weights_are_whole_and_bounded(some, burn_share):
     """For any scores: weights are finite, above 0, at most 1, together 1, each uid once, in order."""
-    targets = weight_vector(7, some, SUBNET, WeightPolicy(burn_share=burn_share)).targets
+    targets = weight_vector(7, some, GROUND, WeightPolicy(burn_share=burn_share)).targets
 
     assert math.fsum(t.weight for t in targets) == pytest.approx(1.0, abs=1e-12)
     assert all(0.0 < t.weight <= 1.0 for t in targets)
@@ -110,14 +159,14 @@ def test_a_higher_score_never_lowers_its_miners_weight(some, burn_share, positio
 def test_a_score_that_is_no_number_is_refused(bad):
     """NaN, infinity and less than nothing stop here, with the machine's name: no vector is made."""
     with pytest.raises(NoWeights, match="score of executor '5Bob/m-0' is"):
-        weight_vector(7, [score(1.0), score(bad, "5Bob")], SUBNET, WeightPolicy())
+        weight_vector(7, [score(1.0), score(bad, "5Bob")], GROUND, WeightPolicy())
 
 
 @pytest.mark.parametrize("bad", [math.nan, -0.1, 1.1, math.inf])
 def test_a_burn_share_out_of_range_is_refused(bad):
     """A share is from 0 to 1."""
     with pytest.raises(NoWeights, match="burn share is"):
-        weight_vector(7, [score(1.0)], SUBNET, WeightPolicy(burn_share=bad))
+        weight_vector(7, [score(1.0)], GROUND, WeightPolicy(burn_share=bad))
 
 
 def test_burning_without_an_owner_is_refused():
