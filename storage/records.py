@@ -9,6 +9,7 @@ the chain are integers of rao (1e-9 TAO or alpha), sizes are bytes unless the na
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -538,6 +539,16 @@ class Landing:
     state: LandingState = LandingState.OPEN
     difference: float = 0.0
     """Share of the emission that goes elsewhere than meant, at the last look, 0..1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at our row on the chain, for one set of weights that is followed."""
+
+    landing: Landing
+    meant: Mapping[int, float]
+    """Share by uid."""
+    landed: Mapping[int, float]
 
 
 # --- what scoring is given -------------------------------------------------------------------------

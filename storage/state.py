@@ -201,7 +201,12 @@ class State:
         """
         table = tables.weight_sets
         in_doubt = sa.or_(table.c.status.is_(None), table.c.status == WeightStatus.UNKNOWN.value)
-        query = sa.select(table).where(in_doubt, table.c.epoch <= epoch).order_by(table.c.epoch.desc()).limit(newest)
+        query = (
+            sa.select(table)
+            .where(in_doubt, table.c.epoch <= epoch)
+            .order_by(table.c.epoch.desc())
+            .limit(newest)
+        )
         with reading(self._engine) as connection:
             since = _last_set(connection, epoch)
             rows = connection.execute(query.where(table.c.epoch > (since or -1))).mappings()
@@ -211,6 +216,14 @@ class State:
         """The newest epoch before this one whose weights are known to be set; None when there is none."""
         with reading(self._engine) as connection:
             return _last_set(connection, before - 1)
+
+    def last_set_block(self, before: int) -> int:
+        """The block at which the last weights of an earlier epoch were set, as far as it is known; -1 for none."""
+        table = tables.weight_sets
+        query = sa.select(sa.func.max(table.c.block)).where(table.c.status.in_(SET), table.c.epoch < before)
+        with reading(self._engine) as connection:
+            found = connection.execute(query).scalar()
+        return -1 if found is None else int(found)
 
     def settle_weights(self, vector: WeightVector, outcome: WeightOutcome) -> bool:
         """Keep what became of a vector in doubt, of a closed epoch too; False when somebody else has settled it."""
@@ -236,7 +249,9 @@ class State:
         """Begin to follow weights that were set; those that are followed already stay as they are."""
         insert_row = row_of(landing)
         with writing(self._engine) as connection:
-            connection.execute(_insert(connection, tables.landings).values(insert_row).on_conflict_do_nothing())
+            connection.execute(
+                _insert(connection, tables.landings).values(insert_row).on_conflict_do_nothing()
+            )
 
     def save_look(self, seen: Landing, event: Event | None = None) -> bool:
         """Keep what a look at our row told, with the event of its end; False when it has ended already."""

@@ -22,7 +22,7 @@ from typing import Self
 
 import sqlalchemy as sa
 
-from storage.records import EpochHeader, Executor, ExecutorRecord, Lease, Reason, Severity, SubnetView
+from storage.records import EpochHeader, Executor, ExecutorRecord, Lease, Look, Reason, Severity, SubnetView
 from storage.state import State
 from tasks.edges.chain import Chain
 from tasks.edges.peers import Peers
@@ -86,6 +86,8 @@ class EpochRun:
         self.leases = edges.leases()
         self.leased_keys = frozenset(lease.executor_key for lease in self.leases)
         """Machines that a renter has and keeps through this epoch."""
+        self.looks: tuple[Look, ...] = ()
+        """At weights that were set before, for whoever explains the epoch."""
         self.is_scored = False
         """Whether the epoch came as far as its scores: only then is it counted for or against any machine."""
         self._sessions: dict[str, Session] = {}

@@ -18,7 +18,7 @@ from prefect.artifacts import (
 from prefect.context import FlowRunContext
 from prefect.exceptions import PrefectException
 
-from storage.records import EpochOutcome, Reason
+from storage.records import EpochOutcome, Look, Reason
 from tasks.epoch import EpochRun
 from tasks.stepping import is_in_flow_run, step
 
@@ -81,6 +81,12 @@ async def explain(run: EpochRun) -> None:
         key="epoch-scores",
         description=f"Epoch {outcome.epoch}: every score with its terms",
     )
+    if run.looks:
+        await acreate_table_artifact(
+            look_rows(run.looks),
+            key="weights-landed",
+            description=f"Epoch {outcome.epoch}: what landed of earlier weights against what was meant",
+        )
     await acreate_markdown_artifact(
         explanation(outcome),
         key="epoch-reasons",
@@ -107,6 +113,22 @@ def score_rows(outcome: EpochOutcome) -> list[dict[str, object]]:
             "reasons": ", ".join(r.code for r in s.reasons if r.decides),
         }
         for s in sorted(outcome.scores, key=lambda s: (-s.score, s.executor_key))
+    ]
+
+
+def look_rows(looks: Iterable[Look]) -> list[dict[str, object]]:
+    """A row per uid of each set of weights that is followed: what was meant and what our row on the chain holds."""
+    return [
+        {
+            "epoch": seen.landing.epoch,
+            "state": seen.landing.state.value,
+            "uid": uid,
+            "meant": round(seen.meant.get(uid, 0.0), 6),
+            "landed": round(seen.landed.get(uid, 0.0), 6),
+            "set at block": seen.landing.set_block,
+        }
+        for seen in looks
+        for uid in sorted(seen.meant.keys() | seen.landed.keys())
     ]
 
 

@@ -1,14 +1,22 @@
-"""Weights as a step: what the scores come to, meant first in the state, then set on the chain and read back."""
+"""Weights as a step: what the scores since the last weights come to, meant first in the state, then set and read back.
+
+    weights in doubt settled -> row looked at -> scores since the last weights added up -> meant -> set -> followed
+
+Nothing of it lives in memory: a run that dies at any line leaves the next one to find, on the chain or in the state,
+how far it came. Weights are set once a tempo; scores that are not set yet are kept in the archive.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from storage.records import BLOCKS_PER_EPOCH, MinerReply, Score, WeightOutcome, WeightStatus, WeightVector
+from storage.history import archived_epochs, read_arrow
+from storage.records import MinerReply, Score, WeightOutcome, WeightStatus, WeightVector
 from tasks.epoch import EpochRun
 from tasks.errors import NoVerdicts
-from tasks.scoring.shares import is_nobody_heard, weight_vector
+from tasks.landing import began_block, follow, look_at_weights, settle
+from tasks.scoring.shares import Earned, Ground, is_nobody_heard, weight_vector
 from tasks.stepping import step
 
 
@@ -20,15 +28,51 @@ async def set_weights(
     NoVerdicts when nothing at all was found out: then the weights stay as they are.
     """
     run.progress.begin("weights")
+    done = await settle(run)
+    run.looks = await look_at_weights(run)
+    if done is not None:
+        run.progress.end(describe(done[1]))
+        return done
     if is_nobody_heard(replies, scores, _known_miners(run)):
         run.is_scored = False  # what our own line has missed counts against nobody
         raise NoVerdicts(len(scores))
-    vector = weight_vector(run.epoch, scores, run.view, run.policy.weights)
-    await asyncio.to_thread(run.state.save_weights, vector)
+    vector = await asyncio.to_thread(mean, run, scores)
     outcome = await submit(run, vector)
-    await asyncio.to_thread(run.state.save_weights, vector, outcome)
+    await asyncio.to_thread(_keep, run, vector, outcome)
     run.progress.end(describe(outcome))
     return vector, outcome
+
+
+def mean(run: EpochRun, scores: Sequence[Score]) -> WeightVector:
+    """The vector of this epoch's scores and of those that no weights have paid yet, kept in the state."""
+    last = run.state.last_set_epoch(run.epoch)
+    oldest = max(-1 if last is None else last, run.epoch - run.policy.weights.max_epochs)
+    waiting = run.state.unarchived_epochs(oldest, run.epoch)
+    archived = [e for e in archived_epochs(run.edges.history) if oldest < e < run.epoch and e not in waiting]
+    earned = [*_archived_scores(run, archived), *_waiting_scores(run, waiting)]
+    first = min((*waiting, *archived), default=run.epoch)
+    vector = weight_vector(run.epoch, [*earned, *scores], Ground.of(run.view), run.policy.weights, first)
+    run.state.save_weights(vector)
+    return vector
+
+
+def _archived_scores(run: EpochRun, epochs: Iterable[int]) -> Iterator[Earned]:
+    for epoch in epochs:
+        table = read_arrow(run.edges.history, "scores", epoch=epoch, columns=Earned._fields)
+        yield from map(Earned, *(table[name].to_pylist() for name in Earned._fields))
+
+
+def _waiting_scores(run: EpochRun, epochs: Iterable[int]) -> Iterator[Earned]:
+    """Of closed epochs that the history does not have yet: a full disk loses no score."""
+    for epoch in epochs:
+        outcome = run.state.load_outcome(epoch)
+        for score in outcome.scores if outcome else ():
+            yield Earned(score.executor_key, score.miner_hotkey, score.score)
+
+
+def _keep(run: EpochRun, vector: WeightVector, outcome: WeightOutcome) -> None:
+    run.state.save_weights(vector, outcome)
+    follow(run, vector, outcome)
 
 
 def _known_miners(run: EpochRun) -> frozenset[str]:
@@ -39,12 +83,13 @@ def _known_miners(run: EpochRun) -> frozenset[str]:
 @step("set-weights", deadline_s=300.0, retries=2)
 async def submit(run: EpochRun, vector: WeightVector) -> WeightOutcome:
     """Set the vector once: repeated after a lost connection, it finds what it has set already."""
+    began = await asyncio.to_thread(began_block, run, run.epoch)
     return await asyncio.to_thread(
         run.edges.chain.submit_weights,
         vector.targets,
         version_key=run.policy.weights.version_key,
         # Of the epoch, not of this run: what a run that died has set in this epoch is set.
-        epoch_began_block=run.header.block - run.header.block % BLOCKS_PER_EPOCH,
+        epoch_began_block=began,
     )
 
 

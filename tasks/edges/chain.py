@@ -114,14 +114,18 @@ class Chain:
 
         return self._call(read)
 
-    def own_weights(self) -> tuple[WeightTarget, ...]:
-        """Our row as the chain has it now, empty when we set none or have no uid."""
+    def own_row(self) -> tuple[Head, tuple[WeightTarget, ...]]:
+        """The newest block and our row there, empty when we set none or have no uid."""
 
-        async def read(client: bt.Client) -> tuple[WeightTarget, ...]:
+        async def read(client: bt.Client) -> tuple[Head, tuple[WeightTarget, ...]]:
             view = await self._read_view(client)
-            return await self._landed(client, view)
+            return view.head, await self._landed(client, view)
 
         return self._call(read)
+
+    def own_weights(self) -> tuple[WeightTarget, ...]:
+        """Our row as the chain has it now."""
+        return self.own_row()[1]
 
     # --- writes
 

@@ -100,7 +100,9 @@ def _burners(ground: Ground, policy: WeightPolicy, burn_share: float) -> dict[in
         return {_owner(ground).uid: burn_share}
     minor = policy.burn_minor_share
     if minor * (len(uids) - 1) > burn_share:
-        raise NoWeights(f"{len(uids) - 1} uids that burn {minor} each are more than the burn share {burn_share}")
+        raise NoWeights(
+            f"{len(uids) - 1} uids that burn {minor} each are more than the burn share {burn_share}"
+        )
     drawn = hashlib.blake2s(ground.block_hash.encode()).digest()
     main = uids[int.from_bytes(drawn, "big") % len(uids)]
     return {uid: burn_share - minor * (len(uids) - 1) if uid == main else minor for uid in uids}
@@ -162,4 +164,6 @@ def _owner(ground: Ground) -> Neuron:
     for neuron in ground.neurons:
         if neuron.hotkey == ground.owner_hotkey:
             return neuron
-    raise NoWeights(f"the owner's hotkey {ground.owner_hotkey} has no uid on the subnet: nothing can be burned")
+    raise NoWeights(
+        f"the owner's hotkey {ground.owner_hotkey} has no uid on the subnet: nothing can be burned"
+    )

@@ -6,53 +6,21 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import bittensor as bt
 import pytest
 from websockets.sync.server import serve as serve_websocket
 
-from deployments.localnet.chain.actors import KeyWallet, dev_wallet
-from deployments.localnet.chain.calls import BurnedRegister
-from deployments.localnet.chain.clock import ManualClock
-from deployments.localnet.chain.genesis import genesis
-from deployments.localnet.chain.pallet import dispatch
-from deployments.localnet.chain.state import Hyperparameters
 from deployments.localnet.chain.substrate import LocalSubstrate
-from storage.records import WeightStatus, WeightTarget
+from storage.records import WeightStatus
 from tasks.edges.chain import Chain, ChainSettings, load_hotkey
 from tasks.errors import ChainAway, ChainRefused, SettingError
+from tests.tasks import nodes
+from tests.tasks.nodes import NAMES, RAO, Node
 
-RAO = 1_000_000_000
-NETUID = 51
 ROOT = Path(__file__).parents[3]
-NAMES = ("v1", "v2", "m1", "m2", "m3")
-"""uids 1 to 5; the owner is uid 0."""
-
-
-@dataclass
-class Node:
-    """The embedded chain behind the edge: v1 and v2 hold stake and permits, the rate limit is over."""
-
-    path: Path
-    clock: ManualClock
-    substrate: LocalSubstrate
-    wallets: dict[str, KeyWallet]
-
-    def hotkey(self, name: str) -> str:
-        return self.wallets[name].hotkey.ss58_address
-
-    def target(self, uid: int, name: str, weight: float) -> WeightTarget:
-        return WeightTarget(uid, self.hotkey(name), weight)
-
-    def change(self, edit) -> None:
-        """Edit the next block's state, as other people's extrinsics would."""
-        self.substrate.ledger.include(lambda state: (edit(state), []))
-        self.substrate.advance(1)
-
-    def factory(self) -> LocalSubstrate:
-        return LocalSubstrate(self.path, now=self.clock.now, sleep=self.clock.sleep)
 
 
 @pytest.fixture
@@ -61,31 +29,8 @@ def make_node(tmp_path):
     made: list[Node] = []
 
     def make(**hyperparameters) -> Node:
-        clock, path = ManualClock(), tmp_path / f"chain{len(made)}.db"
-        wallets = {name: dev_wallet(name) for name in ("owner", *NAMES, "stranger")}
-        genesis(
-            path,
-            owner_coldkey=wallets["owner"].coldkey.ss58_address,
-            owner_hotkey=wallets["owner"].hotkey.ss58_address,
-            accounts={w.coldkey.ss58_address: 1_000 * RAO for w in wallets.values()},
-            hyperparameters=Hyperparameters(
-                **{"max_registrations_per_block": 9, "burn_increase_percent": 100, **hyperparameters}
-            ),
-            now=clock.now,
-        )
-        node = Node(path, clock, LocalSubstrate(path, now=clock.now, sleep=clock.sleep), wallets)
-
-        def people(state):
-            for name in NAMES:
-                call = BurnedRegister(NETUID, node.hotkey(name))
-                dispatch(state, wallets[name].coldkey.ss58_address, call)
-            for name, stake in (("v1", 6000), ("v2", 4000)):
-                state.add_alpha(node.hotkey(name), wallets[name].coldkey.ss58_address, stake * RAO)
-
-        node.change(people)
-        node.substrate.advance(60)
-        made.append(node)
-        return node
+        made.append(nodes.make_node(tmp_path / f"chain{len(made)}.db", **hyperparameters))
+        return made[-1]
 
     yield make
     for node in made:
@@ -225,17 +170,53 @@ def test_setting_the_same_weights_again_does_nothing(make_node, make_chain):
 
 
 def test_other_weights_wait_for_the_rate_limit(make_node, make_chain):
-    """Sooner than 20 blocks it is not yet, with the blocks that are left; then it goes."""
-    node = make_node()
+    """Sooner than 90 blocks it is not yet, with the blocks that are left; then it goes."""
+    node = make_node(weights_rate_limit=90)
+    node.substrate.advance(30)
     chain = make_chain(node)
     set_once(chain, [node.target(3, "m1", 1.0)])
     node.substrate.advance(5)
 
     early = set_once(chain, [node.target(4, "m2", 1.0)])
     assert (early.status, early.code) == (WeightStatus.NOT_YET, "SettingWeightsTooFast")
-    assert early.retry_after_blocks == 15
-    node.substrate.advance(15)
+    assert early.retry_after_blocks == 85
+    node.substrate.advance(85)
     assert set_once(chain, [node.target(4, "m2", 1.0)]).status is WeightStatus.CONFIRMED
+
+
+def test_weights_are_set_once_in_a_tempo(make_node, make_chain):
+    """Though the rate limit of 20 blocks is over, other weights wait for the tempo of 50 to end."""
+    node = make_node()
+    chain = make_chain(node)
+    first = set_once(chain, [node.target(3, "m1", 1.0)])
+    node.substrate.advance(25)
+    left = chain.head().next_epoch_block - chain.head().block
+
+    early = set_once(chain, [node.target(4, "m2", 1.0)])
+    assert (early.status, early.code, early.block) == (
+        WeightStatus.NOT_YET,
+        "WeightsSetThisTempo",
+        first.block + 25,
+    )
+    assert early.retry_after_blocks == left
+    node.substrate.advance(left)
+    assert set_once(chain, [node.target(4, "m2", 1.0)]).status is WeightStatus.CONFIRMED
+
+
+def test_weights_in_doubt_are_found_without_sending(make_node, make_chain):
+    """What the chain has since a block is told; other weights, and older ones, are not there."""
+    node = make_node()
+    chain = make_chain(node)
+    first = set_once(chain, [node.target(3, "m1", 1.0)])
+    set_block = node.extrinsics_of("v1")
+
+    def found(uid, name, began):
+        return chain.find_weights([node.target(uid, name, 1.0)], version_key=0, epoch_began_block=began)
+
+    assert found(3, "m1", first.block).status is WeightStatus.ALREADY_SET
+    assert found(3, "m1", first.block + 1) is None
+    assert found(4, "m2", first.block) is None
+    assert node.extrinsics_of("v1") == set_block == 1
 
 
 def test_the_same_weights_of_an_earlier_epoch_are_set_anew(make_node, make_chain):
@@ -244,7 +225,7 @@ def test_the_same_weights_of_an_earlier_epoch_are_set_anew(make_node, make_chain
     chain = make_chain(node)
     targets = [node.target(3, "m1", 1.0)]
     first = set_once(chain, targets)
-    node.substrate.advance(30)
+    node.substrate.advance(50)
     second = set_once(chain, targets, began=chain.head().block)
 
     assert (first.status, second.status) == (WeightStatus.CONFIRMED, WeightStatus.CONFIRMED)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
@@ -23,7 +23,9 @@ def upgrade() -> None:
         sa.Column("looks", sa.Integer(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("difference", sa.Double(), nullable=False),
-        sa.ForeignKeyConstraint(["epoch"], ["epochs.epoch"], name=op.f("fk_landings_epochs"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(
+            ["epoch"], ["epochs.epoch"], name=op.f("fk_landings_epochs"), ondelete="CASCADE"
+        ),
         sa.PrimaryKeyConstraint("epoch", name=op.f("pk_landings")),
     )
 
