@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "down": "Stop what `subnet up` has started.",
         "show": "Show an archived epoch again: machines, reasons, weights.",
         "deploy": "Make pool, deployment and automation on a real network's Prefect server.",
+        "ban": "Ban miners and cards, or end a ban.",
         "policy": "Show a policy's values.",
         "history": "Check what is archived: verify every proof again.",
         "economics": "Show what each known cheat would earn against honest work.",

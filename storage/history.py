@@ -139,7 +139,7 @@ def read_passed(root: Path, archived: ProvedEpoch) -> tuple[PassedProof, ...]:
     try:
         verdicts = columns("verdicts", "executor_key", "severity")
         passed = set(verdicts.filter(pc.is_null(verdicts["severity"]))["executor_key"].to_pylist())
-        proved = _proved(columns("proofs", "executor_key", "memory_bytes", "bandwidth_gb_s"))
+        proved = _proved(columns("proofs", "executor_key", "passed", "memory_bytes", "bandwidth_gb_s"))
         listed = _first_cards(
             columns("reports", "executor_key", "cards.list.element.model", "cards.list.element.vram_mib")
         )
@@ -220,10 +220,13 @@ def _day_of(path: Path) -> str:
 
 
 def _proved(proofs: pa.Table) -> dict[str, tuple[int, float]]:
-    """The least memory and the least bandwidth of each machine's cards."""
+    """The least memory and the least bandwidth of each machine's cards; none of a machine whose card failed in shadow."""
+    failed = set(proofs.filter(pc.invert(proofs["passed"]))["executor_key"].to_pylist())
     least: dict[str, tuple[int, float]] = {}
     columns = (proofs[name].to_pylist() for name in ("executor_key", "memory_bytes", "bandwidth_gb_s"))
     for key, memory_bytes, gb_s in zip(*columns, strict=True):
+        if key in failed:
+            continue
         known_bytes, known_gb_s = least.get(key, (memory_bytes, gb_s))
         least[key] = (min(memory_bytes, known_bytes), min(gb_s, known_gb_s))
     return least

@@ -20,6 +20,8 @@ from storage.convert import json_of, record_of, row_of
 from storage.database import reading, writing
 from storage.errors import EpochLost
 from storage.records import (
+    Ban,
+    BanKind,
     EpochHeader,
     EpochOutcome,
     EpochState,
@@ -341,6 +343,38 @@ class State:
             old = sa.delete(tables.proved_days).where(tables.proved_days.c.day < before)
             return connection.execute(old).rowcount
 
+    # --- bans --------------------------------------------------------------------------------------
+
+    def add_ban(self, ban: Ban) -> bool:
+        """Ban from now on, and note it; False when the subject is banned already."""
+        with writing(self._engine) as connection:
+            ended = sa.delete(tables.bans).where(*_of_ban(ban.kind, ban.subject))
+            connection.execute(ended.where(tables.bans.c.until <= ban.since))
+            added = _insert(connection, tables.bans).values(row_of(ban)).on_conflict_do_nothing()
+            if connection.execute(added).rowcount == 0:
+                return False
+            _note(connection, [_banned(ban)])
+            return True
+
+    def lift_ban(self, kind: BanKind, subject: str, lifted_by: str) -> bool:
+        """End a ban before its time, and note it; False when there is none."""
+        with writing(self._engine) as connection:
+            lifted = sa.delete(tables.bans).where(*_of_ban(kind, subject))
+            if connection.execute(lifted).rowcount == 0:
+                return False
+            _note(connection, [Event(self._clock(), "BAN_LIFTED", subject, f"{kind}, by {lifted_by}")])
+            return True
+
+    def active_bans(self, now: datetime) -> tuple[Ban, ...]:
+        """The bans that hold at this moment, by kind and subject."""
+        return tuple(ban for ban in self.all_bans() if ban.until is None or ban.until > now)
+
+    def all_bans(self) -> tuple[Ban, ...]:
+        """All bans that were not lifted, those that have run out too."""
+        query = sa.select(tables.bans).order_by(tables.bans.c.kind, tables.bans.c.subject)
+        with reading(self._engine) as connection:
+            return tuple(record_of(Ban, row) for row in connection.execute(query).mappings())
+
     # --- what happens between epochs ---------------------------------------------------------------
 
     def note_event(self, event: Event) -> None:
@@ -529,6 +563,15 @@ def _weights(connection: sa.Connection, epoch: int) -> tuple[WeightVector | None
         return None, None
     vector = record_of(WeightVector, row)
     return vector, None if row["status"] is None else record_of(WeightOutcome, row)
+
+
+def _of_ban(kind: BanKind, subject: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return (tables.bans.c.kind == kind.value, tables.bans.c.subject == subject)
+
+
+def _banned(ban: Ban) -> Event:
+    until = f"until {ban.until:%Y-%m-%d %H:%M} UTC" if ban.until else "until it is lifted"
+    return Event(ban.since, "BANNED", ban.subject, f"{ban.kind}, {until}, by {ban.banned_by}: {ban.reason}")
 
 
 def _note(connection: sa.Connection, events: Iterable[Event]) -> None:

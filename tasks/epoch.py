@@ -88,6 +88,9 @@ class EpochRun:
         """Machines that a renter has and keeps through this epoch."""
         self.looks: tuple[Look, ...] = ()
         """At weights that were set before, for whoever explains the epoch."""
+        self.bans = state.active_bans(header.started_at)
+        self.banned_codes: dict[str, str] = {}
+        """Machine -> code of the ban that inspection found it under, leased or not."""
         self.is_scored = False
         """Whether the epoch came as far as its scores: only then is it counted for or against any machine."""
         self._sessions: dict[str, Session] = {}

@@ -85,6 +85,16 @@ LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
     }
 )
 """Section and field: least and most, both allowed; of a window, both of its ends, in order."""
+SHADOW_CHECKS = frozenset(
+    {
+        *("GPU_VRAM_BELOW_MINIMUM", "GPU_POWER_LIMIT_BELOW_DEFAULT", "GPU_USAGE_HIGH", "GPU_FOREIGN_PROCESS"),
+        *("GPU_VRAM_HELD", "GPU_MIG_ENABLED", "GPU_READINGS_DISAGREE", "RAM_BELOW_MINIMUM"),
+        *("DISK_BELOW_MINIMUM", "NETWORK_SPEED_TOO_SLOW", "OS_NOT_LINUX", "SPEC_CHANGED", "GPU_UUID_CHANGED"),
+        *("SWAP_NOT_AS_ANNOUNCED", "UUID_DUPLICATE", "BANDWIDTH_TOO_LOW", "BANDWIDTH_IMPOSSIBLE"),
+    }
+)
+"""Checks after which a machine can still be proved and paid. Not those without which there is nothing to prove (no
+card, an unknown model), nor a proof that is wrong: it has no figures to pay by."""
 RATE_LIMITS = (0.0, 1_000.0)
 """USD an hour and card."""
 
@@ -107,6 +117,12 @@ def check_limits(policy: Policy) -> None:
             raise PolicyRefused(
                 f"policy {policy.name!r}: {key} is {least} to {most}, expected the least first"
             )
+    unknown = [code for code in policy.shadow.checks if code not in SHADOW_CHECKS]
+    if unknown:
+        raise PolicyRefused(
+            f"policy {policy.name!r}: shadow.checks has {unknown[0]!r}, expected some of "
+            + ", ".join(sorted(SHADOW_CHECKS))
+        )
     for model, rate in policy.scoring.rates_usd_per_hour:
         if not RATE_LIMITS[0] <= rate <= RATE_LIMITS[1]:
             raise PolicyRefused(

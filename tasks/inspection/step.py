@@ -12,7 +12,9 @@ from operator import itemgetter
 from storage.records import Executor, ExecutorRecord, HostFacts, HostReport, Reason, Severity
 from tasks.epoch import EpochRun, Shard, shards
 from tasks.inspection.checks import Claim, find_duplicates
+from tasks.inspection.checks.bans import CODES, with_bans
 from tasks.inspection.visit import visit
+from tasks.shadow import report_in_shadow
 from tasks.stepping import step
 
 _log = logging.getLogger("subnet.epoch")
@@ -31,7 +33,10 @@ async def inspect(run: EpochRun, executors: Sequence[Executor]) -> tuple[HostRep
         )
     )
     told = {report.executor_key: report for part in parts for report in part}
-    reports = with_duplicates((told[e.key] for e in executors), executors, run.records)
+    every = with_duplicates((told[e.key] for e in executors), executors, run.records)
+    judged = with_bans(every, executors, run.records, run.bans, run.leased_keys)
+    run.banned_codes = {b.report.executor_key: CODES[b.ban.kind] for b in judged if b.ban}
+    reports = tuple(report_in_shadow(b.report, run.policy.shadow) for b in judged)
     run.release(r.executor_key for r in reports if not r.may_be_proved)
     await asyncio.to_thread(run.state.save_reports, run.epoch, reports)
     fit = sum(r.may_be_proved for r in reports)

@@ -26,6 +26,7 @@ from tasks.errors import BadAnswer, HostAway, HostKeyMismatch, LimitExceeded, Su
 from tasks.inspection.checks import check_host, smooth
 from tasks.inspection.facts import COMMANDS, FactOutput, read_facts
 from tasks.inspection.talk import ask_facts, measure_bandwidth, start_runner
+from tasks.shadow import shadowed
 
 CONNECT_ATTEMPTS = 2
 ONCE_MORE = frozenset({"connect", "handshake"})
@@ -49,7 +50,13 @@ def visit(run: EpochRun, executor: Executor, until: float = math.inf) -> HostRep
         smoothed = _smoothed(run, record, bandwidth)
         reasons = unreadable + check_host(facts, record, smoothed, run.policy.inspection)
         report = HostReport(
-            executor.key, facts, _raw(outputs), bandwidth, reasons, connected - began, run.clock() - began
+            executor.key,
+            facts,
+            _raw(outputs),
+            bandwidth,
+            shadowed(reasons, run.policy.shadow),
+            connected - began,
+            run.clock() - began,
         )
         if report.may_be_proved:
             run.hold(executor, session)

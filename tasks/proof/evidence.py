@@ -12,21 +12,22 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import pairwise
 
 from kernels.protocol import PAGE_LINES, Parameters
 from storage.records import CardProof, EpochOutcome, Executor, HostReport, Severity, Verdict
-from tasks.errors import BadAnswer
+from tasks.errors import BadAnswer, PolicyRefused
 from tasks.inspection.models import find, sku
-from tasks.policy import DEFAULT, PRESETS, Policy
+from tasks.policy import DEFAULT, PRESETS, Policy, ShadowPolicy, policy_of
 from tasks.proof import transcript
 from tasks.proof.challenge import Challenge, Origin, ProofKind, challenge_for
 from tasks.proof.conversation import Exchange, Failure, Reply
 from tasks.proof.population import Population
 from tasks.proof.verdict import verify_shard
 from tasks.scoring.grace import is_kept
+from tasks.shadow import verdict_in_shadow
 
 MAX_COMPRESSIONS = 1 << 24
 """For one machine, half a second of one core: ten times what 14 cards need. An edited challenge could ask for hours."""
@@ -88,7 +89,9 @@ class ArchivedEpoch:
     reports: Mapping[str, HostReport]
     verdicts: Mapping[str, Verdict]
     paid: frozenset[str]
-    """Machines with a score above 0."""
+    """Machines with a score above 0 of this epoch."""
+    shadow: ShadowPolicy = field(default_factory=ShadowPolicy)
+    """What decided nothing, by the archived policy itself."""
 
 
 def archived_epoch(outcome: EpochOutcome) -> ArchivedEpoch:
@@ -101,7 +104,18 @@ def archived_epoch(outcome: EpochOutcome) -> ArchivedEpoch:
         reports={r.executor_key: r for r in outcome.reports},
         verdicts={v.executor_key: v for v in outcome.verdicts},
         paid=frozenset(s.executor_key for s in outcome.scores if s.score > 0 and not is_kept(s)),
+        shadow=_shadow_of(outcome),
     )
+
+
+def _shadow_of(outcome: EpochOutcome) -> ShadowPolicy:
+    """Nothing, where the policy is not in the archive, or is of newer code."""
+    if outcome.grounds is None:
+        return ShadowPolicy()
+    try:
+        return policy_of(outcome.grounds.policy_values).shadow
+    except PolicyRefused:
+        return ShadowPolicy()
 
 
 def judge_again(shard: Sequence[tuple[str, bytes]], epoch: ArchivedEpoch) -> list[Evidence]:
@@ -110,7 +124,8 @@ def judge_again(shard: Sequence[tuple[str, bytes]], epoch: ArchivedEpoch) -> lis
     Conversations are judged side by side, which fills the lanes: give it about 64 cards at once.
     """
     read = [_Read.of(key, content) for key, content in shard]
-    verdicts = iter(verify_shard([r.talk for r in read if r.talk is not None]))
+    judged = verify_shard([r.talk for r in read if r.talk is not None])
+    verdicts = iter(verdict_in_shadow(verdict, epoch.shadow) for verdict in judged)
     return [_evidence(r, next(verdicts) if r.talk is not None else None, epoch) for r in read]
 
 

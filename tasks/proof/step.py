@@ -31,6 +31,7 @@ from tasks.proof.reasons import reason
 from tasks.proof.slots import permitted, place_of, turns
 from tasks.proof.verdict import verify_shard
 from tasks.proof.wave import MonotonicClock, Wave, gate_limits_s
+from tasks.shadow import verdict_in_shadow
 from tasks.stepping import step
 
 _log = logging.getLogger("subnet.epoch")
@@ -198,7 +199,8 @@ async def prove_shard(run: EpochRun, shard: ShardOfWave) -> tuple[Verdict, ...]:
         told = [t for t in await asyncio.gather(*(one(e) for e in shard.executors)) if t is not None]
     finally:
         run.release(e.key for e in shard.executors)
-    verdicts = await asyncio.to_thread(verify_shard, told)
+    judged = await asyncio.to_thread(verify_shard, told)
+    verdicts = [verdict_in_shadow(verdict, run.policy.shadow) for verdict in judged]
     await asyncio.to_thread(run.state.save_verdicts, run.epoch, verdicts)
     return tuple(replace(verdict, transcript=b"") for verdict in verdicts)
 

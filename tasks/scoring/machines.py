@@ -30,6 +30,7 @@ from storage.records import (
     Verdict,
 )
 from tasks.inspection.checks import smooth
+from tasks.inspection.checks.bans import banned_pay
 from tasks.policy import MIB, Policy
 from tasks.proof.reasons import MODEL_UNPROVEN
 from tasks.scoring.rates import ModelRate, market_rate
@@ -101,9 +102,9 @@ def machines_frame(
 
 def scores_of(scored: pd.DataFrame) -> tuple[Score, ...]:
     """The records of scored rows, in their order."""
-    names = Score.__dataclass_fields__
+    names = [name for name in Score.__dataclass_fields__ if name in scored.columns]
     columns = [scored[name].tolist() for name in names]
-    return tuple(map(Score, *columns))
+    return tuple(Score(**dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True))
 
 
 def _by_key(executors: Iterable[Executor]) -> dict[str, Executor]:
@@ -131,10 +132,11 @@ def _known(
     for key, executor in by_key.items():
         report, verdict = reports_by_key.get(key, NO_REPORT), verdicts_by_key.get(key, NO_VERDICT)
         rate, proved_gb_s = rate_of(report.facts.cards), _slowest(verdict)
+        standing = standings.get(key, NO_STANDING)
         reasons = _reasons(report, verdict, rate, proved_gb_s)
-        known.append(
-            Known(executor, report, verdict, standings.get(key, NO_STANDING), rate, proved_gb_s, reasons)
-        )
+        if standing.ban_code:
+            reasons = (*reasons, banned_pay(standing.ban_code))
+        known.append(Known(executor, report, verdict, standing, rate, proved_gb_s, reasons))
     return known
 
 

@@ -62,4 +62,6 @@ def grounds_of(run: EpochRun, executors: Iterable[Executor], now: datetime) -> G
 
 
 def _standing(run: EpochRun, key: str) -> Standing:
-    return Standing(key, run.record_of(key), is_leased=key in run.leased_keys, deposited_rao=0)
+    is_leased = key in run.leased_keys
+    ban_code = run.banned_codes.get(key, "") if is_leased else ""
+    return Standing(key, run.record_of(key), is_leased, deposited_rao=0, ban_code=ban_code)

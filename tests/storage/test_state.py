@@ -15,6 +15,8 @@ from storage import tables
 from storage.database import migrate, open_database, writing
 from storage.errors import EpochLost, StorageError
 from storage.records import (
+    Ban,
+    BanKind,
     EpochHeader,
     EpochOutcome,
     EpochState,
@@ -515,3 +517,31 @@ def test_a_new_report_outdates_the_dead_run_s_verdict(engine):
     assert known.verdicts == tuple(v for v in old.verdicts if v.executor_key != again)
     assert known.scores == tuple(s for s in old.scores if s.executor_key != again)
     assert len(known.verdicts) == len(old.verdicts) - 1
+
+
+def test_a_ban_is_added_and_lifted_once(engine):
+    """The second of two same calls changes nothing; what happened is an event each, in the next epoch that is closed."""
+    state = state_at(engine)
+    ban = Ban(BanKind.MINER, "5Alice", "announces machines of others", NOON, None, "ops")
+
+    added = [state.add_ban(ban), state.add_ban(replace(ban, reason="another"))]
+    held = state.active_bans(NOON)
+    lifted = [state.lift_ban(BanKind.MINER, "5Alice", "ops"), state.lift_ban(BanKind.MINER, "5Alice", "ops")]
+
+    assert (added, held, lifted) == ([True, False], (ban,), [True, False])
+    state.open_epoch(header(7))
+    state.finish_epoch(7)
+    events = state.load_outcome(7).events
+    assert [(e.kind, e.subject) for e in events] == [("BANNED", "5Alice"), ("BAN_LIFTED", "5Alice")]
+
+
+def test_a_ban_runs_out(engine):
+    """It holds until its hour, and the subject may be banned anew afterwards."""
+    state = state_at(engine)
+    ban = Ban(BanKind.CARD, "gpu-1", "its firmware lies", NOON, NOON + timedelta(days=1), "ops")
+    state.add_ban(ban)
+
+    assert state.active_bans(NOON + timedelta(hours=23)) == (ban,)
+    assert state.active_bans(NOON + timedelta(days=1)) == ()
+    assert not state.add_ban(replace(ban, since=NOON + timedelta(hours=1)))
+    assert state.add_ban(replace(ban, since=NOON + timedelta(days=1), until=None))
