@@ -10,9 +10,11 @@ from flows.settings import Settings
 from storage.database import migrate, open_database
 from tasks.edges.chain import Chain, ChainSettings, HotkeyWallet, load_hotkey
 from tasks.edges.peers import Peers, PeerSettings
+from tasks.edges.prices import HttpMarket, load_book
 from tasks.edges.shell import Shell, ShellSettings
 from tasks.epoch import Edges
 from tasks.errors import SettingError
+from tasks.pricing.sources import SOURCES
 
 
 @asynccontextmanager
@@ -42,6 +44,8 @@ async def open_edges(
                 history=settings.history,
                 own_hotkey=wallet.hotkey.ss58_address,
                 is_embedded=settings.is_embedded,
+                market=HttpMarket(SOURCES[name] for name in settings.price_sources),
+                book=load_book(settings.price_file),
                 executors_per_shard=settings.executors_per_shard,
                 max_sessions=settings.max_sessions,
             )

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from tasks.errors import SettingError
 from tasks.policy import PRESETS
+from tasks.pricing.sources import SOURCES
 
 PREFIX = "SUBNET_"
 HIDDEN = "(not shown)"
@@ -36,6 +37,10 @@ class Settings:
     database_url: str = "sqlite:///.local/validator.sqlite"
     history: Path = Path(".local/history")
     cache: Path = Path(".local/cache")
+    price_sources: tuple[str, ...] = tuple(SOURCES)
+    """Names of the sources that are asked; none: only the price file counts."""
+    price_file: Path | None = None
+    """Another price file than ours."""
     chain_deadline_s: float = 45.0
     miner_deadline_s: float = 10.0
     executors_per_shard: int = 50
@@ -105,6 +110,15 @@ def _url(key: str, value: str) -> str:
     return value
 
 
+def _sources(key: str, value: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in value.split(","))
+    if names == ("none",):
+        return ()
+    if any(name not in SOURCES for name in names) or len(set(names)) != len(names):
+        raise SettingError(key, value, "none, or some of these with commas between: " + ", ".join(SOURCES))
+    return names
+
+
 def _whole(lowest: int, highest: int) -> Callable[[str, str], int]:
     def read(key: str, value: str) -> int:
         if not re.fullmatch(r"[0-9]{1,9}", value) or not lowest <= int(value) <= highest:
@@ -134,6 +148,8 @@ _READERS: Mapping[str, Callable[[str, str], object]] = {
     "database_url": _url,
     "history": _path,
     "cache": _path,
+    "price_sources": _sources,
+    "price_file": _path,
     "chain_deadline_s": _seconds(1, 600),
     "miner_deadline_s": _seconds(1, 120),
     "executors_per_shard": _whole(1, 1_000),

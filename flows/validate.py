@@ -25,6 +25,7 @@ from tasks.explaining import explain, show_progress
 from tasks.inspection.step import inspect
 from tasks.opening import open_epoch
 from tasks.policy import Policy, preset
+from tasks.pricing.step import learn_prices
 from tasks.proof.step import prove
 from tasks.scoring.step import score
 from tasks.seeking import seek
@@ -76,5 +77,6 @@ async def _work(run: EpochRun) -> None:
     executors = executors_of(replies)
     reports = await inspect(run, executors)
     verdicts = await prove(run, executors, reports)
+    await learn_prices(run, reports)
     scores = await score(run, executors, reports, verdicts)
     await set_weights(run, replies, scores)

@@ -553,6 +553,11 @@ class Look:
 
 # --- what scoring is given -------------------------------------------------------------------------
 
+RATE, TOKEN, REVENUE, PORTION = "rate", "token", "revenue", "portion"
+"""Kinds of quotes."""
+TAO_USD, ALPHA_TAO = "tao_usd", "alpha_tao"
+"""Names of the tokens' quotes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Quote:
@@ -567,6 +572,19 @@ class Quote:
     """Where it comes from: names of sources with a comma between, or `table`."""
     as_of: datetime
     """When it was true at its source: the older of several."""
+
+
+@dataclass(frozen=True, slots=True)
+class PriceAnswer:
+    """What one source of the market's numbers said when it was last asked."""
+
+    source: str
+    """Its name, as in `tasks/pricing/sources.py`, or `chain`."""
+    asked_at: datetime
+    fault: str
+    """Why it said nothing; empty when it answered."""
+    quotes: tuple[Quote, ...]
+    """What it said when it last answered."""
 
 
 @dataclass(frozen=True, slots=True)

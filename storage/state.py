@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from storage import tables
 from storage.convert import json_of, record_of, row_of
@@ -46,6 +45,9 @@ from storage.records import (
     WeightVector,
 )
 from storage.runs import Run, is_alive, this_run
+from storage.upserts import add_up as _add_up
+from storage.upserts import insert_into as _insert
+from storage.upserts import upsert as _upsert
 
 SET = (WeightStatus.CONFIRMED.value, WeightStatus.COMMITTED.value, WeightStatus.ALREADY_SET.value)
 """Weights that the chain has taken: their scores are paid."""
@@ -583,29 +585,3 @@ def _last_set(connection: sa.Connection, until: int) -> int | None:
     table = tables.weight_sets
     query = sa.select(sa.func.max(table.c.epoch)).where(table.c.status.in_(SET), table.c.epoch <= until)
     return connection.execute(query).scalar()
-
-
-def _insert(connection: sa.Connection, table: sa.Table) -> sqlite.Insert | postgresql.Insert:
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
-
-
-def _upsert(connection: sa.Connection, table: sa.Table, rows: Sequence[dict[str, object]]) -> None:
-    """Insert rows, or replace those with the same key; all rows have the same columns."""
-    if not rows:
-        return
-    insert = _insert(connection, table)
-    keys = [column.name for column in table.primary_key.columns]
-    values = {name: insert.excluded[name] for name in rows[0] if name not in keys}
-    connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=values), list(rows))
-
-
-def _add_up(
-    connection: sa.Connection, table: sa.Table, rows: Sequence[dict[str, object]], *summed: str
-) -> None:
-    """Insert rows, or add these columns to the row with the same key."""
-    if not rows:
-        return
-    insert = _insert(connection, table)
-    keys = [column.name for column in table.primary_key.columns]
-    values = {name: table.c[name] + insert.excluded[name] for name in summed}
-    connection.execute(insert.on_conflict_do_update(index_elements=keys, set_=values), list(rows))

@@ -12,7 +12,9 @@ other. `info={"about": ...}` says what a column means and in which unit, for doc
             │             └─ standings
             ├─ grounds
             ├─ landings
-            └─ weight_sets                executor_records, proved_epochs, proved_days, events (over all epochs)
+            └─ weight_sets
+
+    over all epochs: executor_records, proved_epochs, proved_days, bans, events, quotes_seen, price_answers
 """
 
 from __future__ import annotations
@@ -373,4 +375,23 @@ events = sa.Table(
     _column("message", sa.Text, "in words"),
     _column("statement", sa.Text, "signed JSON that proves it; empty where nothing does"),
     sa.Index("ix_events_epoch", "epoch"),
+)
+
+quotes_seen = sa.Table(
+    "quotes_seen",
+    metadata,
+    sa.Column("kind", sa.Text, primary_key=True, info={"about": "rate, token or portion"}),
+    sa.Column("name", sa.Text, primary_key=True, info={"about": "the model's name, or tao_usd, alpha_tao"}),
+    _column("value", sa.Double, "the last good number: USD an hour and card, USD, TAO or a share"),
+    _column("source", sa.Text, "the sources that agreed on it, comma between"),
+    _column("as_of", UtcDateTime, "UTC; when it was true at its source; of a portion, its last step"),
+)
+
+price_answers = sa.Table(
+    "price_answers",
+    metadata,
+    sa.Column("source", sa.Text, primary_key=True, info={"about": "name of the source, or chain"}),
+    _column("asked_at", UtcDateTime, "UTC; when it was last asked"),
+    _column("fault", sa.Text, "why it said nothing; empty when it answered"),
+    _column("quotes", sa.Text, "JSON list: what it said when it last answered"),
 )

@@ -22,13 +22,25 @@ from typing import Self
 
 import sqlalchemy as sa
 
-from storage.records import EpochHeader, Executor, ExecutorRecord, Lease, Look, Reason, Severity, SubnetView
+from storage.records import (
+    EpochHeader,
+    Executor,
+    ExecutorRecord,
+    Lease,
+    Look,
+    Quote,
+    Reason,
+    Severity,
+    SubnetView,
+)
 from storage.state import State
 from tasks.edges.chain import Chain
 from tasks.edges.peers import Peers
+from tasks.edges.prices import HttpMarket, Market, load_book
 from tasks.edges.shell import EpochKey, Session, Shell
 from tasks.edges.wire import MAX_EXECUTORS
 from tasks.policy import Policy
+from tasks.pricing.book import PriceBook
 from tasks.progress import Progress
 from tasks.proof.population import Populations
 
@@ -58,6 +70,10 @@ class Edges:
     """By the same clock."""
     leases: Callable[[], tuple[Lease, ...]] = field(default=tuple)
     """The renters' leases that are active now; none where nobody rents."""
+    market: Market = field(default_factory=HttpMarket)
+    """The sources of prices; none unless the settings name some."""
+    book: PriceBook = field(default_factory=lambda: load_book(None))
+    """The price file."""
 
 
 class EpochRun:
@@ -91,6 +107,8 @@ class EpochRun:
         self.bans = state.active_bans(header.started_at)
         self.banned_codes: dict[str, str] = {}
         """Machine -> code of the ban that inspection found it under, leased or not."""
+        self.quotes: tuple[Quote, ...] = edges.book.quotes()
+        """What the market pays: the price file's numbers until the epoch has asked."""
         self.is_scored = False
         """Whether the epoch came as far as its scores: only then is it counted for or against any machine."""
         self._sessions: dict[str, Session] = {}

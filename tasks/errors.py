@@ -8,6 +8,7 @@
     ├── TransportError            try again: the other side may be back
     │   ├── ChainAway             no chain answered within our deadline
     │   ├── MinerAway             a miner's agent did not answer
+    │   ├── SourceAway            a source of prices did not answer
     │   ├── StoreAway             our own store did not answer in time
     │   └── HostAway              an executor did not answer, or the session was lost
     ├── HostileAnswer             the other side answered what may not be: never tried again
@@ -65,6 +66,10 @@ class ChainAway(TransportError):
 
 class MinerAway(TransportError):
     """A miner's agent did not answer."""
+
+
+class SourceAway(TransportError):
+    """A source of prices did not answer; the last good price is used."""
 
 
 class StoreAway(TransportError):

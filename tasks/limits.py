@@ -77,6 +77,17 @@ LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "records.grace_budget": (0, 1_000_000),
         "records.swap_valid_s": (600, 2_592_000),
         "records.swap_interval_s": (0, 31_536_000),
+        "pricing.least_token_sources": (1, 10),
+        "pricing.token_spread": (0, 1),
+        "pricing.least_rate_sources": (1, 10),
+        "pricing.rate_spread": (0, 1),
+        "pricing.rate_drift": (1, 100),
+        "pricing.answer_life_s": (60, 86_400),
+        "pricing.stale_after_s": (60, 31_536_000),
+        "pricing.portion_step": (0, 1),
+        "pricing.portion_step_s": (1, 86_400),
+        "pricing.first_portion_step": (0, 1),
+        "pricing.portion_catch_up_s": (0, 31_536_000),
         "weights.burn_share": (0, 1),
         "weights.burn_uids": (0, 65_535),
         "weights.burn_minor_share": (0, 1),
@@ -128,6 +139,12 @@ def check_limits(policy: Policy) -> None:
             raise PolicyRefused(
                 f"policy {policy.name!r}: the rate of {model!r} is {rate}, expected 0 to 1000 USD"
             )
+    total = math.fsum(share for _, share in policy.pricing.base_portions)
+    shares_fit = all(0.0 <= share <= 1.0 for _, share in policy.pricing.base_portions)
+    if not (shares_fit and total <= 1.0 + 1e-9):
+        raise PolicyRefused(
+            f"policy {policy.name!r}: pricing.base_portions sum to {total:g}, expected shares of 1 that sum to 1 or less"
+        )
 
 
 def numbers_of(policy: Policy) -> Iterator[tuple[str, float]]:

@@ -137,6 +137,56 @@ class ScoringPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class PricingPolicy:
+    """When sources of prices are believed, and how models' portions follow what renters pay."""
+
+    least_token_sources: int = 2
+    token_spread: float = 0.03
+    """Share of the median that a source may be away from it."""
+    least_rate_sources: int = 2
+    rate_spread: float = 0.4
+    """Wider: no two marketplaces rent the same machines."""
+    rate_drift: float = 4.0
+    """A rate is at most so many times that of the price file, and at least that part of it."""
+    answer_life_s: float = 3_600.0
+    """An answer older than this agrees with nobody any more."""
+    stale_after_s: float = 86_400.0
+    """The last good price is used for as long as it takes; when it is older than this, the epoch warns."""
+    portion_step: float = 0.01
+    """Part of the way to the share of revenue that a portion goes in each step."""
+    portion_step_s: float = 600.0
+    first_portion_step: float = 0.5
+    """The same for a model's first portion, from its base."""
+    portion_catch_up_s: float = 3_600.0
+    """At most so much time is caught up at once: what was rented while nobody looked is not known."""
+    base_portions: tuple[tuple[str, float], ...] = (
+        ("H200", 0.56),
+        ("H100 80GB HBM3", 0.10),
+        ("B200", 0.05),
+        ("GeForce RTX 4090", 0.05),
+        ("A100-SXM4-80GB", 0.05),
+        ("GeForce RTX 5090", 0.025),
+        ("H800", 0.02),
+        ("GeForce RTX 4090 D", 0.02),
+        ("GeForce RTX 3090", 0.02),
+        ("H100 NVL", 0.01),
+        ("H100 PCIe", 0.01),
+        ("H800 NVL", 0.01),
+        ("H800 PCIe", 0.01),
+        ("RTX 6000 Ada Generation", 0.01),
+        ("L4", 0.01),
+        ("L40S", 0.01),
+        ("L40", 0.01),
+        ("A100 80GB PCIe", 0.01),
+        ("RTX A6000", 0.009),
+        ("RTX A5000", 0.002),
+        ("RTX A4500", 0.002),
+        ("RTX A4000", 0.002),
+    )
+    """Shares of 1 before anybody rents: those that subnet 51 started with."""
+
+
+@dataclass(frozen=True, slots=True)
 class WeightPolicy:
     """How scores become weights."""
 
@@ -193,6 +243,7 @@ class Policy:
     inspection: InspectionPolicy = field(default_factory=InspectionPolicy)
     proof: ProofPolicy = field(default_factory=ProofPolicy)
     scoring: ScoringPolicy = field(default_factory=ScoringPolicy)
+    pricing: PricingPolicy = field(default_factory=PricingPolicy)
     weights: WeightPolicy = field(default_factory=WeightPolicy)
     records: RecordPolicy = field(default_factory=RecordPolicy)
     shadow: ShadowPolicy = field(default_factory=ShadowPolicy)

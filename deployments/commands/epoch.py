@@ -12,6 +12,7 @@ from rich.console import Console
 from deployments.epochs import EpochResult, run_epoch
 from deployments.sites import Site, open_site
 from deployments.view import PhaseLines, as_json, make_console, show_epoch, weight_table
+from storage.records import Severity
 
 
 @click.command()
@@ -37,7 +38,7 @@ def command(*, as_json_: bool) -> int:
             click.echo(json.dumps(as_json(result.outcome, _addresses(site, result)), indent=2, default=str))
         else:
             _show(console, site, result)
-    return 1 if result.outcome.incidents else 0
+    return 1 if any(i.severity is not Severity.WARN for i in result.outcome.incidents) else 0
 
 
 def _show(console: Console, site: Site, result: EpochResult) -> None:

@@ -48,4 +48,5 @@ class Layout:
             database_url=f"sqlite:///{self.folder / 'validator.sqlite'}",
             history=self.folder / "history",
             cache=self.folder / "cache",
+            price_sources=(),
         )

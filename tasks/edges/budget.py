@@ -1,4 +1,4 @@
-"""HTTP connections that receive only so many bytes in their life, whatever the bytes are."""
+"""HTTP and HTTPS connections that receive only so many bytes in their life, whatever the bytes are."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ import httpx
 from tasks.errors import LimitExceeded
 
 
-def budgeted_transport(*, budget_bytes: int, connections: int) -> httpx.AsyncHTTPTransport:
-    """A plain-HTTP transport, one request a connection; LimitExceeded when a server sends more than the budget."""
+def budgeted_transport(
+    *, budget_bytes: int, connections: int, tls: ssl.SSLContext | None = None
+) -> httpx.AsyncHTTPTransport:
+    """One request a connection; LimitExceeded when a server sends more than the budget. `tls`: whom to trust under https."""
     transport = httpx.AsyncHTTPTransport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), trust_env=False)
     # httpx has no argument for it: without the budget, endless interim responses are read until the deadline.
     transport._pool = httpcore.AsyncConnectionPool(  # noqa: SLF001  see above
+        ssl_context=tls,
         max_connections=connections,
         max_keepalive_connections=0,
         network_backend=_BudgetedBackend(budget_bytes),
@@ -58,6 +61,16 @@ class _BudgetedStream(httpcore.AsyncNetworkStream):
 
     async def aclose(self) -> None:
         await self._real.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  the interface's name
+    ) -> httpcore.AsyncNetworkStream:
+        """The same budget for what is inside; OpenSSL bounds the handshake's own messages."""
+        stream = await self._real.start_tls(ssl_context, server_hostname, timeout)
+        return _BudgetedStream(stream, self._left)
 
     def get_extra_info(self, info: str) -> Any:
         return self._real.get_extra_info(info)

@@ -114,6 +114,17 @@ class Chain:
 
         return self._call(read)
 
+    def alpha_price_rao(self) -> int:
+        """Rao of TAO for one alpha of the subnet, by the reserves of its pool."""
+
+        async def read(client: bt.Client) -> int:
+            try:
+                return int((await client.prices.alpha_price(self.settings.netuid))["price_rao"])
+            except (KeyError, TypeError, ValueError) as error:
+                raise bt.ChainError(f"the runtime tells no alpha price ({error})", "UnknownRuntime") from None
+
+        return self._call(read)
+
     def own_row(self) -> tuple[Head, tuple[WeightTarget, ...]]:
         """The newest block and our row there, empty when we set none or have no uid."""
 

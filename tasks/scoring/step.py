@@ -57,6 +57,7 @@ def grounds_of(run: EpochRun, executors: Iterable[Executor], now: datetime) -> G
         owner_hotkey=run.view.owner_hotkey,
         neurons=run.view.neurons,
         standings=tuple(_standing(run, key) for key in sorted(e.key for e in executors)),
+        quotes=run.quotes,
         leases=run.leases,
     )
 

@@ -6,6 +6,7 @@ import pytest
 
 from flows.settings import PREFIX, Settings, read_settings
 from tasks.errors import SettingError
+from tasks.pricing.sources import SOURCES
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 
@@ -25,6 +26,17 @@ def test_values_are_cast():
     )
 
     assert settings == Settings(network="wss://node.example:443", netuid=7, history=Path("/data/history"))
+
+
+def test_sources_of_prices_are_named():
+    """All of them unless some are named, or none."""
+
+    def named(value):
+        return read_settings({"SUBNET_PRICE_SOURCES": value}).price_sources
+
+    assert named("") == tuple(SOURCES)
+    assert named("coinbase, kraken") == ("coinbase", "kraken")
+    assert named("none") == ()
 
 
 def test_an_empty_value_counts_as_not_set():
@@ -48,6 +60,8 @@ def test_an_empty_value_counts_as_not_set():
         ("SUBNET_CHAIN_DEADLINE_S", "nan", "seconds from 1 to 600"),
         ("SUBNET_CHAIN_DEADLINE_S", "0", "seconds from 1 to 600"),
         ("SUBNET_MAX_SESSIONS", "1e3", "whole number"),
+        ("SUBNET_PRICE_SOURCES", "kraken,binance", "none, or some of these with commas between: kraken,"),
+        ("SUBNET_PRICE_SOURCES", "kraken,kraken", "none, or some of these"),
     ],
 )
 def test_a_value_that_does_not_fit_names_itself(key, value, expected):

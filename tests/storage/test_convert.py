@@ -39,6 +39,8 @@ TABLES = {
     "executor_records": (nouns.ExecutorRecord, {"last_epoch"}, set()),
     "proved_epochs": (nouns.ProvedEpoch, set(), set()),
     "proved_days": (nouns.ProvedDay, set(), set()),
+    "quotes_seen": (nouns.Quote, set(), set()),
+    "price_answers": (nouns.PriceAnswer, set(), set()),
 }
 WEIGHT_COLUMNS = {f"weight_{f.name}" for f in fields(nouns.WeightOutcome)} - {"weight_landed"}
 BANDWIDTH_COLUMNS = {f"bandwidth_{f.name}" for f in fields(nouns.Bandwidth)}
