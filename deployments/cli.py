@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "deploy": "Make pool, deployment and automation on a real network's Prefect server.",
         "ban": "Ban miners and cards, or end a ban.",
         "policy": "Show a policy's values.",
+        "prices": "Show the market's prices with their sources and age, or ask anew.",
         "history": "Check what is archived: verify every proof again.",
         "economics": "Show what each known cheat would earn against honest work.",
     }
