@@ -46,6 +46,10 @@ class Settings:
     executors_per_shard: int = 50
     max_sessions: int = 1_000
     """SSH sessions that one wave holds open; a network with more is proved in several waves."""
+    keep_transcripts_days: int = 0
+    """Days after which `subnet history forget` empties transcripts; 0: never."""
+    keep_days: int = 0
+    """Days after which it forgets everything; 0: never."""
 
     @property
     def is_embedded(self) -> bool:
@@ -154,6 +158,8 @@ _READERS: Mapping[str, Callable[[str, str], object]] = {
     "miner_deadline_s": _seconds(1, 120),
     "executors_per_shard": _whole(1, 1_000),
     "max_sessions": _whole(1, 5_000),
+    "keep_transcripts_days": _whole(0, 36_500),
+    "keep_days": _whole(0, 36_500),
 }
 _ELSEWHERE = {"SUBNET_FOLDER", "SUBNET_PREFECT_PORT", "SUBNET_REPOSITORY"}
 """Keys that the command line and prefect.yaml read themselves."""

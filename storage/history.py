@@ -1,18 +1,19 @@
-"""The history: Parquet (zstd) in folders by day, a file per table and epoch.
+"""The history: Parquet (zstd) in folders by day, a file per table and epoch until a day is folded.
 
     <root>/<table>/day=YYYY-MM-DD/epoch-<n>.parquet
 
 A file is written under a hidden name, flushed to the disk and then renamed, so that a reader never sees half
 of one; writing an epoch again replaces its files. `epochs` is written last: an epoch that it lists is whole.
+Which files count is the matter of `storage/folders.py`: every reader here sees each row once at any moment.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -22,6 +23,20 @@ import pyarrow.parquet as pq
 
 from storage.convert import outcome_of, tables_of
 from storage.errors import HistoryDamaged, SchemaUnknown, StorageError
+from storage.folders import (
+    FileGone,
+    Part,
+    alone,
+    day_of,
+    flush_folder,
+    folders_of,
+    manifest_of,
+    parts_of,
+    replace_manifest,
+    settled,
+    table_parts,
+    tidy,
+)
 from storage.records import EpochOutcome, PassedProof, ProvedEpoch
 from storage.schemas import SCHEMAS, VERSION, since, text_columns
 
@@ -29,6 +44,9 @@ ZSTD_LEVEL = 6
 MAX_TRANSCRIPT_BYTES = 4 << 20
 TRANSCRIPTS_AT_ONCE = 64
 """Bounds the memory of whoever goes through an epoch's transcripts: one is at most 4 MiB, most are far below 1 MiB."""
+ROWS_AT_ONCE = 4_096
+UNFINISHED = ".unfinished"
+"""Names the table and day of which files may lie about that no longer count."""
 
 
 def write_epoch(root: Path, outcome: EpochOutcome) -> list[Path]:
@@ -39,7 +57,8 @@ def write_epoch(root: Path, outcome: EpochOutcome) -> list[Path]:
     day = outcome.started_at.astimezone(UTC).date().isoformat()
     tables = tables_of(outcome)
     try:
-        with _alone(root):
+        with alone(root):
+            finish_tidying(root)
             return [_write_table(root / name, day, outcome.epoch, table) for name, table in tables.items()]
     except OSError as error:
         raise StorageError(f"the history at {root} cannot be written: {error.strerror or error}") from error
@@ -72,10 +91,10 @@ def read_arrow(
     columns: Sequence[str] | None = None,
 ) -> pa.Table:
     """The same as an Arrow table: lists of structs, such as reasons, take a tenth of the memory that pandas needs."""
-    files = _files(root, name, epoch, day)
-    schema = _schema_of(name, columns)
-    tables = [_with_day(_read(path, schema), path) for path in files]
-    return pa.concat_tables(tables) if tables else _with_day(schema.empty_table(), None)
+    tables = [_day_table(folder, name, epoch, columns) for folder in folders_of(root, name, day)]
+    empty = _with_day(_empty(name, columns), "")
+    whole = _each_once(pa.concat_tables([*(t for t in tables if len(t)), empty]))
+    return whole if columns is None else whole.select([*columns, "day"])
 
 
 def read_epoch(root: Path, epoch: int, *, transcripts: bool = True) -> EpochOutcome | None:
@@ -83,18 +102,7 @@ def read_epoch(root: Path, epoch: int, *, transcripts: bool = True) -> EpochOutc
 
     Without `transcripts` those of the verdicts are left empty: they are by far the most of it.
     """
-    if not _files(root, "epochs", epoch, None):
-        return None
-    left_out = frozenset() if transcripts else frozenset({"transcript"})
-    version = _version_of(_opened(_one(root, "epochs", epoch)))
-    tables = {
-        name: _read(_one(root, name, epoch), SCHEMAS[name], left_out if name == "verdicts" else frozenset())
-        if since(name) <= version
-        else SCHEMAS[name].empty_table()
-        for name in SCHEMAS
-    }
-    with _damage_told(root / "epochs"):
-        return outcome_of(tables)
+    return settled(partial(_read_epoch, root, epoch, transcripts=transcripts))
 
 
 def read_transcripts(root: Path, epoch: int) -> Iterator[tuple[str, bytes]]:
@@ -102,11 +110,12 @@ def read_transcripts(root: Path, epoch: int) -> Iterator[tuple[str, bytes]]:
 
     Raises what `read_epoch` raises; HistoryDamaged in the middle when a later part of the file can't be read.
     """
-    path = _one(root, "verdicts", epoch)
-    file = _opened(path)
-    with _damage_told(path):
-        for batch in file.iter_batches(TRANSCRIPTS_AT_ONCE, columns=["executor_key", "transcript"]):
-            keys, transcripts = batch["executor_key"].cast(pa.string()), batch["transcript"].cast(pa.binary())
+    part, file = settled(partial(_opened_one, root, "verdicts", epoch))
+    columns = ["epoch", "executor_key", "transcript"]
+    with _damage_told(part.path):
+        for batch in file.iter_batches(TRANSCRIPTS_AT_ONCE, _groups(file, part), columns):
+            mine = batch.filter(pc.equal(batch["epoch"], epoch))
+            keys, transcripts = mine["executor_key"].cast(pa.string()), mine["transcript"].cast(pa.binary())
             longest = pc.max(pc.binary_length(transcripts)).as_py() or 0
             if longest > MAX_TRANSCRIPT_BYTES:  # compressed it may be a thousandth of that
                 raise ValueError(f"a transcript of {longest} bytes, at most {MAX_TRANSCRIPT_BYTES}")
@@ -116,13 +125,13 @@ def read_transcripts(root: Path, epoch: int) -> Iterator[tuple[str, bytes]]:
 
 def archived_epochs(root: Path) -> list[int]:
     """The numbers of all archived epochs, ascending."""
-    return [_epoch_of(path) for path in _files(root, "epochs", None, None)]
+    return sorted(epoch for part in table_parts(root, "epochs") for epoch in part.epochs)
 
 
 def archived_since(root: Path, since: str) -> list[ProvedEpoch]:
-    """The archived epochs from this day on (YYYY-MM-DD, UTC), newest first; no file is opened."""
-    days = sorted((f for f in (root / "epochs").glob("day=*") if f.name >= f"day={since}"), reverse=True)
-    epochs = [ProvedEpoch(_epoch_of(path), _day_of(path)) for f in days for path in f.glob("epoch-*.parquet")]
+    """The archived epochs from this day on (YYYY-MM-DD, UTC), newest first; no Parquet file is opened."""
+    parts = (part for part in table_parts(root, "epochs") if part.day >= since)
+    epochs = [ProvedEpoch(epoch, part.day) for part in parts for epoch in part.epochs]
     return sorted(epochs, key=lambda archived: -archived.epoch)
 
 
@@ -131,10 +140,136 @@ def read_passed(root: Path, archived: ProvedEpoch) -> tuple[PassedProof, ...]:
 
     Of three files the few columns needed are read, transcripts are not. Raises HistoryDamaged, SchemaUnknown.
     """
+    return settled(partial(_read_passed, root, archived))
 
+
+def part_versions(part: Part) -> dict[int, int]:
+    """The schema in which each epoch of a file was archived."""
+    if part.fold:
+        return {epoch: part.fold.epochs[epoch] for epoch in part.epochs}
+    return {part.epochs[0]: _version_of(_opened(part.path))}
+
+
+def part_batches(part: Part, name: str) -> Iterator[pa.Table]:
+    """The rows that count of one file in their order, few in memory at once, in today's schema."""
+    file = _opened(part.path)
+    at_once = TRANSCRIPTS_AT_ONCE // 4 if "transcript" in SCHEMAS[name].names else ROWS_AT_ONCE
+    with _damage_told(part.path):
+        for batch in file.iter_batches(at_once, _groups(file, part)):
+            table = pa.table(batch)
+            if part.is_filtered:
+                table = table.filter(pc.is_in(table["epoch"], pa.array(part.epochs, pa.int64())))
+            yield _in_schema(table, SCHEMAS[name])
+
+
+def finish_tidying(root: Path) -> None:
+    """What a killed compaction has left to be removed; only for who is alone."""
+    mark = root / UNFINISHED
+    if mark.exists():
+        name, _, day = mark.read_text(encoding="utf-8").partition(" ")
+        for folder in folders_of(root, name, day):
+            tidy(folder)
+        mark.unlink()
+
+
+# --- files -----------------------------------------------------------------------------------------
+
+
+def _write_table(folder: Path, day: str, epoch: int, table: pa.Table) -> Path:
+    path = folder / f"day={day}" / f"epoch-{epoch}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # One name for all tries: what a killed writer leaves, the next one that archives the epoch writes over.
+    hidden = path.with_name(f".{path.name}.part")
+    try:
+        with hidden.open("wb") as file:
+            pq.write_table(
+                table,
+                file,
+                compression="zstd",
+                compression_level=ZSTD_LEVEL,
+                use_dictionary=text_columns(table.schema),
+                row_group_size=TRANSCRIPTS_AT_ONCE if "transcript" in table.column_names else None,
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        hidden.replace(path)
+    finally:
+        hidden.unlink(missing_ok=True)
+    flush_folder(path.parent)
+    for other in folder.glob("day=*"):
+        _forget_older(other, epoch, path)
+    return path
+
+
+def _forget_older(folder: Path, epoch: int, written: Path) -> None:
+    """Let nothing but the file just written count for its epoch."""
+    manifest = manifest_of(folder)
+    if epoch in manifest.named:
+        replace_manifest(folder, manifest.less(epoch))
+    if folder != written.parent:
+        (folder / written.name).unlink(missing_ok=True)
+
+
+def _day_table(folder: Path, name: str, epoch: int | None, columns: Sequence[str] | None) -> pa.Table:
+    """The rows of a table's day in the order of epochs."""
+
+    def read() -> pa.Table:
+        parts = [part for part in parts_of(folder) if epoch is None or epoch in part.epochs]
+        return _together(name, [_read(part, name, columns, epoch) for part in parts], columns)
+
+    return _with_day(settled(read), day_of(folder))
+
+
+def _together(name: str, tables: list[pa.Table], columns: Sequence[str] | None) -> pa.Table:
+    whole = pa.concat_tables([*tables, _empty(name, columns)])
+    firsts = whole["epoch"]
+    is_sorted = len(whole) < 2 or pc.all(pc.greater_equal(firsts[1:], firsts[:-1])).as_py()
+    return whole if is_sorted else whole.sort_by("epoch")
+
+
+def _each_once(whole: pa.Table) -> pa.Table:
+    """Without the rows of an epoch on an earlier day, as long as its second writing on a later one is under way."""
+    days = whole.select(["epoch", "day"]).group_by("epoch").aggregate([("day", "max"), ("day", "min")])
+    twice = days.filter(pc.not_equal(days["day_max"], days["day_min"]))
+    for row in twice.to_pylist():
+        is_older = pc.and_(pc.equal(whole["epoch"], row["epoch"]), pc.not_equal(whole["day"], row["day_max"]))
+        whole = whole.filter(pc.invert(is_older))
+    return whole
+
+
+def _read_epoch(root: Path, epoch: int, *, transcripts: bool) -> EpochOutcome | None:
+    seal = _find(root, "epochs", epoch)
+    if seal is None:
+        return None
+    version = seal.fold.epochs[epoch] if seal.fold else _version_of(_opened(seal.path))
+    tables = {
+        name: _read(_one(root, name, epoch), name, _columns(name, transcripts=transcripts), epoch)
+        if since(name) <= version
+        else SCHEMAS[name].empty_table()
+        for name in SCHEMAS
+    }
+    with _damage_told(root / "epochs"):
+        return outcome_of({name: _whole(table, name) for name, table in tables.items()})
+
+
+def _columns(name: str, *, transcripts: bool) -> list[str]:
+    return [column for column in SCHEMAS[name].names if transcripts or column != "transcript"]
+
+
+def _whole(table: pa.Table, name: str) -> pa.Table:
+    """The table with octets that were left out as empty ones."""
+    for column in SCHEMAS[name].names:
+        if column not in table.column_names:
+            table = table.append_column(column, pa.array([b""] * len(table), pa.binary()))
+    return table
+
+
+def _read_passed(root: Path, archived: ProvedEpoch) -> tuple[PassedProof, ...]:
     def columns(name: str, *paths: str) -> pa.Table:
-        path = root / name / f"day={archived.day}" / f"epoch-{archived.epoch}.parquet"
-        return _opened(path).read(columns=list(paths))
+        part = _one(root, name, archived.epoch, archived.day)
+        file = _opened(part.path)
+        found = file.read_row_groups(_groups(file, part), ["epoch", *paths])
+        return found.filter(pc.equal(found["epoch"], archived.epoch))
 
     try:
         verdicts = columns("verdicts", "executor_key", "severity")
@@ -151,72 +286,22 @@ def read_passed(root: Path, archived: ProvedEpoch) -> tuple[PassedProof, ...]:
         raise HistoryDamaged(f"{root} of epoch {archived.epoch}", str(error)) from error
 
 
-@contextmanager
-def _alone(root: Path) -> Iterator[None]:
-    """One writer at a time: two runs may archive one epoch at once, the second over the first."""
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / ".writing").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def _find(root: Path, name: str, epoch: int, day: str | None = None) -> Part | None:
+    """The file in which an epoch's rows of a table are."""
+    return next(iter(table_parts(root, name, epoch, day)), None)
 
 
-def _write_table(folder: Path, day: str, epoch: int, table: pa.Table) -> Path:
-    path = folder / f"day={day}" / f"epoch-{epoch}.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # One name for all tries: what a killed writer leaves, the next one that archives the epoch writes over.
-    hidden = path.with_name(f".{path.name}.part")
-    try:
-        with hidden.open("wb") as file:
-            pq.write_table(
-                table,
-                file,
-                compression="zstd",
-                compression_level=ZSTD_LEVEL,
-                use_dictionary=text_columns(table.schema),
-            )
-            file.flush()
-            os.fsync(file.fileno())
-        hidden.replace(path)
-    finally:
-        hidden.unlink(missing_ok=True)
-    _flush_folder(path.parent)
-    for other in folder.glob(f"day=*/{path.name}"):
-        if other != path:
-            other.unlink()
-    return path
+def _one(root: Path, name: str, epoch: int, day: str | None = None) -> Part:
+    found = _find(root, name, epoch, day)
+    if found is None:
+        missing = root / name / f"day={day or '*'}" / f"epoch-{epoch}.parquet"
+        raise HistoryDamaged(str(missing), "it is missing")
+    return found
 
 
-def _flush_folder(folder: Path) -> None:
-    """Make a rename survive a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _files(root: Path, name: str, epoch: int | None, day: date | str | None) -> list[Path]:
-    """The files of a table, by epoch."""
-    if name not in SCHEMAS:
-        raise StorageError(f"the history has no table {name!r}, it has {', '.join(sorted(SCHEMAS))}")
-    wanted_day = "*" if day is None else date.fromisoformat(str(day)).isoformat()
-    wanted_epoch = "*" if epoch is None else str(epoch)
-    return sorted((root / name).glob(f"day={wanted_day}/epoch-{wanted_epoch}.parquet"), key=_epoch_of)
-
-
-def _epoch_of(path: Path) -> int:
-    return int(path.stem.removeprefix("epoch-"))
-
-
-def _one(root: Path, name: str, epoch: int) -> Path:
-    found = _files(root, name, epoch, None)
-    if not found:
-        raise HistoryDamaged(str(root / name), f"the file of epoch {epoch} is missing")
-    return found[0]
-
-
-def _day_of(path: Path) -> str:
-    return path.parent.name.removeprefix("day=")
+def _opened_one(root: Path, name: str, epoch: int) -> tuple[Part, pq.ParquetFile]:
+    part = _one(root, name, epoch)
+    return part, _opened(part.path)
 
 
 def _proved(proofs: pa.Table) -> dict[str, tuple[int, float]]:
@@ -245,26 +330,33 @@ def _first_cards(reports: pa.Table) -> dict[str, tuple[str, int]]:
     }
 
 
-def _schema_of(name: str, columns: Sequence[str] | None) -> pa.Schema:
-    """Today's schema of a table, or those columns of it."""
-    whole = SCHEMAS[name]
-    if columns is None:
-        return whole
-    return pa.schema([whole.field(column) for column in columns], metadata=whole.metadata)
-
-
-def _read(path: Path, schema: pa.Schema, left_out: frozenset[str] = frozenset()) -> pa.Table:
-    """One file in this schema: columns that it lacks are null, octets that are left out are empty.
+def _read(part: Part, name: str, columns: Sequence[str] | None, epoch: int | None = None) -> pa.Table:
+    """The rows that count of one file, in today's schema: columns that it lacks are null; `epoch` is always there.
 
     Raises SchemaUnknown for a file of newer code, HistoryDamaged for one that is no Parquet of ours.
     """
-    file = _opened(path)
-    with _damage_told(path):
-        wanted = frozenset(schema.names) - left_out
-        table = file.read([column for column in file.schema_arrow.names if column in wanted])
-        for column in left_out:
-            table = table.append_column(column, pa.array([b""] * len(table), pa.binary()))
-        return _in_schema(table, schema)
+    wanted = part if epoch is None else Part(part.path, part.day, (epoch,), part.fold)
+    schema = _empty(name, columns).schema
+    file = _opened(part.path)
+    with _damage_told(part.path):
+        asked = [column for column in file.schema_arrow.names if column in schema.names]
+        if not wanted.is_filtered:
+            return _in_schema(file.read(asked), schema)
+        table = file.read_row_groups(_groups(file, wanted), asked)
+        return _in_schema(table.filter(pc.is_in(table["epoch"], pa.array(wanted.epochs, pa.int64()))), schema)
+
+
+def _groups(file: pq.ParquetFile, part: Part) -> list[int]:
+    """The row groups in which the part's epochs may be."""
+    every = range(file.num_row_groups)
+    return [at for at in every if part.fold is None or _may_hold(file.metadata.row_group(at), part.epochs)]
+
+
+def _may_hold(group: pq.RowGroupMetaData, epochs: Sequence[int]) -> bool:
+    told = group.column(0).statistics  # `epoch` is the first column of every table
+    if told is None or not told.has_min_max or group.column(0).path_in_schema != "epoch":
+        return True
+    return any(told.min <= epoch <= told.max for epoch in epochs)
 
 
 def _opened(path: Path) -> pq.ParquetFile:
@@ -286,8 +378,21 @@ def _damage_told(path: Path) -> Iterator[None]:
     """What reading a file can raise, as HistoryDamaged."""
     try:
         yield
+    except FileNotFoundError as error:
+        raise FileGone(str(path), "it is not there any more") from error
     except (pa.ArrowException, OSError, KeyError, IndexError, TypeError, ValueError) as error:
         raise HistoryDamaged(str(path), str(error)) from error
+
+
+def _empty(name: str, columns: Sequence[str] | None) -> pa.Table:
+    """No rows of a table's columns that were asked for and `epoch`, in the schema's order."""
+    empty = _in_schema(SCHEMAS[name].empty_table(), SCHEMAS[name])
+    if columns is None:
+        return empty
+    missing = [column for column in columns if column not in empty.column_names]
+    if missing:
+        raise StorageError(f"{name} has no column {missing[0]!r}, it has {', '.join(empty.column_names)}")
+    return empty.select([column for column in empty.column_names if column == "epoch" or column in columns])
 
 
 def _in_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -301,6 +406,5 @@ def _in_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.table(list(columns), schema=loose)
 
 
-def _with_day(table: pa.Table, path: Path | None) -> pa.Table:
-    day = _day_of(path) if path else ""
+def _with_day(table: pa.Table, day: str) -> pa.Table:
     return table.append_column("day", pa.array([day] * len(table), pa.string()))

@@ -335,14 +335,24 @@ def since(table: str) -> int:
 
 def text_columns(schema: pa.Schema) -> list[str]:
     """Parquet paths of all text in a schema, lists and structs walked: these are worth a dictionary."""
-    return [path for field in schema for path in _text_paths(field.name, field.type)]
+    return [path for path, kind in _leaves(schema) if pa.types.is_string(kind)]
 
 
-def _text_paths(path: str, kind: pa.DataType) -> Iterator[str]:
-    if pa.types.is_string(kind):
-        yield path
-    elif pa.types.is_list(kind):
-        yield from _text_paths(f"{path}.list.element", kind.value_type)
+def dictionary_columns(schema: pa.Schema) -> list[str]:
+    """Parquet paths of all columns but octets: in a file of many epochs most numbers come again, too."""
+    return [path for path, kind in _leaves(schema) if not pa.types.is_binary(kind)]
+
+
+def _leaves(schema: pa.Schema) -> Iterator[tuple[str, pa.DataType]]:
+    for field in schema:
+        yield from _leaves_of(field.name, field.type)
+
+
+def _leaves_of(path: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
+    if pa.types.is_list(kind):
+        yield from _leaves_of(f"{path}.list.element", kind.value_type)
     elif pa.types.is_struct(kind):
         for field in kind:
-            yield from _text_paths(f"{path}.{field.name}", field.type)
+            yield from _leaves_of(f"{path}.{field.name}", field.type)
+    else:
+        yield path, kind

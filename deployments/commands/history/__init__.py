@@ -10,7 +10,11 @@ import click
 from deployments.lazy import lazy_group
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
-    {"verify": "Judge archived proofs again, without believing the archive."}
+    {
+        "verify": "Judge archived proofs again, without believing the archive.",
+        "compact": "Fold the small files of past days into few.",
+        "forget": "Forget what is older than the policy keeps it.",
+    }
 )
 """Name and one line of help; each lives in `deployments/commands/history/<name>.py` as `command`."""
 
@@ -23,4 +27,5 @@ def command() -> None:
     Examples:
       subnet history verify               the newest epoch's proofs, judged again
       subnet history verify --epoch 31
+      subnet history compact              past days into one file a table
     """

@@ -14,10 +14,8 @@ from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from deployments.localnet.layout import Layout
-from deployments.sites import folder_of, load_dotenv
+from deployments.histories import own_history
 from deployments.view import cell, make_console
-from flows.settings import read_settings
 from storage.errors import HistoryDamaged, SchemaUnknown
 from storage.history import archived_epochs
 from tasks.errors import SettingError, UserError
@@ -75,7 +73,7 @@ def command(
       subnet history verify --from 20 --to 31 --miner 5GnLMr... --json
       subnet history verify --all --history /data/history
     """
-    root = history or _own_history()
+    root = history or own_history()
     numbers = _numbers(root, epoch, first, last, all_=all_)
     audits: list[Audit] = []
     unread: list[Unread] = []
@@ -117,14 +115,6 @@ def command(
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0))
-
-
-def _own_history() -> Path:
-    load_dotenv()
-    settings = read_settings(os.environ)
-    if settings.is_embedded:
-        settings = Layout(folder_of(os.environ)).settings(os.environ)
-    return settings.history
 
 
 def _numbers(

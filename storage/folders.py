@@ -1,0 +1,268 @@
+"""Which files of the history count. A table's folder of one day:
+
+    <root>/<table>/day=YYYY-MM-DD/epoch-<n>.parquet   an epoch, as it was archived
+                                  fold-<id>.parquet   many epochs in one file; never written again under its name
+                                  _folds.json         the manifest: which folds count, and which epochs of each
+
+An epoch file counts unless the manifest names its epoch; a fold counts only as far as the manifest says so. The manifest
+is replaced by one rename, so what counts changes in one moment, and whatever was killed before it or after it has
+changed nothing or all. Files that no longer count are removed afterwards: a reader that finds one gone looks again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from storage.errors import HistoryDamaged, StorageError
+from storage.schemas import SCHEMAS
+
+T = TypeVar("T")
+
+MANIFEST = "_folds.json"
+MAX_MANIFEST_BYTES = 8 << 20
+LOOKS = 50
+"""Each further look means that somebody has folded or forgotten something meanwhile."""
+_EPOCH_FILE = re.compile(r"epoch-([0-9]{1,19})\.parquet")
+_FOLD_FILE = re.compile(r"fold-[0-9a-f]{32}\.parquet")
+
+
+class FileGone(HistoryDamaged):
+    """A file that counted a moment ago is not there any more; look again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """A file with many epochs."""
+
+    file: str
+    epochs: Mapping[int, int]
+    """Those that count, with the schema that each was archived in."""
+    without: tuple[int, ...] = ()
+    """Those in the file that do not count any more: they were archived again, or forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What counts in a table's folder of one day beside its epoch files."""
+
+    folds: tuple[Fold, ...] = ()
+    dropped: tuple[int, ...] = ()
+    """Epochs whose files do not count and are about to be removed."""
+
+    @property
+    def named(self) -> frozenset[int]:
+        """The epochs whose own files do not count."""
+        return frozenset(self.dropped).union(*(fold.epochs for fold in self.folds))
+
+    def less(self, epoch: int) -> Manifest:
+        """The same without this epoch, so that its own file counts again."""
+        folds = tuple(_less(fold, epoch) for fold in self.folds)
+        return Manifest(tuple(f for f in folds if f.epochs), tuple(e for e in self.dropped if e != epoch))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A file of the history and the epochs of which its rows count, ascending."""
+
+    path: Path
+    day: str
+    """YYYY-MM-DD, UTC."""
+    epochs: tuple[int, ...]
+    fold: Fold | None = None
+    """None: the file of one epoch."""
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether some of its rows do not count."""
+        return self.fold is not None and (bool(self.fold.without) or len(self.epochs) < len(self.fold.epochs))
+
+
+# --- reading ---------------------------------------------------------------------------------------
+
+
+def folders_of(root: Path, name: str, day: date | str | None = None) -> list[Path]:
+    """A table's folders by day, the oldest first."""
+    if name not in SCHEMAS:
+        raise StorageError(f"the history has no table {name!r}, it has {', '.join(sorted(SCHEMAS))}")
+    wanted = "*" if day is None else date.fromisoformat(str(day)).isoformat()
+    return sorted((root / name).glob(f"day={wanted}"))
+
+
+def day_of(folder: Path) -> str:
+    """YYYY-MM-DD, from the folder's name."""
+    return folder.name.removeprefix("day=")
+
+
+def parts_of(folder: Path) -> list[Part]:
+    """The files of a table's day that count, in the order of their first epochs.
+
+    The manifest is the same before and after the listing, so the listing is of one moment: files are only removed after
+    the manifest has changed.
+    """
+    for _ in range(LOOKS):
+        before = _manifest_bytes(folder)
+        names = _listing(folder)
+        if _manifest_bytes(folder) == before and (names is None) == (not folder.is_dir()):
+            return _parts(folder, _parsed(folder, before), names or [])
+    raise HistoryDamaged(str(folder), f"its manifest changed {LOOKS} times in a row")
+
+
+def table_parts(root: Path, name: str, epoch: int | None = None, day: date | str | None = None) -> list[Part]:
+    """The files of a table that count, of all days, one day or one epoch, by day and epoch.
+
+    An epoch is in the history once: of two days that hold it, as long as its second writing is under way, the later counts.
+    """
+    found = [part for folder in folders_of(root, name, day) for part in parts_of(folder)]
+    days: dict[int, str] = {e: part.day for part in found for e in part.epochs}
+    if sum(len(part.epochs) for part in found) > len(days):
+        found = [_kept(part, [e for e in part.epochs if days[e] == part.day]) for part in found]
+    if epoch is not None:
+        found = [_kept(part, [e for e in part.epochs if e == epoch]) for part in found]
+    return [part for part in found if part.epochs]
+
+
+def settled(read: Callable[[], T]) -> T:
+    """What `read` gives; it is called again when a file that it found was folded or forgotten before it was opened."""
+    for _ in range(LOOKS):
+        try:
+            return read()
+        except FileGone as gone:
+            last = gone
+    raise last
+
+
+def manifest_of(folder: Path) -> Manifest:
+    """The manifest of a table's day; an empty one where nothing was folded."""
+    return _parsed(folder, _manifest_bytes(folder))
+
+
+def _less(fold: Fold, epoch: int) -> Fold:
+    if epoch not in fold.epochs:
+        return fold
+    left = {e: version for e, version in fold.epochs.items() if e != epoch}
+    return replace(fold, epochs=left, without=(*fold.without, epoch))
+
+
+def _kept(part: Part, epochs: Iterable[int]) -> Part:
+    return replace(part, epochs=tuple(epochs))
+
+
+def _listing(folder: Path) -> list[str] | None:
+    try:
+        return [path.name for path in folder.iterdir()]
+    except FileNotFoundError:
+        return None
+
+
+def _manifest_bytes(folder: Path) -> bytes:
+    try:
+        with (folder / MANIFEST).open("rb") as file:
+            return file.read(MAX_MANIFEST_BYTES)
+    except FileNotFoundError:
+        return b""
+
+
+@cache
+def _adapter() -> TypeAdapter[Manifest]:
+    return TypeAdapter(Manifest)
+
+
+def _parsed(folder: Path, content: bytes) -> Manifest:
+    if not content:
+        return Manifest()
+    try:
+        manifest = _adapter().validate_json(content)
+    except ValidationError as error:
+        raise HistoryDamaged(str(folder / MANIFEST), str(error)) from error
+    strange = [fold.file for fold in manifest.folds if not _FOLD_FILE.fullmatch(fold.file)]
+    if strange:
+        raise HistoryDamaged(str(folder / MANIFEST), f"it names {strange[0]!r}")
+    return manifest
+
+
+def _parts(folder: Path, manifest: Manifest, names: Iterable[str]) -> list[Part]:
+    day, named = day_of(folder), manifest.named
+    folds = [Part(folder / f.file, day, tuple(sorted(f.epochs)), f) for f in manifest.folds]
+    single = [
+        Part(folder / name, day, (epoch,))
+        for name in names
+        if (epoch := epoch_of(name)) is not None and epoch not in named
+    ]
+    return sorted(folds + single, key=lambda part: part.epochs[:1])
+
+
+def epoch_of(name: str) -> int | None:
+    """The epoch of an epoch file's name, None for any other file."""
+    found = _EPOCH_FILE.fullmatch(name)
+    return int(found[1]) if found else None
+
+
+# --- writing ---------------------------------------------------------------------------------------
+
+
+@contextmanager
+def alone(root: Path, lock: str = ".writing") -> Iterator[None]:
+    """One writer at a time: two runs may archive one epoch at once, the second over the first."""
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / lock).open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def replace_manifest(folder: Path, manifest: Manifest) -> None:
+    """Put a manifest in the place of the old one, in one moment; an empty one is no file."""
+    if manifest == Manifest():
+        (folder / MANIFEST).unlink(missing_ok=True)
+    else:
+        hidden = folder / f".{MANIFEST}.part"
+        with hidden.open("wb") as file:
+            file.write(_text(manifest))
+            file.flush()
+            os.fsync(file.fileno())
+        hidden.replace(folder / MANIFEST)
+    flush_folder(folder)
+
+
+def tidy(folder: Path) -> None:
+    """Remove what no longer counts in a table's day, for those who read the folder without its manifest."""
+    manifest = manifest_of(folder)
+    counting, named = {fold.file for fold in manifest.folds}, manifest.named
+    for name in _listing(folder) or []:
+        is_stray = _FOLD_FILE.fullmatch(name) and name not in counting
+        if is_stray or epoch_of(name) in named:
+            (folder / name).unlink(missing_ok=True)
+    if manifest.dropped:
+        replace_manifest(folder, replace(manifest, dropped=()))
+    if not _listing(folder):
+        folder.rmdir()
+        folder = folder.parent
+    flush_folder(folder)
+
+
+def flush_folder(folder: Path) -> None:
+    """Make a rename survive a loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _text(manifest: Manifest) -> bytes:
+    folds = [
+        {"file": f.file, "epochs": dict(sorted(f.epochs.items())), "without": f.without}
+        for f in manifest.folds
+    ]
+    return json.dumps({"folds": folds, "dropped": manifest.dropped}).encode()

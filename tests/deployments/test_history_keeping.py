@@ -1,0 +1,61 @@
+"""`subnet history compact` and `forget`, as a user types them."""
+
+import json
+
+from storage.history import archived_epochs
+from tests.deployments.test_cli import subnet
+from tests.storage.histories import files, write_days
+
+
+def test_past_days_are_folded(tmp_path):
+    """A line a day says what became of its files; a second run finds nothing to do."""
+    write_days(tmp_path / "archive", epochs=4)
+
+    def run():
+        return subnet("history", "compact", "--history", str(tmp_path / "archive"), folder=tmp_path)
+
+    done = run()
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "2026-08-01  28 files became 14 in 14 tables, " in done.stdout
+    assert "Nothing to fold" in run().stdout
+
+
+def test_a_damaged_day_is_told(tmp_path):
+    """What was folded and what was not, for programs; exit code 1 when a day stays as it was."""
+    write_days(tmp_path / "archive", epochs=2)
+    (tmp_path / "archive/scores/day=2026-08-01/epoch-2.parquet").write_bytes(b"")
+    options = ("--table", "scores", "--table", "epochs", "--before", "2026-08-02", "--json")
+
+    done = subnet("history", "compact", "--history", str(tmp_path / "archive"), *options, folder=tmp_path)
+
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["before"]) == (1, "2026-08-02")
+    assert {(f["table"], bool(f["trouble"])) for f in told["folded"]} == {("scores", True), ("epochs", False)}
+
+
+def test_forgetting_is_tried_before_it_is_done(tmp_path):
+    """Without `--yes` it only says what would go; days may come from the settings."""
+    write_days(tmp_path / "archive", epochs=4)
+
+    def forget(*options, **environment):
+        place = ("--history", str(tmp_path / "archive"))
+        return subnet("history", "forget", *place, *options, folder=tmp_path, **environment)
+
+    tried = forget("--days", "1")
+    assert "2026-08-01  everything  " in tried.stdout
+    assert "Nothing was forgotten: --yes does it." in tried.stdout
+    assert archived_epochs(tmp_path / "archive") == [1, 2, 3, 4]
+
+    done = forget("--yes", "--json", SUBNET_KEEP_DAYS="1")
+    assert json.loads(done.stdout)["is_done"]
+    assert files(tmp_path / "archive", "scores") == {}
+
+
+def test_forgetting_without_a_policy_is_a_mistake(tmp_path):
+    """Everything is kept for ever unless somebody says otherwise: exit code 2."""
+
+    done = subnet("history", "forget", folder=tmp_path)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: everything is kept for ever: give --transcripts-days or --days")

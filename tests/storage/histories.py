@@ -1,0 +1,95 @@
+"""Small histories of a few days, and what any reader sees of them."""
+
+import json
+from dataclasses import replace
+from datetime import date, timedelta
+
+import pyarrow.dataset
+import pyarrow.parquet as pq
+
+from storage.compaction import compact
+from storage.history import (
+    archived_epochs,
+    archived_since,
+    read_epoch,
+    read_passed,
+    read_table,
+    read_transcripts,
+    write_epoch,
+)
+from storage.records import Card, HostFacts, HostReport
+from storage.schemas import SCHEMAS, since
+from tests.storage.outcomes import NOON, small_outcome
+
+FIRST_DAY, LAST_DAY = date(2026, 8, 1), date(2026, 8, 4)
+"""An epoch every six hours from the first day's noon on."""
+
+
+def outcome(epoch, machines=2):
+    """An epoch in which every machine lists a card and has a transcript of its own."""
+    made = small_outcome(epoch, day=NOON + timedelta(hours=6 * (epoch - 1)), machines=machines)
+    card = Card(0, "GPU-1", "NVIDIA L4", 23_034, "580", *[None] * 8)
+    reports = tuple(
+        HostReport(e.key, HostFacts(cards=(card,)), (), None, (), 0.1, 0.2) for e in made.executors
+    )
+    verdicts = tuple(replace(v, transcript=b"%d %d" % (epoch, at)) for at, v in enumerate(made.verdicts))
+    return replace(made, reports=reports, verdicts=verdicts)
+
+
+def write_days(root, epochs=8, machines=2):
+    """Epochs 1 to `epochs`, four a day but for the first day's two."""
+    for epoch in range(1, epochs + 1):
+        write_epoch(root, outcome(epoch, machines))
+
+
+def fold(root, before=LAST_DAY, tables=tuple(SCHEMAS)):
+    """Compact, and what it did."""
+    return list(compact(root, before, tables))
+
+
+def seen(root):
+    """Everything that our readers tell of a history."""
+    epochs = archived_epochs(root)
+    return (
+        epochs,
+        [read_epoch(root, epoch) for epoch in epochs],
+        [list(read_transcripts(root, epoch)) for epoch in epochs],
+        [(a, read_passed(root, a)) for a in archived_since(root, "2026-08-02")],
+        {name: repr(read_table(root, name).to_dict("records")) for name in SCHEMAS},
+    )
+
+
+def rows(root, name="scores"):
+    """The rows of a table as our reader sees them: epoch and machine."""
+    table = read_table(root, name, columns=["epoch", "executor_key"])
+    return list(zip(table["epoch"], table["executor_key"], strict=True))
+
+
+def plain_rows(root, name="scores"):
+    """The same as any other tool sees them in the folder, sorted."""
+    table = pyarrow.dataset.dataset(root / name, partitioning="hive").to_table(["epoch", "executor_key"])
+    return sorted(zip(*(column.to_pylist() for column in table.columns), strict=True))
+
+
+def files(root, name):
+    """What lies in a table's folders, by day."""
+    return {
+        folder.name.removeprefix("day="): sorted(p.name for p in folder.iterdir())
+        for folder in sorted((root / name).glob("day=*"))
+    }
+
+
+def as_schema(root, epoch, version):
+    """Make an archived epoch look as older code left it."""
+    for name in SCHEMAS:
+        for path in (root / name).glob(f"day=*/epoch-{epoch}.parquet"):
+            if since(name) > version:
+                path.unlink()
+                continue
+            table = pq.ParquetFile(path).read()
+            pq.write_table(table.replace_schema_metadata({"schema_version": str(version)}), path)
+
+
+def manifest(root, name, day):
+    """The manifest of a table's day."""
+    return json.loads((root / name / f"day={day}" / "_folds.json").read_text())

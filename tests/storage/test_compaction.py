@@ -1,0 +1,303 @@
+"""Compaction: small files become few, and no reader ever sees a row twice or not at all."""
+
+import os
+import shutil
+import signal
+import sys
+import threading
+from dataclasses import replace
+from datetime import timedelta
+
+import pyarrow.parquet as pq
+import pytest
+
+from storage import compaction, folders, history
+from storage.compaction import MAX_GROUP_BYTES, compact
+from storage.errors import HistoryDamaged
+from storage.history import read_epoch, read_table, write_epoch
+from storage.schemas import SCHEMAS
+from tests.storage.histories import (
+    LAST_DAY,
+    as_schema,
+    files,
+    fold,
+    manifest,
+    outcome,
+    plain_rows,
+    rows,
+    seen,
+    write_days,
+)
+
+
+def test_readers_see_the_same_before_and_after(tmp_path):
+    """Epochs, transcripts, passed proofs and every table are told as before, and so they are when nothing is left to fold."""
+    write_days(tmp_path)
+    before = seen(tmp_path)
+
+    done = fold(tmp_path)
+
+    assert seen(tmp_path) == before
+    assert {(f.table, f.day) for f in done} == {
+        (name, day) for name in SCHEMAS for day in ("2026-08-01", "2026-08-02")
+    } | {(name, "2026-08-03") for name in SCHEMAS}
+    assert fold(tmp_path) == []
+    assert seen(tmp_path) == before
+
+
+def test_a_past_day_becomes_one_file_a_table(tmp_path):
+    """Only days before the given one are folded; other tools see the rows of the one file."""
+    write_days(tmp_path, epochs=8)
+
+    fold(tmp_path, before=LAST_DAY - timedelta(days=1))
+
+    names = files(tmp_path, "scores")
+    assert [len(names[day]) for day in names] == [2, 2, 2]
+    assert names["2026-08-03"] == ["epoch-7.parquet", "epoch-8.parquet"]
+    assert names["2026-08-02"][0] == "_folds.json"
+    assert manifest(tmp_path, "scores", "2026-08-02")["folds"][0]["epochs"] == {
+        str(epoch): 3 for epoch in range(3, 7)
+    }
+    assert plain_rows(tmp_path) == rows(tmp_path)
+
+
+def test_one_epoch_of_a_folded_day(tmp_path):
+    """It is read alone, by number or with its day."""
+    write_days(tmp_path)
+    fold(tmp_path)
+
+    assert rows(tmp_path) == [(e, f"5Alice/m-{m}") for e in range(1, 9) for m in range(2)]
+    assert list(read_table(tmp_path, "scores", epoch=4)["epoch"]) == [4, 4]
+    assert set(read_table(tmp_path, "scores", day="2026-08-02")["epoch"]) == {3, 4, 5, 6}
+    assert list(read_table(tmp_path, "scores", day="2026-08-02", columns=["score"])["score"]) == [0.3] * 8
+
+
+def test_an_epoch_that_comes_late_to_a_folded_day(tmp_path):
+    """It counts at once, and the next compaction makes one file of the day again."""
+    write_days(tmp_path, epochs=8)
+    for name in SCHEMAS:
+        (tmp_path / name / "day=2026-08-02/epoch-4.parquet").unlink()
+    fold(tmp_path)
+
+    write_epoch(tmp_path, outcome(4))
+
+    assert [epoch for epoch, _ in rows(tmp_path)][4:10] == [3, 3, 4, 4, 5, 5]
+    assert read_epoch(tmp_path, 4) == outcome(4)
+    fold(tmp_path)
+    assert [epoch for epoch, _ in rows(tmp_path)][4:10] == [3, 3, 4, 4, 5, 5]
+    assert len(files(tmp_path, "scores")["2026-08-02"]) == 2
+
+
+def test_a_folded_epoch_is_archived_again(tmp_path):
+    """The new one counts instead, also when it falls on another day, before and after the next compaction."""
+    write_days(tmp_path)
+    fold(tmp_path)
+
+    write_epoch(tmp_path, outcome(4, machines=3))
+    write_epoch(tmp_path, replace(outcome(6, machines=1), started_at=outcome(7).started_at))
+
+    for _ in range(2):
+        counts = read_table(tmp_path, "scores").groupby("epoch").size().to_dict()
+        assert counts == {1: 2, 2: 2, 3: 2, 4: 3, 5: 2, 6: 1, 7: 2, 8: 2}
+        assert len(read_epoch(tmp_path, 4).scores) == 3
+        fold(tmp_path)
+    assert plain_rows(tmp_path) == sorted(rows(tmp_path))
+
+
+def test_older_schemas_fold_with_newer_ones(tmp_path):
+    """Epochs of schemas 1 and 2 on one day with today's are read as before, tables that they lack as empty."""
+    write_days(tmp_path)
+    as_schema(tmp_path, 3, 1)
+    as_schema(tmp_path, 4, 2)
+    before = seen(tmp_path)
+
+    fold(tmp_path)
+
+    assert seen(tmp_path) == before
+    assert manifest(tmp_path, "epochs", "2026-08-02")["folds"][0]["epochs"] == {
+        "3": 1,
+        "4": 2,
+        "5": 3,
+        "6": 3,
+    }
+
+
+def test_row_groups_are_bounded(tmp_path):
+    """A row group ends at so many bytes or rows: whoever goes through transcripts holds few of them."""
+    heavy = outcome(1, machines=70)
+    verdicts = tuple(replace(v, transcript=os.urandom(1 << 20)) for v in heavy.verdicts)
+    write_epoch(tmp_path, replace(heavy, verdicts=verdicts))
+
+    fold(tmp_path, tables=["verdicts", "epochs"])
+
+    (path,) = (tmp_path / "verdicts").glob("day=*/fold-*.parquet")
+    told = pq.read_metadata(path)
+    sizes = [told.row_group(at).total_byte_size for at in range(told.num_row_groups)]
+    assert len(sizes) > 2
+    assert max(sizes) < 2 * MAX_GROUP_BYTES
+    assert read_epoch(tmp_path, 1).verdicts == verdicts
+
+
+def test_a_day_with_a_damaged_file_stays_as_it_is(tmp_path):
+    """It is told, and every other day is folded."""
+    write_days(tmp_path)
+    damaged = tmp_path / "scores/day=2026-08-02/epoch-4.parquet"
+    damaged.write_bytes(b"PAR1")
+
+    done = fold(tmp_path, tables=["scores"])
+
+    assert [(f.day, f.files_after, str(damaged) in f.trouble) for f in done] == [
+        ("2026-08-01", 1, False),
+        ("2026-08-02", 0, True),
+        ("2026-08-03", 1, False),
+    ]
+    assert len(files(tmp_path, "scores")["2026-08-02"]) == 4
+
+
+@pytest.mark.parametrize(
+    "content", [b"{", b'{"folds": [{"file": "../../epoch-1.parquet", "epochs": {"1": 3}}]}', b"[1]"]
+)
+def test_a_strange_manifest_is_named(tmp_path, content):
+    """A manifest that is none, or that names a file elsewhere, is damage and is not followed."""
+    write_days(tmp_path)
+    (tmp_path / "scores/day=2026-08-02/_folds.json").write_bytes(content)
+
+    with pytest.raises(HistoryDamaged, match=r"day=2026-08-02/_folds\.json cannot be read"):
+        read_table(tmp_path, "scores")
+
+
+def test_a_fold_that_is_lost_is_damage(tmp_path):
+    """A file that the manifest counts on and that is gone is told, not read as empty."""
+    write_days(tmp_path)
+    fold(tmp_path)
+    next((tmp_path / "scores/day=2026-08-02").glob("fold-*")).unlink()
+
+    with pytest.raises(HistoryDamaged, match="fold-"):
+        read_table(tmp_path, "scores")
+
+
+# --- killed ----------------------------------------------------------------------------------------
+
+_TRACED = {module.__file__ for module in (compaction, folders, history)}
+
+
+def _at_each_line(act, at_line):
+    """Run `act`; `at_line` is called before every line of the modules that fold."""
+
+    def trace(frame, event, argument):
+        if frame.f_code.co_filename not in _TRACED:
+            return None
+        if event == "line":
+            at_line()
+        return trace
+
+    sys.settrace(trace)
+    try:
+        act()
+    finally:
+        sys.settrace(None)
+
+
+def _moments(act, root):
+    """The lines before which the folder is not as it was a line earlier: a kill anywhere else leaves what one of these does."""
+    count, last, found = 0, None, []
+
+    def at_line():
+        nonlocal count, last
+        now = sorted((str(p), p.stat().st_size) for p in root.rglob("*"))
+        if now != last:
+            found.append(count)
+        last = now
+        count += 1
+
+    _at_each_line(act, at_line)
+    return found
+
+
+def _killed_at(act, line):
+    """Whether a process that does this was killed before this line."""
+    count = 0
+
+    def at_line():
+        nonlocal count
+        if count == line:
+            os.kill(os.getpid(), signal.SIGKILL)
+        count += 1
+
+    child = os.fork()
+    if not child:
+        _at_each_line(act, at_line)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+def test_killed_at_any_line_no_row_is_lost_or_doubled(tmp_path):
+    """Killed wherever the folder changes: our readers see every row once, other tools never miss one, the next run ends it."""
+    whole = tmp_path / "whole"
+    write_days(whole, epochs=5)
+    fold(whole, tables=["scores"], before=outcome(3).started_at.date())
+    write_epoch(whole, replace(outcome(2, machines=1)))
+    expected = rows(whole)
+    shutil.copytree(whole, tmp_path / "dry")
+    moments = _moments(lambda: fold(tmp_path / "dry", tables=["scores"]), tmp_path / "dry")
+
+    assert len(moments) > 15
+    for line in moments:
+        root = tmp_path / f"killed-{line}"
+        shutil.copytree(whole, root)
+
+        assert _killed_at(lambda root=root: fold(root, tables=["scores"]), line)
+
+        assert rows(root) == expected
+        assert set(plain_rows(root)) >= set(expected)
+        with folders.alone(root):  # as whoever archives the next epoch begins
+            history.finish_tidying(root)
+        assert rows(root) == expected
+        fold(root, tables=["scores"])
+        assert rows(root) == plain_rows(root) == expected
+        assert not list(root.rglob(".fold*.part"))
+        shutil.rmtree(root)
+
+
+# --- at the same time ------------------------------------------------------------------------------
+
+
+def test_readers_beside_a_compaction_see_every_row_once(tmp_path):
+    """While days are folded, archived again and folded again, each look gives each epoch's rows once."""
+    write_days(tmp_path, epochs=8)
+    expected, done = rows(tmp_path), threading.Event()
+
+    def keep_folding():
+        for _ in range(3):
+            fold(tmp_path, tables=["scores", "epochs", "verdicts"])
+            for epoch in (1, 4, 7):
+                write_epoch(tmp_path, outcome(epoch))
+        done.set()
+
+    writer = threading.Thread(target=keep_folding)
+    writer.start()
+    looks = 0
+    while not done.is_set():
+        assert rows(tmp_path) == expected
+        assert [v.transcript for v in read_epoch(tmp_path, 4).verdicts] == [b"4 0", b"4 1"]
+        looks += 1
+    writer.join()
+
+    assert looks > 1
+
+
+def test_an_epoch_archived_again_while_it_is_folded_wins(tmp_path):
+    """What was read for the fold counts no more, so the fold is given up: nothing of the new epoch is lost."""
+    write_days(tmp_path)
+    (folder,) = (tmp_path / "scores").glob("day=2026-08-02")
+    parts = folders.parts_of(folder)
+
+    def meanwhile(table):
+        if table["epoch"][0].as_py() == 5:
+            write_epoch(tmp_path, outcome(4, machines=3))
+        return table
+
+    assert not compaction.fold_parts(tmp_path, "scores", parts, meanwhile)
+
+    assert len(read_table(tmp_path, "scores", epoch=4)) == 3
+    assert list(compact(tmp_path, LAST_DAY, ["scores"]))[1].files_after == 1
