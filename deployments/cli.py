@@ -28,6 +28,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "policy": "Show a policy's values.",
         "prices": "Show the market's prices with their sources and age, or ask anew.",
         "history": "Check what is archived: verify every proof again.",
+        "miner": "For miners: announce a swap of cards, see the last scores, estimate pay.",
         "economics": "Show what each known cheat would earn against honest work.",
     }
 )

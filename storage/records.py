@@ -165,6 +165,8 @@ class MinerReply:
     reasons: tuple[Reason, ...]
     evidence: bytes = b""
     """The miner's signed answer as it came (JSON, `tasks/edges/signing.py` checks it); empty when there is none."""
+    swaps: tuple[str, ...] = ()
+    """Statements of swapped cards in it, not looked at yet."""
 
 
 # --- reasons ---------------------------------------------------------------------------------------

@@ -155,7 +155,7 @@ class State:
     ) -> None:
         """The miners' answers and their executors; what an earlier run knew of machines that are gone is dropped."""
         machines = [{"epoch": epoch, "executor_key": e.key, **row_of(e)} for e in executors]
-        answers = [{"epoch": epoch, **row_of(reply, "executors")} for reply in replies]
+        answers = [{"epoch": epoch, **row_of(reply, "executors", "swaps")} for reply in replies]
         with writing(self._engine) as connection:
             self._hold(connection, epoch)
             connection.execute(sa.delete(tables.miner_replies).where(tables.miner_replies.c.epoch == epoch))
@@ -302,6 +302,21 @@ class State:
                 return False
             _upsert(connection, tables.executor_records, rows)
             _note(connection, events)
+            return True
+
+    def swap_cards(self, epoch: int, before: ExecutorRecord, after: ExecutorRecord, event: Event) -> bool:
+        """Put a machine's record on its swapped cards, and note it, where it still is as it was; False where it is not."""
+        was, now = row_of(before), row_of(after)
+        table = tables.executor_records
+        same = [
+            table.c[name].is_not_distinct_from(was[name])
+            for name in ("executor_key", "swapped_at", "card_uuids")
+        ]
+        with writing(self._engine) as connection:
+            self._hold(connection, epoch)
+            if connection.execute(sa.update(table).where(*same).values(now)).rowcount == 0:
+                return False
+            _note(connection, [event])
             return True
 
     def forget_records(self, before_epoch: int) -> int:

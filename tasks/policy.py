@@ -221,7 +221,7 @@ class RecordPolicy:
     and both were paid. 0: no budget."""
     swap_valid_s: float = 604_800.0
     """A signed swap of cards counts no longer than so long after it was signed."""
-    swap_interval_s: float = 86_400.0
+    swap_interval_s: float = 3_600.0
     """Between two swaps of one machine."""
 
 

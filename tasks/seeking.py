@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from storage.records import MinerReply
 from tasks.discovery import discover, executors_of, serving
+from tasks.edges.signing import is_signed_by
 from tasks.epoch import EpochRun
 from tasks.stepping import step
+from tasks.swaps import Occasion, judge_swaps, swap_event, swapped
 
 KEY_LIFE_S = 900
 """How long the miners let this epoch's keys in: longer than any epoch, and then they are dead everywhere."""
@@ -18,6 +23,7 @@ async def seek(run: EpochRun) -> tuple[MinerReply, ...]:
     """The replies of all serving miners, kept in the state."""
     run.progress.begin("discovery", len(serving(run.view, run.edges.own_hotkey)))
     replies = await ask_miners(run)
+    replies = await asyncio.to_thread(apply_swaps, run, replies, datetime.now(UTC))
     executors = executors_of(replies)
     await asyncio.to_thread(run.state.save_discovery, run.epoch, replies, executors)
     run.progress.end(f"{len(executors)} machines of {len(replies)} miners")
@@ -35,3 +41,21 @@ async def ask_miners(run: EpochRun) -> tuple[MinerReply, ...]:
         expires_at=int(time.time()) + KEY_LIFE_S,
         on_reply=lambda _: run.progress.step(),
     )
+
+
+def apply_swaps(run: EpochRun, replies: Sequence[MinerReply], now: datetime) -> tuple[MinerReply, ...]:
+    """Put machines onto the cards that their miners have signed for; what does not count is told to the miner.
+
+    Each swap counts once, however often it is announced and however often the epoch is begun again.
+    """
+    occasion = Occasion(run.record_of, run.leased_keys, run.policy.records, now, is_signed_by)
+    settled = []
+    for reply in replies:
+        swaps, reasons = judge_swaps(reply.hotkey, reply.swaps, occasion)
+        for swap in swaps:
+            before = run.record_of(swap.executor_key)
+            after = swapped(before, swap, now)
+            if run.state.swap_cards(run.epoch, before, after, swap_event(swap, now)):
+                run.records = {**run.records, swap.executor_key: after}
+        settled.append(replace(reply, reasons=(*reply.reasons, *reasons)))
+    return tuple(settled)

@@ -124,7 +124,8 @@ def _config(folder: Path, miner: CastMiner) -> Path:
 
 def _write_config(folder: Path, disks: Disks, miner: CastMiner, ports: Mapping[str, int]) -> None:
     entries = [_entry(disks, miner, number, ports) for number in range(len(miner.executors))]
-    write_whole(_config(folder, miner), "\n".join(entries))
+    memory = json.dumps(str(folder / "miners" / miner.name), ensure_ascii=False)
+    write_whole(_config(folder, miner), "\n".join([f"folder = {memory}", *entries]))
 
 
 def _entry(disks: Disks, miner: CastMiner, number: int, ports: Mapping[str, int]) -> str:

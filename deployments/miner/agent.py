@@ -2,6 +2,7 @@
 
     connection bounds -> rate -> path -> header forms -> body -> signature -> admission -> nonce   (refusals unsigned
     -> request's schema -> expiry -> executors -> keys files -> answer                              / answers signed)
+                        -> results -> kept                                         (POST /v1/results, where a folder is set)
 
 Cheap checks come first: what is not proved costs no signature made, no file and no row. An ASGI app without a
 framework, because the raw headers and the raw target are what is signed. Refusals are {"error", "detail"}.
@@ -24,6 +25,7 @@ from deployments.miner.admission import MayEnter
 from deployments.miner.bounds import Bounds, Throttle, bounded_connection
 from deployments.miner.config import MinerConfig, MinerExecutor
 from deployments.miner.keys import Grant, KeysFileRefused, let_in
+from deployments.miner.memory import keep_results, shown_swaps
 from tasks.edges import wire
 from tasks.edges.nonces import NonceStore
 from tasks.edges.signing import Asked, RawHeaders, Signer, check_request, read_claim, sign_answer
@@ -61,7 +63,7 @@ def build_app(
 
 
 class Door:
-    """One miner's ASGI app: `POST /v1/executors` and nothing else."""
+    """One miner's ASGI app: `POST /v1/executors`, `POST /v1/results` and nothing else."""
 
     def __init__(
         self,
@@ -82,7 +84,7 @@ class Door:
         asked: Asked | None = None
         try:
             asked = await self._prove(scope, receive)
-            status, body = 200, await self._open(asked)
+            status, body = 200, await self._open(asked) if _is_for_keys(asked) else await self._keep(asked)
         except Refused as refused:
             status, body = refused.status, refused.body()
         headers = {} if asked is None else sign_answer(self._keypair, asked=asked, status=status, body=body)
@@ -92,11 +94,11 @@ class Door:
         """Who asks, proved, admitted and for the first time."""
         now_ns = self._now_ns()
         self._check_rate(scope, now_ns)
-        _check_route(scope)
-        _check_size(scope["headers"])
+        limit_bytes = _limit_of_route(scope, keeps_results=self._config.folder is not None)
+        _check_size(scope["headers"], limit_bytes)
         try:
             claim = read_claim(scope["headers"], receiver=self._keypair.ss58_address, now_ns=now_ns)
-            body = await _read_body(receive, self.bounds.body_s)
+            body = await _read_body(receive, self.bounds.body_s, limit_bytes)
             asked = check_request(claim, method="POST", target=_target(scope), body=body)
         except NotAuthentic as error:
             raise Refused(401, error.code, error.detail) from None
@@ -141,7 +143,24 @@ class Door:
             expires_at=datetime.fromtimestamp(request.expires_at, UTC),
         )
         answer = await asyncio.to_thread(_let_in_everywhere, chosen, grant, now)
+        if self._config.folder is not None:
+            swaps = await asyncio.to_thread(shown_swaps, self._config.folder, now.timestamp())
+            answer = answer.model_copy(update={"swaps": swaps})
         return answer.model_dump_json().encode()
+
+    async def _keep(self, asked: Asked) -> bytes:
+        """Keep what the validator's epoch came to."""
+        assert self._config.folder is not None
+        try:
+            results = wire.Results.model_validate_json(asked.body)
+        except ValidationError as error:
+            where, _, wanted = wire.problem(error)
+            raise Refused(400, "BAD_REQUEST", f"{where}: {wanted}") from None
+        try:
+            await asyncio.to_thread(keep_results, self._config.folder, asked.sender, results)
+        except OSError:
+            raise Refused(503, "STORE_AWAY", "the agent's folder can't be written") from None
+        return b"{}"
 
     def _check_expiry(self, expires_at: int, now: datetime) -> None:
         ahead_s = expires_at - now.timestamp()
@@ -203,11 +222,20 @@ class _Server(uvicorn.Server):
 # --- the way in, in call order ---------------------------------------------------------------------
 
 
-def _check_route(scope: Scope) -> None:
-    if scope["type"] != "http" or _target(scope) != wire.PATH.encode():
-        raise Refused(404, "NO_SUCH_PATH", f"only {wire.PATH} is here")
+def _limit_of_route(scope: Scope, *, keeps_results: bool) -> int:
+    """How many bytes may be sent there; Refused when nothing is."""
+    limits = {wire.PATH.encode(): wire.MAX_REQUEST_BYTES}
+    if keeps_results:
+        limits[wire.RESULTS_PATH.encode()] = wire.MAX_RESULTS_BYTES
+    if scope["type"] != "http" or _target(scope) not in limits:
+        raise Refused(404, "NO_SUCH_PATH", f"only {' and '.join(p.decode() for p in limits)} is here")
     if scope["method"] != "POST":
         raise Refused(405, "NO_SUCH_METHOD", "only POST is answered")
+    return limits[_target(scope)]
+
+
+def _is_for_keys(asked: Asked) -> bool:
+    return asked.target == wire.PATH.encode()
 
 
 def _target(scope: Scope) -> bytes:
@@ -216,15 +244,15 @@ def _target(scope: Scope) -> bytes:
     return path + b"?" + query if query else path
 
 
-def _check_size(headers: RawHeaders) -> None:
+def _check_size(headers: RawHeaders, limit_bytes: int) -> None:
     for name, value in headers:
         if name == b"content-encoding":
             raise Refused(415, "ENCODED", "a compressed body is not read")
-        if name == b"content-length" and (len(value) > 9 or int(value) > wire.MAX_REQUEST_BYTES):
-            raise Refused(413, "TOO_LARGE", f"over {wire.MAX_REQUEST_BYTES} bytes")
+        if name == b"content-length" and (len(value) > 9 or int(value) > limit_bytes):
+            raise Refused(413, "TOO_LARGE", f"over {limit_bytes} bytes")
 
 
-async def _read_body(receive: Receive, limit_s: float) -> bytes:
+async def _read_body(receive: Receive, limit_s: float, limit_bytes: int) -> bytes:
     body = bytearray()
     try:
         async with asyncio.timeout(limit_s):
@@ -233,8 +261,8 @@ async def _read_body(receive: Receive, limit_s: float) -> bytes:
                 if message["type"] == "http.disconnect":
                     raise Refused(400, "GONE", "hung up in the middle of the body")
                 body += message.get("body", b"")
-                if len(body) > wire.MAX_REQUEST_BYTES:
-                    raise Refused(413, "TOO_LARGE", f"over {wire.MAX_REQUEST_BYTES} bytes")
+                if len(body) > limit_bytes:
+                    raise Refused(413, "TOO_LARGE", f"over {limit_bytes} bytes")
                 if not message.get("more_body", False):
                     return bytes(body)
     except TimeoutError:

@@ -3,6 +3,7 @@
     max_grant_s = 7200                    # a key is let in for at most this long
     min_validator_stake_tao = 1000.0
     allowed_validators = []               # hotkeys; empty: every validator with a permit and the stake
+    folder = "/var/lib/subnet-miner"      # the agent's memory: signed swaps, validators' results; "": none is kept
 
     [[executor]]
     id = "rack1-a"                        # [a-z0-9-]{1,64}, your own name for it
@@ -54,6 +55,8 @@ class MinerConfig:
     min_validator_stake_rao: int = 1000 * RAO_PER_TAO
     allowed_validators: frozenset[str] = frozenset()
     """Empty: everybody with a permit and the stake."""
+    folder: Path | None = None
+    """Where the agent keeps swaps to show and results that it was told; None: nowhere."""
 
 
 def load_config(path: Path) -> MinerConfig:
@@ -85,6 +88,7 @@ def parse_config(text: str) -> MinerConfig:
         max_grant_s=file.max_grant_s,
         min_validator_stake_rao=round(file.min_validator_stake_tao * RAO_PER_TAO),
         allowed_validators=frozenset(file.allowed_validators),
+        folder=Path(file.folder) if file.folder else None,
     )
 
 
@@ -107,6 +111,7 @@ class _File(_Strict):
     executor: Annotated[list[_Entry], Field(min_length=1, max_length=wire.MAX_EXECUTORS)]
     max_grant_s: Annotated[int, Field(ge=LEAST_GRANT_S, le=86_400)] = 7200
     min_validator_stake_tao: Annotated[float, Field(ge=0, le=21e6, allow_inf_nan=False)] = 1000.0
+    folder: Annotated[str, StringConstraints(pattern=r"^(/[^\x00]{1,4000})?$")] = ""
     allowed_validators: list[Annotated[str, StringConstraints(pattern=r"^5[1-9A-HJ-NP-Za-km-z]{47}$")]] = []
 
 

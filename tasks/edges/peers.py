@@ -183,7 +183,7 @@ def _read_answer(neuron: Neuron, body: bytes, proof: bytes, *, allow_private: bo
         return MinerReply(neuron.hotkey, neuron.uid, (), (misfit,), proof)
     executors = tuple(_executor(neuron, offer) for offer in answer.executors)
     reasons = tuple(_not_ready(missing) for missing in answer.failed)
-    return MinerReply(neuron.hotkey, neuron.uid, executors, reasons, proof)
+    return MinerReply(neuron.hotkey, neuron.uid, executors, reasons, proof, answer.swaps)
 
 
 def _misfit(answer: wire.ExecutorsAnswer, *, allow_private: bool) -> Reason | None:

@@ -269,6 +269,15 @@ def check_statement(text: str, *, hotkey: str) -> None:
     _check_signature(payload.encode(), Claim(hotkey, "", 0, scheme, bytes.fromhex(signature)))
 
 
+def is_signed_by(text: str, hotkey: str) -> bool:
+    """Whether this hotkey signed this text."""
+    try:
+        check_statement(text, hotkey=hotkey)
+    except NotAuthentic:
+        return False
+    return True
+
+
 # --- keys ------------------------------------------------------------------------------------------
 
 

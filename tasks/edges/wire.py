@@ -6,7 +6,15 @@ POST /v1/executors                         signed by the validator, for this min
   {"executors": [{"executor_id": "rack1-a", "address": "203.0.113.7", "port": 22, "user": "subnet",
                   "python": "/usr/bin/python3", "host_key": "<68 base64 digits>",
                   "price_usd_per_hour": 1.5}],
-   "failed": [{"executor_id": "rack1-b", "error": "KEYS_FILE"}]}
+   "failed": [{"executor_id": "rack1-b", "error": "KEYS_FILE"}],
+   "swaps": ["subnet/statement/1\nsr25519\nswap/1\n..."]}                      (tasks/swaps.py)
+
+POST /v1/results                           signed by the validator: what an epoch came to for this miner's machines
+  {"epoch": 128, "policy": "default", "scored_at": 1790000000, "weight": 0.04, "reasons": [],
+   "machines": [{"executor_id": "rack1-a", "score": 0.31, "terms": {"uptime": 0.5}, "cards": ["GPU-..."],
+                 "passed_since": 1789000000, "reasons": [{"code": "...", "severity": "fail", "got": "...",
+                 "wanted": "...", "mend": "...", "is_shadow": false}]}], "left_out": 0}
+200 {}                                     signed by the miner; 404 from an agent that keeps none
 4xx, 5xx                                   signed once the asker is proved
   {"error": "AUTH_STALE", "detail": "..."}
 """
@@ -24,6 +32,10 @@ PATH = "/v1/executors"
 MAX_EXECUTORS = 256
 MAX_REQUEST_BYTES = 32 * 1024
 MAX_ANSWER_BYTES = 256 * 1024
+RESULTS_PATH = "/v1/results"
+MAX_RESULTS_BYTES = 256 * 1024
+MAX_SWAPS = 16
+MAX_STATEMENT_CHARS = 4_096
 
 _BLOB_HEAD = b"\x00\x00\x00\x0bssh-ed25519\x00\x00\x00\x20"
 _KEY_LINE = re.compile(r"ssh-ed25519 ([A-Za-z0-9+/]{68})", re.ASCII)
@@ -84,6 +96,10 @@ Address = Annotated[str, StringConstraints(max_length=45), AfterValidator(_canon
 Port = Annotated[int, Field(ge=1, le=65_535)]
 User = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
 PythonPath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9._/+-]{1,200}$")]
+Told = Annotated[str, StringConstraints(max_length=240, pattern=r"^[\x20-\x7e]*\z")]
+TermName = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,40}\z")]
+CardId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,64}\z")]
+Statement = Annotated[str, StringConstraints(max_length=MAX_STATEMENT_CHARS, pattern=r"^[\n\x20-\x7e]*\z")]
 Price = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
 
 
@@ -129,6 +145,49 @@ class ExecutorsAnswer(Wire):
 
     executors: Annotated[tuple[Offer, ...], Field(max_length=MAX_EXECUTORS, fail_fast=True)]
     failed: Annotated[tuple[NotReady, ...], Field(max_length=MAX_EXECUTORS, fail_fast=True)] = ()
+    swaps: Annotated[tuple[Statement, ...], Field(max_length=MAX_SWAPS, fail_fast=True)] = ()
+    """Signed swaps of cards, the newest first."""
+
+
+class ToldReason(Wire):
+    """A reason of a validator, its texts cut."""
+
+    code: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9_]{1,64}\z")]
+    severity: Annotated[str, StringConstraints(pattern=r"^(fail|no_verdict|warn)\z")]
+    got: Told
+    wanted: Told
+    mend: Told
+    is_shadow: bool = False
+
+
+class MachineResult(Wire):
+    """One machine's score with every term and every reason."""
+
+    executor_id: ExecutorId
+    score: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    """USD an hour, or a share, as the policy's formula has it."""
+    terms: Annotated[dict[TermName, float], Field(max_length=64)]
+    cards: Annotated[tuple[CardId, ...], Field(max_length=16)] = ()
+    """Those that the machine is held to."""
+    passed_since: Annotated[int, Field(ge=0, le=2**48)] | None = None
+    """Unix seconds."""
+    reasons: Annotated[tuple[ToldReason, ...], Field(max_length=64)] = ()
+
+
+class Results(Wire):
+    """What an epoch of a validator came to for one miner."""
+
+    epoch: Annotated[int, Field(ge=0, le=2**48)]
+    policy: Annotated[str, StringConstraints(max_length=64, pattern=r"^[\x20-\x7e]*\z")]
+    scored_at: Annotated[int, Field(ge=0, le=2**48)]
+    """Unix seconds."""
+    weight: Annotated[float, Field(ge=0, le=1)] | None = None
+    """The miner's share of the weights as meant; None when none were."""
+    reasons: Annotated[tuple[ToldReason, ...], Field(max_length=64)] = ()
+    """Of the miner's own answer."""
+    machines: Annotated[tuple[MachineResult, ...], Field(max_length=MAX_EXECUTORS, fail_fast=True)] = ()
+    left_out: Annotated[int, Field(ge=0, le=2**31)] = 0
+    """Machines for which there was no room."""
 
 
 class Refusal(BaseModel):

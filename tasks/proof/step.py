@@ -16,9 +16,9 @@ from functools import partial
 
 from storage.records import BLOCKS_PER_EPOCH, Executor, Head, HostReport, Reason, Severity, Verdict
 from tasks.edges.shell import Session
-from tasks.edges.signing import check_statement, sign_statement
+from tasks.edges.signing import is_signed_by, sign_statement
 from tasks.epoch import EpochRun, Shard, shards
-from tasks.errors import ChainAway, ChainRefused, HostileAnswer, NotAuthentic, RunnerRefused, SubnetError
+from tasks.errors import ChainAway, ChainRefused, HostileAnswer, RunnerRefused, SubnetError
 from tasks.inspection.models import find, sku
 from tasks.inspection.talk import start_prover, start_runner
 from tasks.proof.archive import prover_archive
@@ -139,18 +139,10 @@ def notary_of(run: EpochRun) -> Notary:
     """Statements in our name, and those of all who may validate by the epoch's snapshot."""
     return Notary(
         sign=partial(sign_statement, run.edges.peers.signer),
-        is_signed_by=_is_signed_by,
+        is_signed_by=is_signed_by,
         permitted=permitted(run.view),
         now=time.time,
     )
-
-
-def _is_signed_by(text: str, hotkey: str) -> bool:
-    try:
-        check_statement(text, hotkey=hotkey)
-    except NotAuthentic:
-        return False
-    return True
 
 
 def _epoch_hash(run: EpochRun) -> str:

@@ -25,7 +25,7 @@ TABLES = {
         | {"grounds", "phases", "events"},
     ),
     "phases": (nouns.Phase, set(), set()),
-    "miner_replies": (nouns.MinerReply, {"epoch"}, {"executors"}),
+    "miner_replies": (nouns.MinerReply, {"epoch"}, {"executors", "swaps"}),
     "executors": (nouns.Executor, {"epoch", "executor_key"}, set()),
     "reports": (nouns.HostReport, {"epoch"}, set()),
     "verdicts": (nouns.Verdict, {"epoch"}, set()),

@@ -545,3 +545,26 @@ def test_a_ban_runs_out(engine):
     assert state.active_bans(NOON + timedelta(days=1)) == ()
     assert not state.add_ban(replace(ban, since=NOON + timedelta(hours=1)))
     assert state.add_ban(replace(ban, since=NOON + timedelta(days=1), until=None))
+
+
+def test_a_swap_counts_once_even_when_the_epoch_is_begun_again(engine):
+    """The record moves from the cards that it was on, with one event; the second try, and one from elsewhere, do nothing."""
+    before = ExecutorRecord("5Alice/m-0", NOON, 9, 9, 9, NOON, "L4", 1, ("GPU-1",), 100.0, 200.0)
+    after = replace(before, card_uuids=(), model=None, passed_since=None, swapped_at=NOON)
+    event = Event(NOON, "CARDS_SWAPPED", "5Alice/m-0", "gone GPU-1; came GPU-2", "signed")
+    dead = state_at(engine, run=DEAD)
+    dead.open_epoch(header(6))
+    dead.update_records(6, [before])
+    dead.finish_epoch(6)
+    dead.open_epoch(header(7))
+
+    moved = [dead.swap_cards(7, before, after, event)]
+    resumed = state_at(engine)
+    resumed.open_epoch(header(7))
+    moved.append(resumed.swap_cards(7, before, after, event))
+    moved.append(resumed.swap_cards(7, replace(before, executor_key="5Bob/m-0"), after, event))
+    resumed.finish_epoch(7)
+
+    assert moved == [True, False, False]
+    assert resumed.load_records() == {"5Alice/m-0": after}
+    assert resumed.load_outcome(7).events == (event,)

@@ -1,0 +1,29 @@
+"""`subnet miner`: what a miner types. A module here for each of its commands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import click
+
+from deployments.lazy import lazy_group
+
+COMMANDS: Mapping[str, str] = MappingProxyType(
+    {
+        "status": "Show what validators last found: every score with its terms, every reason with its mend.",
+        "swap": "Announce to all validators, signed, that a machine's cards were swapped.",
+    }
+)
+"""Name and one line of help; each lives in `deployments/commands/miner/<name>.py` as `command`."""
+
+
+@click.group(cls=lazy_group(__name__, COMMANDS))
+def command() -> None:
+    """See what your machines earn and why, and tell validators of cards that were swapped.
+
+    \b
+    Examples:
+      subnet miner status --config /etc/subnet/miner.toml
+      subnet miner swap --config /etc/subnet/miner.toml --executor rack1-a --gone GPU-11aa... --came GPU-22bb...
+    """
