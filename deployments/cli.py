@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "prices": "Show the market's prices with their sources and age, or ask anew.",
         "history": "Check what is archived: verify every proof again.",
         "miner": "For miners: announce a swap of cards, see the last scores, estimate pay.",
+        "report": "Make a page with pictures of a day of the network.",
         "economics": "Show what each known cheat would earn against honest work.",
     }
 )

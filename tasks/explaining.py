@@ -143,7 +143,7 @@ def explanation(outcome: EpochOutcome) -> str:
         "",
     ]
     for incident in outcome.incidents:
-        lines += [f"**{incident.code}** {_plain(incident.got)}: {_plain(incident.mend)}", ""]
+        lines += [f"**{incident.code}** {plain(incident.got)}: {plain(incident.mend)}", ""]
     for reply in outcome.replies:
         if reply.reasons:
             lines += [f"## Miner {reply.uid}", "", *_list(reply.reasons), ""]
@@ -155,8 +155,7 @@ def explanation(outcome: EpochOutcome) -> str:
 def _list(reasons: Iterable[Reason]) -> list[str]:
     """One point a reason, those that decide first: the UI cuts wide tables off."""
     return [
-        f"- **{r.code}** ({_weight_of(r)}): got {_plain(r.got)}; wanted {_plain(r.wanted)}. "
-        f"*{_plain(r.mend)}*"
+        f"- **{r.code}** ({_weight_of(r)}): got {plain(r.got)}; wanted {plain(r.wanted)}. *{plain(r.mend)}*"
         for r in sorted(reasons, key=lambda r: not r.decides)
     ]
 
@@ -166,7 +165,7 @@ def _weight_of(reason: Reason) -> str:
     return f"{severity}, in shadow: without effect" if reason.is_shadow else severity
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Foreign text as text: nothing of it is read as Markdown or HTML."""
     shown = "".join(c if c.isprintable() else " " for c in text[:300])
     return "".join(f"&#{ord(c)};" if c in "\\`*_{}[]<>()#+!|~&" else c for c in shown)

@@ -18,7 +18,7 @@ POOL = "validator"
 
 @click.command()
 def command() -> None:
-    """Make the work pool, the scheduled deployment and the crash automation on the server at PREFECT_API_URL.
+    """Make the work pool, the scheduled deployments and the crash automation on the server at PREFECT_API_URL.
 
     Repeating it changes nothing. The local subnet needs none of this: `subnet up` does it by itself.
 

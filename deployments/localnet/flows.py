@@ -1,8 +1,9 @@
-"""The validator's flow on the local subnet: the same epoch over the embedded chain."""
+"""The validator's flows on the local subnet: the same epoch over the embedded chain, and the same report of its archive."""
 
 from __future__ import annotations
 
 import os
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from prefect import flow
@@ -11,8 +12,10 @@ from prefect.client.schemas.objects import State
 from deployments.localnet.chain.substrate import LocalSubstrate
 from deployments.localnet.layout import Layout
 from flows.edges import open_edges
+from flows.report import make_report
 from flows.validate import validate_or_skip
 from tasks.policy import LOCALNET, Policy
+from tasks.reporting.period import Period
 
 
 @flow(name="validate", flow_run_name="epoch", persist_result=False)
@@ -21,6 +24,13 @@ async def validate(epoch: int | None = None, policy: Policy = LOCALNET) -> State
     layout = _layout()
     async with open_edges(layout.settings(os.environ), lambda: LocalSubstrate(layout.chain)) as edges:
         return await validate_or_skip(edges, epoch, policy)
+
+
+@flow(name="report", flow_run_name="report", persist_result=False)
+async def report(day: date | None = None, days: int = 1) -> None:
+    """Report on the local subnet's days up to `day`, without it up to today: a local system rarely has a yesterday."""
+    history = _layout().settings(os.environ).history
+    await make_report(history, Period(day or datetime.now(UTC).date(), days))
 
 
 def _layout() -> Layout:

@@ -35,7 +35,20 @@ def test_help_works_from_anywhere(tmp_path):
 
 @pytest.mark.parametrize(
     "command",
-    ["epoch", "up", "down", "show", "deploy", "policy", "prices", "history", "economics", "ban", "miner"],
+    [
+        "epoch",
+        "up",
+        "down",
+        "show",
+        "deploy",
+        "policy",
+        "prices",
+        "history",
+        "economics",
+        "ban",
+        "miner",
+        "report",
+    ],
 )
 def test_every_command_has_help_with_an_example(tmp_path, command):
     """`--help` of each command ends in examples that can be typed."""

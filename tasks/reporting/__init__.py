@@ -1,0 +1,1 @@
+"""The network report: the history's tables -> frames -> figures -> pictures -> one page without a network."""

@@ -1,0 +1,266 @@
+"""One day of the history, added up: only the columns needed are read, and of reasons no more than code and severity."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from storage.errors import HistoryDamaged
+from storage.history import archived_epochs, read_arrow
+from storage.records import Severity
+from tasks.reporting.frames import SHADOW
+
+UNKNOWN_MODEL = "unknown"
+MAX_NAME = 64
+"""Of what a machine says itself: a model's name is cut there."""
+_BY_MACHINE = ["epoch", "executor_key"]
+_HEAD = (
+    *("epoch", "netuid", "validator_hotkey", "policy", "policy_digest", "policy_values", "code_version"),
+    *("owner_hotkey", "started_at", "finished_at", "state", "burn_share", "weight_status", "incidents"),
+)
+_SCORED = (
+    *("epoch", "executor_key", "miner_hotkey", "miner_uid", "model", "card_count", "vram_bytes"),
+    *("passed", "score", "formula", "reasons"),
+)
+_STAGES = {"discovery": "miner_replies", "inspection": "reports", "proof": "verdicts"}
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """A day's sums; the columns are those of `Frames`, with sums and counts where it has means."""
+
+    epochs: pd.DataFrame
+    models: pd.DataFrame
+    machines: pd.DataFrame
+    miners: pd.DataFrame
+    checks: pd.DataFrame
+    tried: Mapping[str, int]
+    shares: pd.DataFrame
+    share_epochs: Mapping[str, int]
+    phases: pd.DataFrame
+    unread: tuple[str, ...]
+
+
+def read_day(root: Path, day: date) -> Day:
+    """The whole epochs of one day (UTC), added up."""
+    reader = _Reader(root, day)
+    epochs = _epochs(reader.head)
+    rows = _machine_rows(reader, epochs)
+    epochs["formula"] = epochs["epoch"].map(rows.groupby("epoch")["formula"].first()).astype("object")
+    checks, tried = _checks(reader)
+    shares, share_epochs = _shares(reader)
+    return Day(
+        epochs=epochs,
+        models=_models(rows),
+        machines=_machines(rows),
+        miners=_miners(rows),
+        checks=checks,
+        tried=tried,
+        shares=shares,
+        share_epochs=share_epochs,
+        phases=_phases(reader),
+        unread=tuple(reader.unread),
+    )
+
+
+class _Reader:
+    """A day's tables, limited to the epochs that `epochs` lists: only these are whole."""
+
+    def __init__(self, root: Path, day: date) -> None:
+        self._root, self._day = root, day
+        self.unread: list[str] = []
+        self.head = self._read("epochs", _HEAD)
+        self._whole = self.head["epoch"]
+
+    def arrow(self, name: str, *columns: str) -> pa.Table:
+        """These columns of a table."""
+        table = self._read(name, columns)
+        return table.filter(pc.is_in(table["epoch"], value_set=self._whole))
+
+    def frame(self, name: str, *columns: str) -> pd.DataFrame:
+        """The same for pandas."""
+        frame: pd.DataFrame = self.arrow(name, *columns).to_pandas()
+        return frame
+
+    def _read(self, name: str, columns: Sequence[str]) -> pa.Table:
+        """A file that can't be read costs its own epoch's rows only, and is told."""
+        try:
+            table = read_arrow(self._root, name, day=self._day, columns=columns)
+        except HistoryDamaged:
+            table = self._read_singly(name, columns)
+        return table.drop_columns("day")
+
+    def _read_singly(self, name: str, columns: Sequence[str]) -> pa.Table:
+        found = []
+        for epoch in archived_epochs(self._root):
+            try:
+                table = read_arrow(self._root, name, epoch=epoch, columns=columns)
+            except HistoryDamaged as error:
+                self.unread.append(f"{error}")
+            else:
+                found.append(table.filter(pc.equal(table["day"], self._day.isoformat())))
+        no_rows = read_arrow(self._root, name, epoch=-1, columns=columns)
+        return pa.concat_tables(found) if found else no_rows
+
+
+def _epochs(head: pa.Table) -> pd.DataFrame:
+    codes = [[reason["code"] for reason in reasons or ()] for reasons in head["incidents"].to_pylist()]
+    frame: pd.DataFrame = head.drop_columns(["incidents", "policy_values"]).to_pandas()
+    scales = [_memory_scale(values) for values in head["policy_values"].to_pylist()]
+    return frame.assign(
+        incidents=pd.Series(codes, dtype="object"), memory_scale=pd.Series(scales, dtype="int64")
+    )
+
+
+@cache
+def _memory_scale(policy_values: str | None) -> int:
+    """By how much the policy proves less memory than is listed: 1 but for simulated cards."""
+    try:
+        return max(1, int(json.loads(policy_values or "{}")["proof"]["memory_scale"]))
+    except (KeyError, TypeError, ValueError):
+        return 1
+
+
+# --- machines --------------------------------------------------------------------------------------
+
+
+def _machine_rows(reader: _Reader, epochs: pd.DataFrame) -> pd.DataFrame:
+    """A row an epoch and machine: what was listed, proved and scored."""
+    table = reader.arrow("scores", *_SCORED)
+    failed = _has_failed(table["reasons"])
+    rows: pd.DataFrame = table.drop_columns("reasons").to_pandas()
+    rows["model"] = rows["model"].str.slice(0, MAX_NAME).replace("", UNKNOWN_MODEL)
+    rows["formula"] = rows["formula"].fillna("default")  # there was no other before the column
+    rows["failed"] = failed & (rows["passed"] == 0)
+    listed = reader.frame("executors", *_BY_MACHINE, "price_usd_per_hour")
+    leased = reader.frame("standings", *_BY_MACHINE, "is_leased")
+    for other in (listed, leased, _proved(reader, epochs)):
+        rows = rows.merge(other, on=_BY_MACHINE, how="left")
+    is_leased = rows["is_leased"].eq(True)  # noqa: FBT003  missing before schema 3: nobody rented then
+    # The small proof of a leased machine measures its caches and not its memory.
+    is_measured = (rows["passed"] > 0) & ~is_leased & (rows["gb_s"] > 0)
+    return rows.assign(
+        gb_s=rows["gb_s"].where(is_measured), proved_bytes=rows["proved_bytes"].where(rows["passed"] > 0, 0.0)
+    )
+
+
+def _has_failed(reasons: pa.ChunkedArray) -> pd.Series:
+    """Whether a row's reasons have one that fails it; rows without have no verdict at worst."""
+    flat = _flat(reasons)
+    failed = flat.loc[flat["severity"] == Severity.FAIL.value, "row"].unique()
+    return pd.Series(range(len(reasons))).isin(failed)
+
+
+def _flat(reasons: pa.ChunkedArray) -> pd.DataFrame:
+    """Lists of reasons as rows: number of the row, code, severity; what a policy runs in shadow has that as its severity."""
+    array = reasons.combine_chunks()
+    each = pc.list_flatten(array)
+    is_shadow = pc.fill_null(pc.struct_field(each, "is_shadow"), False)  # noqa: FBT003  Arrow's; files before there was a shadow
+    severity = pc.if_else(is_shadow, SHADOW, pc.struct_field(each, "severity"))
+    frame = pa.table(
+        {
+            "row": pc.list_parent_indices(array),
+            "code": pc.struct_field(each, "code").dictionary_encode(),
+            "severity": severity.dictionary_encode(),
+        }
+    ).to_pandas()
+    assert isinstance(frame, pd.DataFrame)
+    return frame
+
+
+def _proved(reader: _Reader, epochs: pd.DataFrame) -> pd.DataFrame:
+    """All cards of a machine together; memory as if it were proved in full where the policy proves a part."""
+    proofs = reader.frame("proofs", *_BY_MACHINE, "memory_bytes", "bandwidth_gb_s")
+    sums = proofs.groupby(_BY_MACHINE, as_index=False)[["memory_bytes", "bandwidth_gb_s"]].sum()
+    scale = sums["epoch"].map(epochs.set_index("epoch")["memory_scale"]).astype("float64")
+    return sums[_BY_MACHINE].assign(proved_bytes=sums["memory_bytes"] * scale, gb_s=sums["bandwidth_gb_s"])
+
+
+def _models(rows: pd.DataFrame) -> pd.DataFrame:
+    passed = rows["passed"] > 0
+    counted = rows.assign(
+        machines=1,
+        passed_machines=passed.astype("int64"),
+        cards=rows["card_count"],
+        passed_cards=rows["card_count"].where(passed, 0),
+        listed_bytes=rows["vram_bytes"].astype("float64"),
+    )
+    added = ["machines", "passed_machines", "cards", "passed_cards", "listed_bytes", "proved_bytes"]
+    return counted.groupby(["epoch", "model"], as_index=False)[added].sum()
+
+
+def _machines(rows: pd.DataFrame) -> pd.DataFrame:
+    grouped = rows.sort_values("epoch").groupby("executor_key", as_index=False)
+    return grouped.agg(
+        miner_hotkey=("miner_hotkey", "last"),
+        miner_uid=("miner_uid", "last"),
+        model=("model", "last"),
+        cards=("card_count", "last"),
+        price_usd_per_hour=("price_usd_per_hour", "last"),
+        epochs=("epoch", "count"),
+        passed=("passed", "sum"),
+        score_sum=("score", "sum"),
+        gb_s_sum=("gb_s", "sum"),
+        gb_s_count=("gb_s", "count"),
+    )
+
+
+def _miners(rows: pd.DataFrame) -> pd.DataFrame:
+    grouped = rows.groupby(["epoch", "miner_hotkey"], as_index=False)
+    return grouped.agg(
+        miner_uid=("miner_uid", "last"),
+        machines=("epoch", "count"),
+        passed=("passed", "sum"),
+        failed=("failed", "sum"),
+    )
+
+
+# --- checks, shares, phases ------------------------------------------------------------------------
+
+
+def _checks(reader: _Reader) -> tuple[pd.DataFrame, dict[str, int]]:
+    """How many got each code, once an epoch and with its gravest severity, and how many were checked."""
+    found, tried = [], {}
+    for stage, name in _STAGES.items():
+        table = reader.arrow(name, "epoch", "reasons", *(["code"] if stage == "proof" else []))
+        if stage == "proof":
+            table = table.filter(pc.not_equal(table["code"], "NOT_TRIED"))
+        tried[stage] = len(table)
+        flat = _flat(table["reasons"]).astype({"code": "str", "severity": "str"})
+        gravest = flat.assign(rank=flat["severity"].map(_RANKS)).sort_values(["rank", "severity"])
+        once = gravest.drop_duplicates(["row", "code"])
+        counts = once.groupby(["code", "severity"], as_index=False).size()
+        found.append(counts.rename(columns={"size": "machines"}).assign(stage=stage))
+    return pd.concat(found, ignore_index=True), tried
+
+
+_RANKS = {
+    name: rank
+    for rank, name in enumerate((Severity.FAIL.value, Severity.NO_VERDICT.value, SHADOW, Severity.WARN.value))
+}
+
+
+def _shares(reader: _Reader) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Sums by hotkey of the chain's incentive and of our weights as they were meant."""
+    neurons = reader.frame("neurons", "epoch", "uid", "hotkey", "incentive")
+    weights = reader.frame("weights", "epoch", "kind", "uid", "hotkey", "weight")
+    weights = weights[weights["kind"] == "meant"]
+    every = pd.concat([neurons, weights.drop(columns="kind")], ignore_index=True).sort_values("epoch")
+    grouped = every.groupby("hotkey", as_index=False)
+    sums = grouped.agg(uid=("uid", "last"), incentive=("incentive", "sum"), weight=("weight", "sum"))
+    paid = neurons.loc[neurons["incentive"] > 0, "epoch"].nunique()
+    return sums, {"incentive": int(paid), "weight": int(weights["epoch"].nunique())}
+
+
+def _phases(reader: _Reader) -> pd.DataFrame:
+    rows = reader.frame("phases", "epoch", "name", "started_at", "finished_at")
+    seconds = (rows["finished_at"] - rows["started_at"]).dt.total_seconds()
+    return rows[["epoch", "name"]].assign(seconds=seconds)
