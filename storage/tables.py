@@ -232,7 +232,7 @@ scores = sa.Table(
         nullable=True,
     ),
     *(_added(name, sa.Double, "1", f"term of the score, see docs/scoring.md: {name}") for name in MORE_TERMS),
-    *(_added(name, sa.Integer, "0", f"lium-2026: {name}") for name in ("leased_cards", "idle_cards")),
+    *(_added(f"{part}_cards", sa.Integer, "0", f"cards that are {part}") for part in PARTS),
     *(_added(f"{part}_points", sa.Double, "0", f"lium-2026: {part} part's product") for part in PARTS),
     *(_added(f"{part}_total", sa.Double, "1", f"lium-2026: all machines' {part}_points") for part in PARTS),
     *(_added(f"{part}_pool", sa.Double, "0", f"lium-2026: emission's share, {part} cards") for part in PARTS),

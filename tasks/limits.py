@@ -6,18 +6,22 @@ Every number of every section has a row; what is outside its row is refused befo
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from datetime import date
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from tasks.errors import PolicyRefused
+from tasks.scoring.bills import IN_SHADOW
 
 if TYPE_CHECKING:
     from tasks.policy import Policy
 
 GIB, MIB = 1 << 30, 1 << 20
 RAO = 10**9
+MANY_CARDS = 10_000_000
 FORMS = ("cuda", "cpu")
 
 LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
@@ -72,6 +76,30 @@ LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "scoring.uptime_full_s": (1, 31_536_000),
         "scoring.uncollateralised": (0, 1),
         "scoring.collateral_rao_per_card": (0, 21_000_000 * RAO),
+        "scoring.unisolated": (0, 1),
+        "scoring.leased_share": (0, 1),
+        "scoring.price_most": (0, 1_000),
+        "scoring.overpriced": (0, 1),
+        "scoring.cap_cards": (0, MANY_CARDS),
+        "lium.deposit_days": (0, 3_650),
+        "lium.deposit_least_rao": (0, 21_000_000 * RAO),
+        "lium_2025.uptime_floor": (0, 1),
+        "lium_2025.uptime_most": (0, 1),
+        "lium_2025.uptime_full_min": (1, 525_600),
+        "lium_2025.isolated": (0, 10),
+        "lium_2025.undeposited": (0, 1),
+        "lium_2026.leased_pool": (0, 1),
+        "lium_2026.idle_pool_most": (0, 1),
+        "lium_2026.payout_hours": (0, 8_760),
+        "lium_2026.miners_share": (0.001, 1),
+        "lium_2026.alpha_per_payout": (0.001, 21_000_000),
+        "lium_2026.unisolated": (0, 1),
+        "lium_2026.unisolated_lease": (0, 1),
+        "lium_2026.uptime_full_days": (0.001, 3_650),
+        "lium_2026.price_most": (0, 1_000),
+        "lium_2026.price_least": (0, 1),
+        "lium_2026.idle_price_most": (0, 1_000),
+        "lium_2026.idle_disk_share": (0, 100),
         "records.failure_budget": (1, 1_000_000),
         "records.grace_epochs": (0, 1),
         "records.grace_budget": (0, 1_000_000),
@@ -106,8 +134,20 @@ SHADOW_CHECKS = frozenset(
 )
 """Checks after which a machine can still be proved and paid. Not those without which there is nothing to prove (no
 card, an unknown model), nor a proof that is wrong: it has no figures to pay by."""
-RATE_LIMITS = (0.0, 1_000.0)
-"""USD an hour and card."""
+TABLES: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {
+        "scoring.rates_usd_per_hour": (0, 1_000),
+        "scoring.caps": (0, MANY_CARDS),
+        "pricing.base_portions": (0, 1),
+        "lium.deposit_rao_per_card_day": (0, 21_000 * RAO),
+        "lium_2026.caps": (0, MANY_CARDS),
+        "lium_2026.programme": (0, 0),
+    }
+)
+"""The same of tables, for every number of a row; the row's name stands before them."""
+DAYS = ("unisolated_until", "driver_since")
+"""Of `lium-2026`."""
+_VERSION = re.compile(r"\d{1,4}(\.\d{1,4}){0,2}")
 
 
 def check_limits(policy: Policy) -> None:
@@ -128,22 +168,52 @@ def check_limits(policy: Policy) -> None:
             raise PolicyRefused(
                 f"policy {policy.name!r}: {key} is {least} to {most}, expected the least first"
             )
-    unknown = [code for code in policy.shadow.checks if code not in SHADOW_CHECKS]
-    if unknown:
-        raise PolicyRefused(
-            f"policy {policy.name!r}: shadow.checks has {unknown[0]!r}, expected some of "
-            + ", ".join(sorted(SHADOW_CHECKS))
-        )
-    for model, rate in policy.scoring.rates_usd_per_hour:
-        if not RATE_LIMITS[0] <= rate <= RATE_LIMITS[1]:
+    _check_shadow(policy)
+    _check_tables(policy)
+    _check_dates(policy)
+
+
+def _check_shadow(policy: Policy) -> None:
+    named = (("checks", policy.shadow.checks, SHADOW_CHECKS), ("terms", policy.shadow.terms, IN_SHADOW))
+    for name, given, known in named:
+        unknown = [one for one in given if one not in known]
+        if unknown:
             raise PolicyRefused(
-                f"policy {policy.name!r}: the rate of {model!r} is {rate}, expected 0 to 1000 USD"
+                f"policy {policy.name!r}: shadow.{name} has {unknown[0]!r}, expected some of "
+                + ", ".join(sorted(known))
             )
-    total = math.fsum(share for _, share in policy.pricing.base_portions)
-    shares_fit = all(0.0 <= share <= 1.0 for _, share in policy.pricing.base_portions)
-    if not (shares_fit and total <= 1.0 + 1e-9):
+
+
+def _check_tables(policy: Policy) -> None:
+    for key, (low, high) in TABLES.items():
+        section, name = key.split(".")
+        for row in getattr(getattr(policy, section), name):
+            for number in row:
+                if isinstance(number, int | float) and not low <= number <= high:
+                    raise PolicyRefused(
+                        f"policy {policy.name!r}: {key} of {row[0]!r} is {number}, expected {low:g} to {high:g}"
+                    )
+    pools = (policy.lium_2026.leased_pool, policy.lium_2026.idle_pool_most)
+    portions = tuple(share for _, share in policy.pricing.base_portions)
+    for key, shares in (("pricing.base_portions", portions), ("lium_2026.pools", pools)):
+        total = math.fsum(shares)
+        if total > 1.0 + 1e-9:
+            raise PolicyRefused(
+                f"policy {policy.name!r}: {key} sum to {total:g}, expected shares of 1 that sum to 1 or less"
+            )
+
+
+def _check_dates(policy: Policy) -> None:
+    lium = policy.lium_2026
+    for name in DAYS:
+        try:
+            date.fromisoformat(getattr(lium, name))
+        except ValueError:
+            told = f"lium_2026.{name} is {getattr(lium, name)!r}, expected a day, YYYY-MM-DD"
+            raise PolicyRefused(f"policy {policy.name!r}: {told}") from None
+    if _VERSION.fullmatch(lium.driver_min) is None:
         raise PolicyRefused(
-            f"policy {policy.name!r}: pricing.base_portions sum to {total:g}, expected shares of 1 that sum to 1 or less"
+            f"policy {policy.name!r}: lium_2026.driver_min is {lium.driver_min!r}, expected a version such as 580.65.06"
         )
 
 

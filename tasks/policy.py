@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from types import MappingProxyType
+from typing import Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from tasks.errors import PolicyRefused, SettingError
 from tasks.limits import check_limits
+from tasks.lium import Lium2025Policy, Lium2026Policy, LiumPolicy
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -116,8 +118,14 @@ class ProofPolicy:
 
 @dataclass(frozen=True, slots=True)
 class ScoringPolicy:
-    """How a machine's score is put together: one value a term."""
+    """How a machine's score is put together: the formula, the market, and the default formula's terms."""
 
+    formula: Literal["default", "lium-2025", "lium-2026"] = "default"
+    """The numbers of the other two are in sections of their own."""
+    rates_usd_per_hour: tuple[tuple[str, float], ...] = ()
+    """Market rates that go before quotes and table: (model name, USD per card and hour)."""
+    isolating_runtimes: tuple[str, ...] = ("sysbox-runc", "kata-runtime", "io.containerd.kata.v2", "runsc")
+    """OCI runtimes that keep a tenant from the host, as the engine names them."""
     performance_window: tuple[float, float] = (0.75, 1.25)
     """Proved bandwidth over the model's reference, clipped to this."""
     unproven_performance: float = 0.75
@@ -129,11 +137,21 @@ class ScoringPolicy:
     uptime_full_s: float = 432_000.0
     """Five days of unbroken passing to the full term."""
     uncollateralised: float = 0.5
-    """Factor of a miner whose locked collateral does not cover its machines."""
+    """Factor of a machine that neither its deposit nor its miner's locked collateral covers."""
     collateral_rao_per_card: int = 0
     """0: collateral is not asked for, and the term is 1 for all."""
-    rates_usd_per_hour: tuple[tuple[str, float], ...] = ()
-    """Overrides of the models' market rates: (model name, USD per card and hour)."""
+    unisolated: float = 0.8
+    """Factor of a machine that offers none of the isolating runtimes."""
+    leased_share: float = 0.1
+    """Of its rent, as far as the market vouches for it, that a leased machine is paid: what a lease to oneself costs in fees."""
+    price_most: float = 3.0
+    """Times the market's rate that a machine may ask."""
+    overpriced: float = 0.5
+    """Factor of one that asks more."""
+    cap_cards: int = 512
+    """Idle cards of one model and shape that are paid in full; more of them share as much."""
+    caps: tuple[tuple[str, int, int], ...] = ()
+    """Other caps: (model name, cards of a machine, cards that are paid in full)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +262,9 @@ class Policy:
     proof: ProofPolicy = field(default_factory=ProofPolicy)
     scoring: ScoringPolicy = field(default_factory=ScoringPolicy)
     pricing: PricingPolicy = field(default_factory=PricingPolicy)
+    lium: LiumPolicy = field(default_factory=LiumPolicy)
+    lium_2025: Lium2025Policy = field(default_factory=Lium2025Policy)
+    lium_2026: Lium2026Policy = field(default_factory=Lium2026Policy)
     weights: WeightPolicy = field(default_factory=WeightPolicy)
     records: RecordPolicy = field(default_factory=RecordPolicy)
     shadow: ShadowPolicy = field(default_factory=ShadowPolicy)
@@ -285,11 +306,23 @@ LOCALNET = Policy(
         slot_s=0.0,
         enforce_bandwidth=False,
     ),
-    scoring=ScoringPolicy(uptime_full_s=3_600.0, uptime_floor=0.5),
+    scoring=ScoringPolicy(uptime_full_s=3_600.0, uptime_floor=0.5, unisolated=1.0, overpriced=1.0),
     weights=WeightPolicy(burn_share=0.2),
 )
 
-PRESETS: Mapping[str, Policy] = MappingProxyType({p.name: p for p in (DEFAULT, LOCALNET)})
+LIUM_2025 = Policy(
+    name="lium-2025",
+    scoring=ScoringPolicy(formula="lium-2025", isolating_runtimes=("sysbox-runc",)),
+    weights=WeightPolicy(burn_share=0.8),
+)
+LIUM_2026 = Policy(
+    name="lium-2026",
+    scoring=ScoringPolicy(formula="lium-2026", isolating_runtimes=("sysbox-runc",)),
+)
+
+PRESETS: Mapping[str, Policy] = MappingProxyType(
+    {p.name: p for p in (DEFAULT, LOCALNET, LIUM_2025, LIUM_2026)}
+)
 
 
 def preset(name: str) -> Policy:

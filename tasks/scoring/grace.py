@@ -17,8 +17,14 @@ KEPT_LAST_SCORE = "KEPT_LAST_SCORE"
 
 def with_grace(scores: Iterable[Score], grounds: Grounds, policy: RecordPolicy) -> tuple[Score, ...]:
     """The scores in their order; where nothing was found out about a machine, its last one for one epoch."""
+    listed = tuple(scores)
+    if all(score.score > 0.0 for score in listed):
+        return listed
     records = {standing.executor_key: standing.record for standing in grounds.standings}
-    return tuple(_graced(score, records.get(score.executor_key), policy) for score in scores)
+    return tuple(
+        score if score.score > 0.0 else _graced(score, records.get(score.executor_key), policy)
+        for score in listed
+    )
 
 
 def is_kept(score: Score) -> bool:

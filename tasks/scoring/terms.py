@@ -1,6 +1,4 @@
-"""The terms of a score, one function each: columns in, a column out, nothing else looked at.
-
-    score = rate x cards x performance x bandwidth x uptime x collateral x passed      [USD an hour]
+"""The terms of the default formula, one function each, and those that other formulas share: columns in, a column out.
 
 Every term is defined for every machine, also for one that is not paid, and none is ever NaN: what is not known
 gives the term's least value.
@@ -8,79 +6,110 @@ gives the term's least value.
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import numpy as np
 import pandas as pd
 
 from tasks.policy import InspectionPolicy, ProofPolicy, ScoringPolicy
 
 
-def performance(  # noqa: PLR0917  one column after the other
-    proved_gb_s: pd.Series[float],
-    reference_gb_s: pd.Series[float],
-    model: pd.Series[str],
-    passed: pd.Series[float],
-    is_leased: pd.Series[bool],
-    unproven: pd.Series[bool],
-    *,
-    scoring: ScoringPolicy,
-    proof: ProofPolicy,
-) -> pd.Series[float]:
+def performance(frame: pd.DataFrame, scoring: ScoringPolicy, proof: ProofPolicy) -> np.ndarray:
     """The slowest card's proved bandwidth over its class, clipped to the window; 0 when nothing was proved.
 
     The class is the model's reference bandwidth; where the policy proves simulated cards, whose speed is that of the
     CPU, it is the median of the machines of the same model that passed in this epoch. A model that too few have proved
     is paid at the low end of the window, however fast it was.
 
-    A leased machine's small proof measures its caches: it is taken for its class, 1, neither slower nor faster.
+    A leased machine's small proof measures its caches: it has no performance, and 1 here; it is paid by its rent.
     """
+    proved, reference = frame["proved_gb_s"].to_numpy(), frame["reference_gb_s"].to_numpy()
+    is_leased, unproven = frame["is_leased"].to_numpy(), frame["unproven"].to_numpy()
     if not proof.enforce_bandwidth:
-        reference_gb_s = proved_gb_s.where((passed > 0) & ~is_leased).groupby(model).transform("median")
+        reference = _medians(frame)
     low, high = scoring.performance_window
-    share = proved_gb_s / reference_gb_s.where(reference_gb_s > 0)
-    paid = share.clip(low, high).mask(is_leased, 1.0)
-    paid = paid.where(~unproven, paid.clip(upper=scoring.unproven_performance))
-    return paid.where(proved_gb_s > 0, 0.0).fillna(0.0)
+    share = np.divide(proved, reference, out=np.full(len(frame), np.nan), where=reference > 0)
+    paid = np.where(is_leased, 1.0, np.clip(share, low, high))
+    paid = np.where(unproven & ~is_leased, np.minimum(paid, scoring.unproven_performance), paid)
+    return np.where((proved > 0) & ~np.isnan(paid), paid, 0.0)
 
 
-def bandwidth(
-    up_mbit_s: pd.Series[float],
-    down_mbit_s: pd.Series[float],
-    scoring: ScoringPolicy,
-    inspection: InspectionPolicy,
-) -> pd.Series[float]:
+def _medians(frame: pd.DataFrame) -> np.ndarray:
+    measured = frame["proved_gb_s"].where((frame["passed"] > 0) & ~frame["is_leased"])
+    return measured.groupby(frame["model_number"]).transform("median").to_numpy()
+
+
+def bandwidth(frame: pd.DataFrame, scoring: ScoringPolicy, inspection: InspectionPolicy) -> np.ndarray:
     """The slower way, smoothed: the floor at the required minimum, straight up to 1 at full; unknown is the floor."""
-    slower = up_mbit_s.where(up_mbit_s <= down_mbit_s, down_mbit_s)
+    slower = np.minimum(frame["up_mbit_s"].to_numpy(), frame["down_mbit_s"].to_numpy())
     least, full = inspection.min_mbit_s, scoring.full_bandwidth_mbit_s
-    share = (slower - least) / (full - least) if full > least else (slower >= least).astype(float)
+    share = (slower - least) / (full - least) if full > least else (slower >= least).astype("float64")
     return _ramp(share, scoring.bandwidth_floor)
 
 
-def uptime(passed_since: pd.Series[pd.Timestamp], now: datetime, scoring: ScoringPolicy) -> pd.Series[float]:
+def uptime(passing_s: np.ndarray, scoring: ScoringPolicy) -> np.ndarray:
     """The time of unbroken passing: the floor for a newcomer, straight up to 1 at full."""
-    passing_s = (pd.Timestamp(now) - passed_since).dt.total_seconds()
     return _ramp(passing_s / max(scoring.uptime_full_s, 1.0), scoring.uptime_floor)
 
 
-def collateral(
-    miner_hotkey: pd.Series[str],
-    card_count: pd.Series[int],
-    locked_rao: pd.Series[int],
-    scoring: ScoringPolicy,
-) -> pd.Series[float]:
-    """1 where the miner's locked collateral covers the cards of all its machines, exact to the rao, else the policy's factor."""
-    is_covered = locked_rao >= needed_rao(miner_hotkey, card_count, scoring)
-    return pd.Series(np.where(is_covered, 1.0, scoring.uncollateralised), index=is_covered.index)
+def collateral(frame: pd.DataFrame, scoring: ScoringPolicy) -> np.ndarray:
+    """1 where the machine's deposit covers its cards or the miner's lock all others of the miner, to the rao, else the factor."""
+    per_card = scoring.collateral_rao_per_card
+    if per_card == 0:
+        return np.ones(len(frame))
+    has_deposit = frame["deposited_rao"].to_numpy() // per_card >= frame["card_count"].to_numpy()
+    is_covered = has_deposit | (
+        frame["locked_rao"].to_numpy() // per_card >= cards_to_lock_for(frame, scoring)
+    )
+    return np.where(is_covered, 1.0, scoring.uncollateralised)
 
 
-def needed_rao(
-    miner_hotkey: pd.Series[str], card_count: pd.Series[int], scoring: ScoringPolicy
-) -> pd.Series[int]:
-    """The collateral that each machine's miner needs for all its machines together, in rao."""
-    return card_count.groupby(miner_hotkey).transform("sum") * scoring.collateral_rao_per_card
+def cards_to_lock_for(frame: pd.DataFrame, scoring: ScoringPolicy) -> np.ndarray:
+    """The cards of all machines of each machine's miner that have no deposit of their own."""
+    per_card = max(scoring.collateral_rao_per_card, 1)
+    cards = frame["card_count"].to_numpy()
+    has_deposit = frame["deposited_rao"].to_numpy() // per_card >= cards
+    return group_sums(frame["miner"].to_numpy(), np.where(has_deposit, 0, cards))
 
 
-def _ramp(share: pd.Series[float], floor: float) -> pd.Series[float]:
+def isolation(frame: pd.DataFrame, isolated: float, unisolated: float) -> np.ndarray:
+    """Whether the container engine offers a runtime that keeps a tenant from the host, as the machine says."""
+    return np.where(frame["is_isolating"].to_numpy(), isolated, unisolated)
+
+
+def occupancy(frame: pd.DataFrame, scoring: ScoringPolicy) -> np.ndarray:
+    """1 for an idle machine; a leased one's share of its rent, as far as the market vouches for it, over its market rate."""
+    rate = frame["rate_usd_per_hour"].to_numpy() * frame["card_count"].to_numpy()
+    rent = frame["rent_usd_per_hour"].to_numpy()
+    vouched = np.divide(np.minimum(rent, rate), rate, out=np.zeros(len(frame)), where=rate > 0)
+    return np.where(frame["is_leased"].to_numpy(), scoring.leased_share * vouched, 1.0)
+
+
+def price(frame: pd.DataFrame, most: float, above: float) -> np.ndarray:
+    """1 up to so many times the market's rate of the machine, to the last bit, `above` beyond it."""
+    return np.where(frame["price_usd_per_hour"].to_numpy() > most_usd(frame, most), above, 1.0)
+
+
+def most_usd(frame: pd.DataFrame, most: float) -> np.ndarray:
+    """So many times the market's rate of all cards; no limit where nothing is known of them."""
+    rate = frame["rate_usd_per_hour"].to_numpy() * frame["card_count"].to_numpy()
+    return np.where(rate > 0, most * rate, np.inf)
+
+
+def capacity(bucket: np.ndarray, cards: np.ndarray, caps: np.ndarray) -> np.ndarray:
+    """Cards that are paid over cards that are there, in each machine's bucket; 1 where a machine has no cards to count."""
+    there = group_sums(bucket, cards)
+    paid = np.minimum(there, caps)
+    share: np.ndarray = np.divide(paid, there, out=np.ones(len(cards)), where=(there > 0) & (cards > 0))
+    return share
+
+
+def group_sums(groups: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """For each row the sum over its group: exact, since the numbers are integers."""
+    _, numbered = np.unique(groups, return_inverse=True)
+    sums: np.ndarray = np.bincount(numbered, weights=numbers, minlength=1)[numbered].astype("int64")
+    return sums
+
+
+def _ramp(share: np.ndarray, floor: float) -> np.ndarray:
     """From `floor` at 0 straight to 1 at 1; NaN is 0."""
-    return floor + (1.0 - floor) * share.clip(0.0, 1.0).fillna(0.0)
+    known: np.ndarray = np.nan_to_num(np.clip(share, 0.0, 1.0), nan=0.0)
+    return floor + (1.0 - floor) * known

@@ -1,13 +1,13 @@
 """A policy is foreign input of the flow: numbers that make no sense are refused before an epoch is opened."""
 
 import math
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 
 import pytest
 
 from tasks.errors import PolicyRefused
-from tasks.limits import LIMITS, numbers_of
-from tasks.policy import DEFAULT, PRESETS, check_policy
+from tasks.limits import LIMITS, TABLES, numbers_of
+from tasks.policy import DEFAULT, PRESETS, Policy, check_policy
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
@@ -25,6 +25,19 @@ def test_every_number_has_its_limits():
     assert {key for key, _ in numbers_of(filled)} == set(LIMITS)
 
 
+def test_every_table_has_its_limits():
+    """A new table of a policy, rows of a name and numbers, comes with its row."""
+    tables = {
+        f"{section.name}.{field.name}"
+        for section in fields(Policy)
+        if is_dataclass(getattr(DEFAULT, section.name))
+        for field in fields(getattr(DEFAULT, section.name))
+        if str(field.type).startswith("tuple[tuple[")
+    }
+
+    assert tables == set(TABLES)
+
+
 @pytest.mark.parametrize(
     ("section", "change", "told"),
     [
@@ -36,7 +49,22 @@ def test_every_number_has_its_limits():
         ("inspection", {"min_mbit_s": -5.0}, "inspection.min_mbit_s is -5.0"),
         ("inspection", {"vram_window": (1.05, 0.9)}, "vram_window is 1.05 to 0.9, expected the least first"),
         ("scoring", {"uptime_full_s": 0.0}, "scoring.uptime_full_s is 0.0"),
-        ("scoring", {"rates_usd_per_hour": (("L4", -1.0),)}, "the rate of 'L4' is -1.0"),
+        (
+            "scoring",
+            {"rates_usd_per_hour": (("L4", -1.0),)},
+            "rates_usd_per_hour of 'L4' is -1.0, expected 0 to",
+        ),
+        ("scoring", {"caps": (("L4", 8, -64),)}, "scoring.caps of 'L4' is -64"),
+        (
+            "pricing",
+            {"base_portions": (("H200", 0.6), ("L4", 0.5))},
+            "base_portions sum to 1.1, expected shares",
+        ),
+        ("lium", {"deposit_rao_per_card_day": (("L4", -8),)}, "deposit_rao_per_card_day of 'L4' is -8"),
+        ("lium_2026", {"leased_pool": 0.1}, "lium_2026.pools sum to 1.01, expected shares of 1"),
+        ("lium_2026", {"driver_since": "30 Jun"}, "driver_since is '30 Jun', expected a day, YYYY-MM-DD"),
+        ("lium_2026", {"driver_min": "new"}, "driver_min is 'new', expected a version such as 580.65.06"),
+        ("shadow", {"terms": ("score",)}, "shadow.terms has 'score', expected some of bandwidth, capacity"),
         ("weights", {"burn_share": 9.0}, "weights.burn_share is 9.0, expected 0 to 1"),
     ],
 )

@@ -12,6 +12,7 @@ from storage.records import (
     Head,
     HostFacts,
     HostReport,
+    Lease,
     Neuron,
     Score,
     Standing,
@@ -23,20 +24,33 @@ from tasks.policy import DEFAULT
 NOW = datetime(2026, 8, 1, 12, tzinfo=UTC)
 MODELS = {"NVIDIA GeForce RTX 4090": 24_564, "NVIDIA H200": 143_771, "NVIDIA L4": 23_034}
 
+ISOLATED, SHARED = ("runc", "sysbox-runc"), ("runc",)
+"""Runtimes of a container engine."""
 
-def executor(miner="5Alice", name="m-0", uid=1):
+
+def executor(miner="5Alice", name="m-0", uid=1, price=0.1):
     """A machine of a miner."""
-    return Executor(name, miner, uid, 1, "127.0.0.2", 22, "root", "/usr/bin/python3", b"k" * 51, 1.0)
+    return Executor(name, miner, uid, 1, "127.0.0.2", 22, "root", "/usr/bin/python3", b"k" * 51, price)
 
 
-def report(machine, *, model="NVIDIA H200", cards=1, mbit_s=1_000.0, reasons=()):
+def report(
+    machine,
+    *,
+    model="NVIDIA H200",
+    cards=1,
+    mbit_s=1_000.0,
+    reasons=(),
+    runtimes=ISOLATED,
+    driver="580.65.06",
+):
     """What inspection told of it."""
     listed = tuple(
-        Card(i, f"GPU-{machine.key}-{i}", model, MODELS.get(model, 8_192), "580", *[None] * 8)
+        Card(i, f"GPU-{machine.key}-{i}", model, MODELS.get(model, 8_192), driver, *[None] * 8)
         for i in range(cards)
     )
     bandwidth = None if mbit_s is None else Bandwidth(mbit_s, mbit_s, 1)
-    return HostReport(machine.key, HostFacts(cards=listed), (), bandwidth, reasons, 0.1, 0.2)
+    facts = HostFacts(cards=listed, container_runtimes=runtimes, disk_free_bytes=10**13)
+    return HostReport(machine.key, facts, (), bandwidth, reasons, 0.1, 0.2)
 
 
 def verdict(machine, *gb_s, severity=None, reasons=()):
@@ -84,14 +98,22 @@ def score(value, miner="5Alice", name="m-0"):
     return Score(f"{miner}/{name}", miner, 1, "H200", 1, 0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, value, ())
 
 
-def grounds(subnet, records=(), *, leased=(), policy=DEFAULT, now=NOW):
-    """What scoring is given of a subnet, of machines that are known and of those that are leased."""
-    known = {r.executor_key: r for r in records}
+def lease(machine, *cards, rent=1.0, since=NOW - timedelta(days=1)):
+    """A renter's right to a machine, or to some of its cards by number."""
+    uuids = tuple(f"GPU-{machine.key}-{number}" for number in cards)
+    return Lease(f"lease-{machine.key}-{cards}", machine.key, uuids, rent, since)
+
+
+def grounds(subnet, records=(), *, leased=(), leases=(), deposits=(), quotes=(), policy=DEFAULT, now=NOW):
+    """What scoring is given of a subnet, of machines that are known, leased (by key, whole, for 1 USD an hour) or deposited for."""
+    known, deposited = {r.executor_key: r for r in records}, dict(deposits)
+    leases = (*leases, *(Lease(f"lease-{key}", key, (), 1.0, now - timedelta(days=1)) for key in leased))
+    rented = {lease.executor_key for lease in leases}
     standings = tuple(
-        Standing(key, known.get(key) or ExecutorRecord(key), key in leased, 0)
-        for key in sorted({*known, *leased})
+        Standing(key, known.get(key) or ExecutorRecord(key), key in rented, deposited.get(key, 0))
+        for key in sorted({*known, *rented, *deposited})
     )
-    return Grounds(now, policy.to_json(), subnet.owner_hotkey, subnet.neurons, standings)
+    return Grounds(now, policy.to_json(), subnet.owner_hotkey, subnet.neurons, standings, quotes, leases)
 
 
 DAYS_5 = timedelta(days=5)

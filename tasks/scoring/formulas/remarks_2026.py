@@ -1,0 +1,106 @@
+"""What `lium-2026` tells: every reason that takes something off, at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from storage.records import Reason
+from tasks.scoring import reasons, terms
+from tasks.scoring.formulas.bill import Columns, Given, Remark
+from tasks.scoring.formulas.common import deposit_remark, isolation_remark, portion_remark
+from tasks.scoring.formulas.programme import Programme
+from tasks.scoring.market import ALPHA_TAO, TAO_USD
+
+
+def remarks(
+    frame: pd.DataFrame,
+    columns: Columns,
+    given: Given,
+    taken: Programme,
+    more: tuple[np.ndarray, np.ndarray],
+) -> Iterator[Remark]:
+    """Of both parts; `more` are the payable cards in each machine's bucket, and who has deposited."""
+    there, deposited = more
+    yield from _of_price(frame, columns, given)
+    yield from _of_leased(frame, columns, given, deposited)
+    yield from _of_programme(frame, columns, taken)
+    yield from _of_idle(frame, columns, given)
+    yield from _of_capacity(frame, columns, taken, there)
+    yield from _of_tokens(columns, given)
+
+
+def _of_price(frame: pd.DataFrame, columns: Columns, given: Given) -> Iterator[Remark]:
+    own, asked = given.policy.lium_2026, frame["price_usd_per_hour"].to_numpy()
+    most, least = (terms.most_usd(frame, limit) for limit in (own.price_most, own.price_least))
+
+    def above(at: int) -> Reason:
+        return reasons.price_above_market(asked[at], most[at])
+
+    def below(at: int) -> Reason:
+        return reasons.price_below_floor(asked[at], least[at])
+
+    yield Remark("price", columns["price"] < 1.0, above)
+    yield Remark("price", (asked < least) & np.isfinite(least), below)
+
+
+def _of_leased(
+    frame: pd.DataFrame, columns: Columns, given: Given, deposited: np.ndarray
+) -> Iterator[Remark]:
+    is_leased, policy = columns["leased_cards"] > 0, given.policy
+    yield portion_remark(frame, is_leased & (columns["portion"] == 0.0))
+    yield isolation_remark(frame, "isolation", is_leased & (columns["isolation"] < 1.0), policy)
+    yield deposit_remark(frame, "uptime", is_leased & (columns["uptime"] < 1.0) & ~deposited, policy)
+
+
+def _of_programme(frame: pd.DataFrame, columns: Columns, taken: Programme) -> Iterator[Remark]:
+    is_idle = columns["idle_cards"] > 0
+    model, cards, free = (frame[name].to_numpy() for name in ("model", "card_count", "disk_free_bytes"))
+    card_usd = frame["price_usd_per_hour"].to_numpy() / np.maximum(cards, 1)
+
+    def listed(at: int) -> Reason:
+        return reasons.not_in_programme(model[at], int(cards[at]))
+
+    def price(at: int) -> Reason:
+        return reasons.idle_price_high(card_usd[at], taken.most_usd[at])
+
+    def disk(at: int) -> Reason:
+        return reasons.idle_disk_small(free[at], taken.disk_bytes[at])
+
+    yield Remark("programme", is_idle & ~taken.is_listed, listed)
+    yield Remark("programme", is_idle & (card_usd > taken.most_usd), price)
+    yield Remark("programme", is_idle & (taken.disk_bytes > 0) & ~(free >= taken.disk_bytes), disk)
+
+
+def _of_idle(frame: pd.DataFrame, columns: Columns, given: Given) -> Iterator[Remark]:
+    is_idle, least = columns["idle_cards"] > 0, given.policy.lium_2026.driver_min
+    facts = frame["facts"].to_numpy()
+
+    def driver(at: int) -> Reason:
+        return reasons.driver_too_old(facts[at].cards[0].driver, least)
+
+    # A machine that is leased in part has been told of its runtime already.
+    alone = is_idle & (columns["leased_cards"] == 0)
+    yield isolation_remark(frame, "idle_isolation", alone & (columns["idle_isolation"] < 1.0), given.policy)
+    yield Remark("driver", is_idle & (columns["driver"] < 1.0), driver)
+
+
+def _of_capacity(
+    frame: pd.DataFrame, columns: Columns, taken: Programme, there: np.ndarray
+) -> Iterator[Remark]:
+    model, cards = frame["model"].to_numpy(), frame["card_count"].to_numpy()
+
+    def capacity(at: int) -> Reason:
+        bucket = f"the base model of {model[at]}, {cards[at]} in a machine"
+        return reasons.capacity_shared(int(there[at]), int(taken.caps[at]), bucket)
+
+    yield Remark("capacity", (columns["idle_cards"] > 0) & (columns["capacity"] < 1.0), capacity)
+
+
+def _of_tokens(columns: Columns, given: Given) -> Iterator[Remark]:
+    missing = [name for name in (TAO_USD, ALPHA_TAO) if not given.market.tokens.get(name, 0.0) > 0.0]
+    if missing:
+        told = reasons.token_price_missing(", ".join(missing))
+        yield Remark("idle_pool", columns["idle_points"] > 0.0, lambda _: told)
