@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ import click
 from deployments.localnet.layout import Layout
 from deployments.sites import folder_of, load_dotenv
 from flows.settings import Settings, read_settings
+from storage.history import archived_epochs
+from tasks.errors import SettingError, UserError
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -37,3 +39,24 @@ def history_option(command: Callable[..., Any]) -> Callable[..., Any]:
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--json`, given to the command as `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")(command)
+
+
+def epochs_of(
+    root: Path, epoch: int | None, first: int | None, last: int | None, *, all_: bool
+) -> Sequence[int]:
+    """The archived epochs that were asked for, ascending."""
+    is_range = first is not None or last is not None
+    if (epoch is not None) + is_range + all_ > 1:
+        raise UserError("--epoch, --from with --to, and --all exclude each other")
+    known = archived_epochs(root)
+    if epoch is not None:
+        found = [number for number in known if number == epoch]
+    elif is_range or all_:
+        found = [n for n in known if (first or 0) <= n and (last is None or n <= last)]
+    else:
+        found = known[-1:]
+    if not found:
+        asked = str(epoch) if epoch is not None else f"{first or 0}..{last}" if is_range else "newest"
+        has = f"epochs {known[0]} to {known[-1]}" if known else "none; `subnet epoch` runs one"
+        raise SettingError("--epoch", asked, f"an archived epoch: {root} has {has}")
+    return found

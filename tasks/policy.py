@@ -14,7 +14,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Literal
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from tasks.errors import PolicyRefused, SettingError
 from tasks.limits import check_limits
@@ -253,6 +253,7 @@ class ShadowPolicy:
     """Columns of a score that its product leaves out."""
 
 
+@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True, slots=True)
 class Policy:
     """Everything that decides who is paid what."""
@@ -348,7 +349,7 @@ def policy_of(values: str) -> Policy:
 
 @cache
 def _adapter() -> TypeAdapter[Policy]:
-    return TypeAdapter(Policy, config=ConfigDict(extra="forbid"))
+    return TypeAdapter(Policy)
 
 
 def check_policy(policy: Policy, *, is_embedded: bool) -> Policy:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 
-from storage.history import archived_epochs, read_arrow
+from storage.history import archived_epochs
 from storage.records import MinerReply, Score, WeightOutcome, WeightStatus, WeightVector
 from tasks.epoch import EpochRun
 from tasks.errors import NoVerdicts
 from tasks.landing import began_block, follow, look_at_weights, settle
+from tasks.replaying import archived_scores
 from tasks.scoring.shares import Earned, Ground, is_nobody_heard, weight_vector
 from tasks.stepping import step
 
@@ -49,17 +50,11 @@ def mean(run: EpochRun, scores: Sequence[Score]) -> WeightVector:
     oldest = max(-1 if last is None else last, run.epoch - run.policy.weights.max_epochs)
     waiting = run.state.unarchived_epochs(oldest, run.epoch)
     archived = [e for e in archived_epochs(run.edges.history) if oldest < e < run.epoch and e not in waiting]
-    earned = [*_archived_scores(run, archived), *_waiting_scores(run, waiting)]
+    earned = [*archived_scores(run.edges.history, archived), *_waiting_scores(run, waiting)]
     first = min((*waiting, *archived), default=run.epoch)
     vector = weight_vector(run.epoch, [*earned, *scores], Ground.of(run.view), run.policy.weights, first)
     run.state.save_weights(vector)
     return vector
-
-
-def _archived_scores(run: EpochRun, epochs: Iterable[int]) -> Iterator[Earned]:
-    for epoch in epochs:
-        table = read_arrow(run.edges.history, "scores", epoch=epoch, columns=Earned._fields)
-        yield from map(Earned, *(table[name].to_pylist() for name in Earned._fields))
 
 
 def _waiting_scores(run: EpochRun, epochs: Iterable[int]) -> Iterator[Earned]:

@@ -12,6 +12,7 @@ from deployments.lazy import lazy_group
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "verify": "Judge archived proofs again, without believing the archive.",
+        "replay": "Make scores and weights again from the archive alone, bit for bit.",
         "compact": "Fold the small files of past days into few.",
         "forget": "Forget what is older than the policy keeps it.",
     }
@@ -27,5 +28,6 @@ def command() -> None:
     Examples:
       subnet history verify               the newest epoch's proofs, judged again
       subnet history verify --epoch 31
+      subnet history replay --epoch 31    its scores and weights, made again
       subnet history compact              past days into one file a table
     """

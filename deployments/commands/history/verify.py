@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,11 +14,10 @@ from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from deployments.histories import own_history
+from deployments.histories import epochs_of, own_history
 from deployments.view import cell, make_console
 from storage.errors import HistoryDamaged, SchemaUnknown
-from storage.history import archived_epochs
-from tasks.errors import SettingError, UserError
+from tasks.errors import SettingError
 from tasks.proof.audit import Audit, audit_epoch
 from tasks.proof.evidence import Evidence, Standing
 
@@ -74,7 +73,7 @@ def command(
       subnet history verify --all --history /data/history
     """
     root = history or own_history()
-    numbers = _numbers(root, epoch, first, last, all_=all_)
+    numbers = epochs_of(root, epoch, first, last, all_=all_)
     audits: list[Audit] = []
     unread: list[Unread] = []
 
@@ -115,27 +114,6 @@ def command(
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0))
-
-
-def _numbers(
-    root: Path, epoch: int | None, first: int | None, last: int | None, *, all_: bool
-) -> Sequence[int]:
-    """The archived epochs that were asked for, ascending."""
-    is_range = first is not None or last is not None
-    if (epoch is not None) + is_range + all_ > 1:
-        raise UserError("--epoch, --from with --to, and --all exclude each other")
-    known = archived_epochs(root)
-    if epoch is not None:
-        found = [number for number in known if number == epoch]
-    elif is_range or all_:
-        found = [n for n in known if (first or 0) <= n and (last is None or n <= last)]
-    else:
-        found = known[-1:]
-    if not found:
-        asked = str(epoch) if epoch is not None else f"{first or 0}..{last}" if is_range else "newest"
-        has = f"epochs {known[0]} to {known[-1]}" if known else "none; `subnet epoch` runs one"
-        raise SettingError("--epoch", asked, f"an archived epoch: {root} has {has}")
-    return found
 
 
 def _progress(*, quiet: bool) -> Progress:
