@@ -62,7 +62,7 @@ class Opening:
 
     is_ours: bool
     is_resumed: bool
-    """The epoch was begun by a run that died: what it saved is still there."""
+    """The epoch was begun by a run that died, with the same policy: what it saved is still there, and still holds."""
     refusal: str
     """Empty, or why the epoch is not ours, in one sentence."""
     unarchived: tuple[int, ...]
@@ -99,13 +99,15 @@ class State:
                 refusal = f"epoch {live[0].epoch} is still at work in process {live[0].run_pid} on {live[0].run_host}"
                 return Opening(is_ours=False, is_resumed=False, refusal=refusal, unarchived=())
             _abandon(connection, [row.epoch for row in holders if row.epoch != header.epoch])
-            was_open = any(row.epoch == header.epoch for row in holders)
+            begun = next((row for row in holders if row.epoch == header.epoch), None)
+            was_open = begun is not None
+            is_same = begun is not None and begun.policy_digest == header.policy_digest
             is_ours = (
                 self._take_over(connection, header, now) if was_open else self._begin(connection, header, now)
             )
             return Opening(
                 is_ours=is_ours,
-                is_resumed=is_ours and was_open,
+                is_resumed=is_ours and is_same,
                 refusal="" if is_ours else f"epoch {header.epoch} is closed already",
                 unarchived=_unarchived(connection),
             )
@@ -410,6 +412,20 @@ class State:
         """The newest epochs, newest first."""
         with reading(self._engine) as connection:
             return tuple(_summary(row) for row in connection.execute(_latest(count)).mappings())
+
+    def load_proved(
+        self, epoch: int
+    ) -> tuple[tuple[Executor, ...], tuple[HostReport, ...], tuple[Verdict, ...]]:
+        """The machines of an epoch that have a verdict, with their reports; verdicts without their transcripts."""
+        bare = [column for column in tables.verdicts.columns if column.name != "transcript"]
+        query = sa.select(*bare).where(tables.verdicts.c.epoch == epoch)
+        with reading(self._engine) as connection:
+            rows = connection.execute(query).mappings()
+            verdicts = tuple(record_of(Verdict, row, transcript=b"") for row in rows)
+            tried = {verdict.executor_key for verdict in verdicts}
+            executors = tuple(e for e in _executors(connection, epoch) if e.key in tried)
+            reports = _all(connection, tables.reports, HostReport, epoch)
+        return executors, tuple(r for r in reports if r.executor_key in tried), verdicts
 
     def load_outcome(self, epoch: int) -> EpochOutcome | None:
         """Everything that is known of an epoch, machines in the order of their keys; None when there is no such epoch.

@@ -26,12 +26,14 @@ from storage.records import (
     EpochHeader,
     Executor,
     ExecutorRecord,
+    HostReport,
     Lease,
     Look,
     Quote,
     Reason,
     Severity,
     SubnetView,
+    Verdict,
 )
 from storage.state import State
 from tasks.edges.chain import Chain
@@ -76,6 +78,19 @@ class Edges:
     """The price file."""
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a run that died has found out of this epoch's machines: no card is proved twice in an epoch."""
+
+    executors: Mapping[str, Executor] = field(default_factory=dict)
+    reports: Mapping[str, HostReport] = field(default_factory=dict)
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+
+    def report_of(self, executor: Executor) -> HostReport | None:
+        """The report of a machine that has its verdict, if its miner still announces it as it did."""
+        return self.reports.get(executor.key) if self.executors.get(executor.key) == executor else None
+
+
 class EpochRun:
     """What the steps of one epoch share."""
 
@@ -97,6 +112,8 @@ class EpochRun:
         self.records = records
         self.populations: Populations = MappingProxyType({})
         """What the archive knows of each model: loaded once when the epoch opens, never changed after."""
+        self.kept = Kept()
+        """Loaded once when the epoch opens, never changed after."""
         self.progress = Progress(header.epoch, state.set_phase)
         self.incidents: list[Reason] = []
         self.leases = edges.leases()

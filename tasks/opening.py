@@ -10,7 +10,7 @@ from storage.errors import StorageError
 from storage.history import write_epoch
 from storage.records import EpochHeader, EpochOutcome, SubnetView
 from storage.state import State
-from tasks.epoch import Edges, EpochRun
+from tasks.epoch import Edges, EpochRun, Kept
 from tasks.errors import EpochBusy
 from tasks.learning import learn
 from tasks.policy import Policy, check_policy
@@ -48,6 +48,8 @@ def _open(edges: Edges, header: EpochHeader, policy: Policy, view: SubnetView) -
     if not opening.is_ours:
         raise EpochBusy(header.epoch, opening.refusal)
     run = EpochRun(edges, state=state, header=header, policy=policy, view=view, records=state.load_records())
+    if opening.is_resumed:
+        run.kept = kept_of(state, header.epoch)
     for earlier in opening.unarchived:
         try:
             archive_closed(edges, state, earlier)
@@ -58,6 +60,16 @@ def _open(edges: Edges, header: EpochHeader, policy: Policy, view: SubnetView) -
     if trouble is not None:
         run.note_incident(trouble)
     return run
+
+
+def kept_of(state: State, epoch: int) -> Kept:
+    """What is saved of the machines that have their verdict in this epoch."""
+    executors, reports, verdicts = state.load_proved(epoch)
+    return Kept(
+        {e.key: e for e in executors},
+        {r.executor_key: r for r in reports},
+        {v.executor_key: v for v in verdicts},
+    )
 
 
 def archive_closed(edges: Edges, state: State, epoch: int) -> EpochOutcome | None:

@@ -23,22 +23,28 @@ PHASE_DEADLINE_S = 240.0
 
 
 async def inspect(run: EpochRun, executors: Sequence[Executor]) -> tuple[HostReport, ...]:
-    """Reports of all machines, in the order of `executors`."""
-    run.progress.begin("inspection", len(executors))
+    """Reports of all machines, in the order of `executors`; who has its verdict from a run that died is not asked again."""
+    kept = {e.key: report for e in executors if (report := run.kept.report_of(e)) is not None}
+    asked = [e for e in executors if e.key not in kept]
+    run.progress.begin("inspection", len(asked))
     until = run.clock() + PHASE_DEADLINE_S
     parts = await asyncio.gather(
         *(
             inspect_shard(run, shard, until)
-            for shard in shards(in_turns(executors, run.records), run.edges.executors_per_shard)
+            for shard in shards(in_turns(asked, run.records), run.edges.executors_per_shard)
         )
     )
-    told = {report.executor_key: report for part in parts for report in part}
+    told = kept | {report.executor_key: report for part in parts for report in part}
     every = with_duplicates((told[e.key] for e in executors), executors, run.records)
     judged = with_bans(every, executors, run.records, run.bans, run.leased_keys)
     run.banned_codes = {b.report.executor_key: CODES[b.ban.kind] for b in judged if b.ban}
-    reports = tuple(report_in_shadow(b.report, run.policy.shadow) for b in judged)
+    looked_at = (report_in_shadow(b.report, run.policy.shadow) for b in judged)
+    # What the dead run has said of a machine is said once; only what takes it out of the proof is new.
+    reports = tuple(kept.get(r.executor_key, r) if r.may_be_proved else r for r in looked_at)
     run.release(r.executor_key for r in reports if not r.may_be_proved)
-    await asyncio.to_thread(run.state.save_reports, run.epoch, reports)
+    # A report that is saved again drops its verdict.
+    changed = [report for report in reports if kept.get(report.executor_key) != report]
+    await asyncio.to_thread(run.state.save_reports, run.epoch, changed)
     fit = sum(r.may_be_proved for r in reports)
     run.progress.end(f"{fit} of {len(reports)} machines may be proved")
     return reports

@@ -72,11 +72,14 @@ class ShardOfWave(Shard):
 async def prove(
     run: EpochRun, executors: Sequence[Executor], reports: Sequence[HostReport]
 ) -> tuple[Verdict, ...]:
-    """Verdicts of all machines that inspection lets through."""
+    """Verdicts of all machines that inspection lets through; those that a run that died has left are kept."""
     by_key = {r.executor_key: r for r in reports if r.may_be_proved}
+    kept = {key: run.kept.verdicts[key] for key, r in by_key.items() if run.kept.reports.get(key) == r}
     provable = [e for e in executors if e.key in by_key]
-    run.progress.begin("proof", len(provable))
-    verdicts = await _prove_all(run, provable, by_key)
+    waiting = [e for e in provable if e.key not in kept]
+    run.progress.begin("proof", len(waiting))
+    found = kept | await _prove_all(run, waiting, by_key)
+    verdicts = tuple(found[e.key] for e in provable if e.key in found)
     proved = [v for v in verdicts if v.proved]
     cards = sum(len(v.cards) for v in proved)
     run.progress.end(f"{len(proved)} of {len(provable)} machines proved, {cards} cards")
@@ -85,7 +88,7 @@ async def prove(
 
 async def _prove_all(
     run: EpochRun, provable: Sequence[Executor], reports: dict[str, HostReport]
-) -> tuple[Verdict, ...]:
+) -> dict[str, Verdict]:
     """Every wave in its slot, for as long as the phase lasts.
 
     Who is busy is not asked again in this epoch: alone, later, it could fill a card that another listing has just had.
@@ -95,7 +98,7 @@ async def _prove_all(
     for members, begin_at in await asyncio.to_thread(_timetable, run, provable):
         if begin_at <= until and await _wait(run, members, begin_at, until):
             verdicts |= await _prove_wave(run, members, reports, attempt=1)
-    return tuple(verdicts[e.key] for e in provable if e.key in verdicts)
+    return verdicts
 
 
 def _timetable(run: EpochRun, provable: Sequence[Executor]) -> list[tuple[tuple[Executor, ...], float]]:
