@@ -29,8 +29,13 @@ def look(
     *,
     is_superseded: bool,
 ) -> Landing:
-    """The landing after a look at our row at this block; `is_superseded`: later weights of ours have taken its place."""
+    """The landing after a look at our row at this block; `is_superseded`: later weights of ours have taken its place.
+
+    A node that lags behind the block at which they were set tells nothing of them.
+    """
     age = block - landing.set_block
+    if age < 0:
+        return landing
     is_there = same_row(meant, landed)
     seen = replace(
         landing,

@@ -32,6 +32,7 @@ from deployments.localnet.layout import Layout
 from flows.edges import load_wallet, open_edges
 from flows.settings import Settings
 from flows.validate import validate_epoch
+from storage.database import migrate, open_database
 from storage.history import archived_epochs
 from storage.records import BLOCKS_PER_EPOCH
 from storage.state import State
@@ -54,6 +55,8 @@ POLICY = replace(
 """Terms that depend on the clock are 1, so that every epoch of the same machines has the very same scores."""
 BLOCK_S = 0.25
 MACHINES = 3
+RESTART, NEXT_EPOCH = 12, BLOCKS_PER_EPOCH + 12
+"""Blocks after its begin."""
 
 
 class Dying(LocalSubstrate):
@@ -77,6 +80,7 @@ class Stage:
         folder.mkdir(parents=True)
         self.chain = folder / "chain.db"
         shutil.copy(layout.chain, self.chain)
+        shutil.copy(layout.folder / "empty.sqlite", folder / "state.sqlite")
         self.settings: Settings = replace(
             layout.settings(os.environ),
             database_url=f"sqlite:///{folder}/state.sqlite",
@@ -84,11 +88,11 @@ class Stage:
             cache=folder / "cache",
         )
 
-    def run(self, *, epochs_later: int = 0, dies_at: int = 0) -> str:
+    def run(self, blocks_later: int = 0, dies_at: int = 0) -> str:
         """An epoch in a child: done, killed, or busy, or what went wrong."""
         pid = os.fork()
         if pid == 0:
-            os._exit(self._child(self.at_s + epochs_later * BLOCKS_PER_EPOCH * BLOCK_S, dies_at))
+            os._exit(self._child(self.at_s + blocks_later * BLOCK_S, dies_at))
         _, status = os.waitpid(pid, 0)
         if os.WIFSIGNALED(status):
             return "killed" if os.WTERMSIG(status) == signal.SIGKILL else f"signal {os.WTERMSIG(status)}"
@@ -126,7 +130,8 @@ class Stage:
 
     def told(self, hotkey: str) -> dict[str, object]:
         """What the chain, the state and the history have in the end."""
-        with closing(Ledger(self.chain)) as ledger:
+        end_s = self.at_s + 2 * BLOCKS_PER_EPOCH * BLOCK_S
+        with closing(Ledger(self.chain, now=lambda: end_s)) as ledger:
             chain = ledger.state_at()
             uid = next(u for u, n in enumerate(chain.neurons) if n.hotkey == hotkey)
             account = chain.accounts.get(hotkey)
@@ -140,6 +145,7 @@ class Stage:
         return {
             "row": {str(u): v for u, v in sorted(chain.neurons[uid].weights.items())},
             "sent": account.nonce if account else 0,
+            "epochs": sorted(epochs),
             "archived": archived_epochs(self.settings.history),
             "paid_from": {
                 str(epoch): vector.first_epoch for epoch, (vector, _) in sorted(sets.items()) if vector
@@ -152,14 +158,17 @@ def main(folder: Path, every: int) -> None:
     """All tries, over one farm."""
     layout = Layout(folder)
     farm = subprocess.Popen(
-        [sys.executable, "-m", "deployments.localnet.farm", "--folder", layout.subnet]
-        + ["--executors", str(MACHINES), "--miners", str(MACHINES)],
+        [
+            *(sys.executable, "-m", "deployments.localnet.farm", "--folder", layout.subnet),
+            *("--executors", str(MACHINES), "--miners", str(MACHINES)),
+        ],
         stdout=subprocess.PIPE,
         text=True,
     )
     try:
         assert farm.stdout is not None
         assert farm.stdout.readline() == "ready\n"
+        _empty_state(layout.folder / "empty.sqlite")
         at_s = time.time()
         hotkey = _hotkey(layout)
         whole = Stage(folder / "whole", layout, at_s)
@@ -168,12 +177,25 @@ def main(folder: Path, every: int) -> None:
         while ended == "killed":
             stage = Stage(folder / f"{step}", layout, at_s)
             ended = stage.run(dies_at=step)
-            after = stage.run(epochs_later=(step // every) % 2)
+            # In the same epoch, after what the dead run may have sent was included; or in the next epoch.
+            is_next = (step // every) % 2 == 1
+            after = stage.run(NEXT_EPOCH if is_next else RESTART)
+            if after == "busy":
+                after = stage.run(NEXT_EPOCH)
             say(step, f"{ended}, {after}", stage.told(hotkey))
             step += every
     finally:
         farm.kill()
         farm.wait()
+
+
+def _empty_state(path: Path) -> None:
+    """A state that is migrated: every try begins with a copy."""
+    engine = open_database(f"sqlite:///{path}")
+    migrate(engine)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    engine.dispose()
 
 
 def say(step: int, ended: str, told: dict[str, object]) -> None:

@@ -55,6 +55,11 @@ def test_what_becomes_of_weights(landing, looks, state):
     assert followed(landing, *looks).state is state
 
 
+def test_a_node_that_lags_behind_tells_nothing():
+    """Our row before the weights were set is no difference."""
+    assert followed(PLAIN, (999, OTHER, False)) == PLAIN
+
+
 def test_rounding_is_no_difference():
     """A u16 more or less is what was meant."""
     landed = {1: 0.75 + 1 / 65_535, 2: 0.25 - 1 / 65_535}
