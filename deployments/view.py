@@ -22,6 +22,7 @@ from storage.records import (
     Verdict,
     WeightTarget,
 )
+from tasks.scoring.reading import terms_of
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -249,7 +250,8 @@ def _executor_json(
         "bandwidth_gb_s": sum(p.bandwidth_gb_s for p in verdict.cards) if verdict else 0.0,
         "verdict": verdict_of(report, verdict)[0].partition(" ")[0],
         "score": score.score if score else 0.0,
-        "reasons": [_reason_json(r) for r in found],
+        "terms": terms_of(score) if score else {},
+        "reasons": [_reason_json(r) for r in (score.reasons if score else found)],
     }
 
 

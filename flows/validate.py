@@ -29,6 +29,7 @@ from tasks.pricing.step import learn_prices
 from tasks.proof.step import prove
 from tasks.scoring.step import score
 from tasks.seeking import seek
+from tasks.telling import tell
 from tasks.weights import set_weights
 
 SKIPPED = "Skipped"
@@ -68,6 +69,7 @@ async def validate_epoch(edges: Edges, epoch: int | None, policy: Policy) -> Epo
             except Exception as error:  # noqa: BLE001  the top of the flow: whatever it is, what is known is archived
                 run.note_incident(error)
             outcome = await archive(run)
+        await tell(run, outcome)
         await explain(run)
         return outcome
 

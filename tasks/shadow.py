@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from storage.records import HostReport, Reason, Verdict
+from storage.records import HostReport, Reason, Score, Verdict
 from tasks.policy import ShadowPolicy
 
 
@@ -38,3 +38,16 @@ def verdict_in_shadow(verdict: Verdict, shadow: ShadowPolicy) -> Verdict:
 def against_in_shadow(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
     """Those that would keep a machine from being paid if they were not in shadow."""
     return tuple(r for r in reasons if r.is_shadow and replace(r, is_shadow=False).decides)
+
+
+def enforced_scores(scores: Iterable[Score], shadow: ShadowPolicy) -> tuple[Score, ...]:
+    """The scores in their order; what a machine would be paid without shadow is 0 where a check in shadow is against it."""
+    if not shadow.checks:
+        return tuple(scores)
+    return tuple(
+        replace(score, enforced_score=0.0) if _is_struck(score, shadow) else score for score in scores
+    )
+
+
+def _is_struck(score: Score, shadow: ShadowPolicy) -> bool:
+    return any(reason.code in shadow.checks for reason in against_in_shadow(score.reasons))

@@ -22,7 +22,7 @@ from storage.records import Executor, MinerReply, Neuron, Reason, Severity
 from tasks.edges import wire
 from tasks.edges.budget import budgeted_transport
 from tasks.edges.signing import Asked, Signer, check_answer, check_hotkey, evidence, sign_request
-from tasks.errors import BadAnswer, LimitExceeded, MinerAway, NotAuthentic
+from tasks.errors import BadAnswer, HostileAnswer, LimitExceeded, MinerAway, NotAuthentic
 
 _MAX_REFUSAL_BYTES = 4096
 
@@ -105,6 +105,20 @@ class Peers:
             return _failed(neuron, _fail("MINER_BAD_SIGNATURE", str(error), _WANTED_SIGNED, _MEND_SIGNED))
         except BadAnswer as error:
             return _failed(neuron, _fail("MINER_BAD_ANSWER", str(error), "the form of version 1", _MEND_FORM))
+
+    async def tell(self, neuron: Neuron, results: wire.Results) -> bool:
+        """Hand a miner its results, once; whether it took them. Nothing that it does raises."""
+        own, body = self._signer.ss58_address, results.model_dump_json().encode()
+        asked = Asked("POST", wire.RESULTS_PATH.encode(), body, self._fresh_nonce(), own, neuron.hotkey)
+        try:
+            check_hotkey(neuron.hotkey)
+            allow_private = self._settings.allow_private
+            url = _url(neuron.endpoint or "", allow_private=allow_private, path=wire.RESULTS_PATH)
+            async with asyncio.timeout(self._settings.deadline_s):
+                answer = await self._exchange(url, asked)
+        except (TimeoutError, MinerAway, HostileAnswer):
+            return False
+        return answer.status == 200
 
     async def _ask_again(self, neuron: Neuron, url: str, body: bytes) -> MinerReply:
         for attempt in range(1, self._settings.attempts + 1):
@@ -252,7 +266,7 @@ def _no_verdict(code: str, got: str, wanted: str, mend: str) -> Reason:
 # --- the address -----------------------------------------------------------------------------------
 
 
-def _url(endpoint: str, *, allow_private: bool) -> str:
+def _url(endpoint: str, *, allow_private: bool, path: str = wire.PATH) -> str:
     host, _, port = endpoint.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     try:
@@ -262,8 +276,5 @@ def _url(endpoint: str, *, allow_private: bool) -> str:
         raise BadAnswer(f"endpoint {wire.plain(endpoint, 80)!r} is no literal address and port") from None
     if not 1 <= number <= 65_535 or not is_allowed(str(address), allow_private=allow_private):
         raise BadAnswer(f"endpoint {wire.plain(endpoint, 80)!r} is no public address and port")
-    return (
-        f"http://[{address}]:{number}{wire.PATH}"
-        if address.version == 6
-        else f"http://{address}:{number}{wire.PATH}"
-    )
+    host = f"[{address}]" if address.version == 6 else str(address)
+    return f"http://{host}:{number}{path}"

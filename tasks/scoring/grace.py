@@ -35,7 +35,10 @@ def is_kept(score: Score) -> bool:
 def _graced(score: Score, record: ExecutorRecord | None, policy: RecordPolicy) -> Score:
     if record is None or not _is_unheard(score) or not _may_keep(record, policy):
         return score
-    return replace(score, score=record.last_score, reasons=(*score.reasons, _kept(record)))
+    # Nothing is known of this epoch's terms, so what is in shadow changes the kept score as little as the others.
+    enforced = None if score.enforced_score is None else record.last_score
+    kept = (*score.reasons, _kept(record))
+    return replace(score, score=record.last_score, enforced_score=enforced, reasons=kept)
 
 
 def _is_unheard(score: Score) -> bool:

@@ -20,6 +20,7 @@ from tasks.scoring.grace import with_grace
 from tasks.scoring.machines import machines_frame
 from tasks.scoring.market import Market
 from tasks.scoring.telling import told
+from tasks.shadow import enforced_scores
 
 BILLS: Mapping[str, Callable[[pd.DataFrame, Given], Bill]] = MappingProxyType(
     {"default": default.bill, "lium-2025": lium_2025.bill, "lium-2026": lium_2026.bill}
@@ -37,7 +38,8 @@ def score_epoch(
 ) -> tuple[Score, ...]:
     """The score of every executor, in the order of their keys: of its arguments alone, so that a replay is a call."""
     frame = machines_frame(executors, reports, verdicts, grounds, policy)
-    return with_grace(score_machines(frame, grounds, policy), grounds, policy.records)
+    scores = with_grace(score_machines(frame, grounds, policy), grounds, policy.records)
+    return enforced_scores(scores, policy.shadow)
 
 
 def score_machines(frame: pd.DataFrame, grounds: Grounds, policy: Policy) -> tuple[Score, ...]:
