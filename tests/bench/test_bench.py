@@ -68,3 +68,39 @@ def test_a_row_that_there_is_not_is_a_users_mistake(capsys):
     told = capsys.readouterr().err
     assert told.startswith("Error: --only is 'nope', expected one of cli_import, ")
     assert told.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_epochs_follow_each_other_without_waiting(tmp_path):
+    """The rig's validator runs one epoch after the other over a farm: the chain's next epoch begins when it asks."""
+    import os
+    import subprocess
+    import sys
+
+    from tests.bench.paths import REPOSITORY
+
+    farm = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "deployments.localnet.farm", "--folder", tmp_path / "localnet"),
+            *("--executors", "2", "--miners", "1"),
+        ],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+    )
+    try:
+        assert farm.stdout is not None
+        assert farm.stdout.readline() == "ready\n"
+        validator = subprocess.run(
+            [sys.executable, "-m", "tests.bench.validator", tmp_path],
+            input="bare\nbare\n",
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            cwd=REPOSITORY,
+            env={k: v for k, v in os.environ.items() if not k.startswith(("SUBNET_", "PREFECT_API"))},
+        )
+    finally:
+        farm.kill()
+        farm.wait()
+    assert [json.loads(line)["proved"] for line in validator.stdout.splitlines()] == [2, 2]

@@ -31,7 +31,7 @@ from flows.edges import open_edges
 from flows.validate import validate_epoch
 from kernels.blake2s import LANES
 from storage.database import open_database
-from storage.records import EpochOutcome, Executor, HostReport
+from storage.records import BLOCKS_PER_EPOCH, EpochOutcome, Executor, HostReport
 from storage.state import State
 from tasks.discovery import discover, executors_of
 from tasks.edges.shell import EpochKey, Pacer, ShellSettings
@@ -60,25 +60,24 @@ class Validator:
     """What the work hangs on."""
 
     layout: Layout
-    epoch: int
-    """The newest that was run: numbers beyond the chain's own, so that nobody waits for one to begin."""
     reports: tuple[HostReport, ...] = field(default=())
 
 
-@flow(name="validate", flow_run_name="epoch-{epoch}", persist_result=False, validate_parameters=False)
-async def _in_flow(layout: Layout, epoch: int, policy: Policy) -> None:
-    await _bare(layout, epoch, policy)
+@flow(name="validate", flow_run_name="epoch", persist_result=False, validate_parameters=False)
+async def _in_flow(layout: Layout, policy: Policy) -> None:
+    await _bare(layout, policy)
 
 
-async def _bare(layout: Layout, epoch: int, policy: Policy) -> None:
+async def _bare(layout: Layout, policy: Policy) -> None:
     async with open_edges(layout.settings(os.environ), lambda: LocalSubstrate(layout.chain)) as edges:
-        await validate_epoch(edges, epoch, policy)
+        await validate_epoch(edges, None, policy)
 
 
-async def _run_epoch(validator: Validator, run: Callable[[Layout, int, Policy], Awaitable[None]]) -> Told:
-    validator.epoch += 1
+async def _run_epoch(validator: Validator, run: Callable[[Layout, Policy], Awaitable[None]]) -> Told:
+    # The next epoch and the next tempo, so that nobody waits for them to begin.
+    LocalSubstrate(validator.layout.chain).advance(BLOCKS_PER_EPOCH)
     cpu_s, wall_s = cpu_now_s(), time.perf_counter()
-    await run(validator.layout, validator.epoch, POLICY)
+    await run(validator.layout, POLICY)
     cpu_s, wall_s = cpu_now_s() - cpu_s, time.perf_counter() - wall_s
     outcome = _outcome(validator)
     for incident in outcome.incidents:
@@ -91,7 +90,9 @@ async def _run_epoch(validator: Validator, run: Callable[[Layout, int, Policy], 
 def _outcome(validator: Validator) -> EpochOutcome:
     engine = open_database(validator.layout.settings(os.environ).database_url)
     try:
-        outcome = State(engine).load_outcome(validator.epoch)
+        state = State(engine)
+        (newest,) = state.latest_epochs(1)
+        outcome = state.load_outcome(newest.header.epoch)
     finally:
         engine.dispose()
     assert outcome is not None
@@ -189,7 +190,7 @@ async def _answer(validator: Validator, word: str) -> Told:
 
 async def main(folder: str) -> None:
     """Answer until stdin ends."""
-    validator = Validator(Layout(Path(folder)), int(time.time()))
+    validator = Validator(Layout(Path(folder)))
     while line := await asyncio.to_thread(sys.stdin.readline):
         told = await _answer(validator, line.strip())
         sys.stdout.write(json.dumps(asdict(told)) + "\n")
