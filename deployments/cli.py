@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "ban": "Ban miners and cards, or end a ban.",
         "policy": "Show a policy's values.",
         "prices": "Show the market's prices with their sources and age, or ask anew.",
+        "collateral": "Show machines' collateral; deposit, reclaim, deny, finalise, slash.",
         "history": "Check what is archived: verify every proof again.",
         "miner": "For miners: announce a swap of cards, see the last scores, estimate pay.",
         "report": "Make a page with pictures of a day of the network.",

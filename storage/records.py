@@ -601,6 +601,46 @@ class Lease:
     started_at: datetime
 
 
+class MoveKind(StrEnum):
+    """What moves in a machine's collateral."""
+
+    DEPOSIT = "deposit"
+    """From the miner's wallet to free."""
+    RECLAIM = "reclaim"
+    """From free to held: the window begins in which it can be denied."""
+    DENY = "deny"
+    """From held back to free."""
+    FINALISE = "finalise"
+    """From held to the miner's wallet, after the window."""
+    SLASH = "slash"
+    """From free, then from held, to nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollateralMove:
+    """One line of the ledger of collateral; lines are only added."""
+
+    executor_key: str
+    number: int
+    """1, 2, 3 of this machine: whoever adds a line has read all before it."""
+    request: str
+    """Names what was asked for, unique over the ledger: asked again, nothing moves."""
+    kind: MoveKind
+    at: datetime
+    free_rao: int
+    """Change of what is free."""
+    held_rao: int
+    """Change of what is asked back."""
+    due_at: datetime | None
+    """Of a reclaim: when its window ends."""
+    extrinsic_id: str
+    """Of the transfer on the chain, block-index; empty where there is none."""
+    decided_by: str
+    reason: str
+    evidence_blake2s: str
+    """64 hex digits of the file that proves a slash; the event in the archive holds the file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What is known of one machine beside this epoch's report and verdict."""

@@ -14,7 +14,8 @@ other. `info={"about": ...}` says what a column means and in which unit, for doc
             ├─ landings
             └─ weight_sets
 
-    over all epochs: executor_records, proved_epochs, proved_days, bans, events, quotes_seen, price_answers
+    over all epochs: executor_records, proved_epochs, proved_days, bans, events, quotes_seen, price_answers,
+    collateral_moves
 """
 
 from __future__ import annotations
@@ -394,4 +395,28 @@ price_answers = sa.Table(
     _column("asked_at", UtcDateTime, "UTC; when it was last asked"),
     _column("fault", sa.Text, "why it said nothing; empty when it answered"),
     _column("quotes", sa.Text, "JSON list: what it said when it last answered"),
+)
+
+collateral_moves = sa.Table(
+    "collateral_moves",
+    metadata,
+    sa.Column("executor_key", sa.Text, primary_key=True, info={"about": "miner hotkey / executor id"}),
+    sa.Column(
+        "number",
+        sa.Integer,
+        primary_key=True,
+        autoincrement=False,
+        info={"about": "1, 2, 3 of this machine"},
+    ),
+    _column("request", sa.Text, "names what was asked for; unique"),
+    _column("kind", sa.Text, "deposit, reclaim, deny, finalise or slash"),
+    _column("at", UtcDateTime, "UTC"),
+    _column("free_rao", sa.BigInteger, "change of what is free, rao"),
+    _column("held_rao", sa.BigInteger, "change of what is asked back, rao"),
+    _column("due_at", UtcDateTime, "UTC; of a reclaim: when its window ends", nullable=True),
+    _column("extrinsic_id", sa.Text, "block-index of the transfer; empty where there is none"),
+    _column("decided_by", sa.Text, "who asked for it"),
+    _column("reason", sa.Text, "in words"),
+    _column("evidence_blake2s", sa.Text, "64 hex digits of a slash's evidence; empty else"),
+    sa.Index("ix_collateral_moves_request", "request", unique=True),
 )

@@ -37,6 +37,7 @@ from storage.records import (
 )
 from storage.state import State
 from tasks.edges.chain import Chain
+from tasks.edges.collateral import CollateralSource, OwnLedger
 from tasks.edges.peers import Peers
 from tasks.edges.prices import HttpMarket, Market, load_book
 from tasks.edges.shell import EpochKey, Session, Shell
@@ -76,6 +77,8 @@ class Edges:
     """The sources of prices; none unless the settings name some."""
     book: PriceBook = field(default_factory=lambda: load_book(None))
     """The price file."""
+    collateral: CollateralSource | None = None
+    """Who keeps machines' deposits; None: our own ledger, in the state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +119,7 @@ class EpochRun:
         """Loaded once when the epoch opens, never changed after."""
         self.progress = Progress(header.epoch, state.set_phase)
         self.incidents: list[Reason] = []
+        self.collateral = edges.collateral or OwnLedger(edges.engine)
         self.leases = edges.leases()
         self.leased_keys = frozenset(lease.executor_key for lease in self.leases)
         """Machines that a renter has and keeps through this epoch."""

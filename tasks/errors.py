@@ -4,6 +4,7 @@
     ├── UserError                 the caller mends it: exit code 2
     │   ├── SettingError          a setting or file does not fit: key, value, what was expected
     │   ├── PolicyRefused         a policy may not be used here
+    │   ├── CollateralRefused     a move of collateral that the ledger does not allow
     │   └── EpochBusy             another run has the epoch, or it is closed already
     ├── TransportError            try again: the other side may be back
     │   ├── ChainAway             no chain answered within our deadline
@@ -46,6 +47,10 @@ class SettingError(UserError):
 
 class PolicyRefused(UserError):
     """A policy may not be used here."""
+
+
+class CollateralRefused(UserError):
+    """The ledger does not allow this move: nothing has moved."""
 
 
 class EpochBusy(UserError):

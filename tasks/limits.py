@@ -23,6 +23,7 @@ GIB, MIB = 1 << 30, 1 << 20
 RAO = 10**9
 MANY_CARDS = 10_000_000
 FORMS = ("cuda", "cpu")
+COLLATERAL_SOURCES = ("none", "chain", "ledger")
 
 LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
@@ -105,6 +106,10 @@ LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "records.grace_budget": (0, 1_000_000),
         "records.swap_valid_s": (600, 2_592_000),
         "records.swap_interval_s": (0, 31_536_000),
+        "collateral.days": (0, 3_650),
+        "collateral.other_unit_rao": (0, 1_000 * RAO),
+        "collateral.min_deposit_rao": (1, 1_000_000 * RAO),
+        "collateral.reclaim_window_s": (0, 31_536_000),
         "pricing.least_token_sources": (1, 10),
         "pricing.token_spread": (0, 1),
         "pricing.least_rate_sources": (1, 10),
@@ -139,6 +144,7 @@ TABLES: Mapping[str, tuple[float, float]] = MappingProxyType(
         "scoring.rates_usd_per_hour": (0, 1_000),
         "scoring.caps": (0, MANY_CARDS),
         "pricing.base_portions": (0, 1),
+        "collateral.units_rao": (0, 21_000 * RAO),
         "lium.deposit_rao_per_card_day": (0, 21_000 * RAO),
         "lium_2026.caps": (0, MANY_CARDS),
         "lium_2026.programme": (0, 0),
@@ -171,6 +177,7 @@ def check_limits(policy: Policy) -> None:
     _check_shadow(policy)
     _check_tables(policy)
     _check_dates(policy)
+    _check_collateral(policy)
 
 
 def _check_shadow(policy: Policy) -> None:
@@ -215,6 +222,12 @@ def _check_dates(policy: Policy) -> None:
         raise PolicyRefused(
             f"policy {policy.name!r}: lium_2026.driver_min is {lium.driver_min!r}, expected a version such as 580.65.06"
         )
+
+
+def _check_collateral(policy: Policy) -> None:
+    if policy.collateral.source not in COLLATERAL_SOURCES:
+        told = f"collateral.source is {policy.collateral.source!r}, expected none, chain or ledger"
+        raise PolicyRefused(f"policy {policy.name!r}: {told}")
 
 
 def numbers_of(policy: Policy) -> Iterator[tuple[str, float]]:

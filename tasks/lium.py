@@ -15,24 +15,26 @@ _PRO_6000 = (
     "RTX PRO 6000 Blackwell Server Edition",
     "RTX PRO 6000 Blackwell Max-Q Workstation Edition",
 )
+DEPOSIT_UNITS_RAO = (
+    *(("B300 SXM6", 274_000_000), ("B200", 223_000_000), ("H200", 158_000_000)),
+    *(("H200 NVL", 131_000_000), ("H100 80GB HBM3", 103_000_000), ("H100 NVL", 86_000_000)),
+    *(("H100 PCIe", 86_000_000), ("H800", 51_000_000), ("H800 NVL", 45_000_000)),
+    *(("H800 PCIe", 45_000_000), ("RTX PRO 6000 Blackwell", 45_900_000)),
+    *(("RTX PRO 6000 Blackwell Server Edition", 42_500_000), ("A100-SXM4-80GB", 31_000_000)),
+    *(("A100 80GB PCIe", 27_000_000), ("L40S", 27_000_000), ("L40", 24_000_000)),
+    *(("RTX A6000", 18_000_000), ("RTX 6000 Ada Generation", 17_000_000)),
+    *(("GeForce RTX 5090", 14_000_000), ("GeForce RTX 4090", 10_000_000), ("RTX A5000", 9_000_000)),
+    *(("GeForce RTX 4090 D", 8_000_000), ("L4", 8_000_000), ("RTX A4500", 8_000_000)),
+    *(("RTX A4000", 8_000_000), ("GeForce RTX 3090", 8_000_000)),
+)
+"""Rao of TAO for one card and day of a model."""
 
 
 @dataclass(frozen=True, slots=True)
 class LiumPolicy:
     """What both formulas ask a machine to deposit; the models' portions are `PricingPolicy.base_portions`."""
 
-    deposit_rao_per_card_day: tuple[tuple[str, int], ...] = (
-        *(("B300 SXM6", 274_000_000), ("B200", 223_000_000), ("H200", 158_000_000)),
-        *(("H200 NVL", 131_000_000), ("H100 80GB HBM3", 103_000_000), ("H100 NVL", 86_000_000)),
-        *(("H100 PCIe", 86_000_000), ("H800", 51_000_000), ("H800 NVL", 45_000_000)),
-        *(("H800 PCIe", 45_000_000), ("RTX PRO 6000 Blackwell", 45_900_000)),
-        *(("RTX PRO 6000 Blackwell Server Edition", 42_500_000), ("A100-SXM4-80GB", 31_000_000)),
-        *(("A100 80GB PCIe", 27_000_000), ("L40S", 27_000_000), ("L40", 24_000_000)),
-        *(("RTX A6000", 18_000_000), ("RTX 6000 Ada Generation", 17_000_000)),
-        *(("GeForce RTX 5090", 14_000_000), ("GeForce RTX 4090", 10_000_000), ("RTX A5000", 9_000_000)),
-        *(("GeForce RTX 4090 D", 8_000_000), ("L4", 8_000_000), ("RTX A4500", 8_000_000)),
-        *(("RTX A4000", 8_000_000), ("GeForce RTX 3090", 8_000_000)),
-    )
+    deposit_rao_per_card_day: tuple[tuple[str, int], ...] = DEPOSIT_UNITS_RAO
     """A model without a row can't be deposited for."""
     deposit_days: int = 7
     deposit_least_rao: int = 10_000_000

@@ -18,7 +18,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from tasks.errors import PolicyRefused, SettingError
 from tasks.limits import check_limits
-from tasks.lium import Lium2025Policy, Lium2026Policy, LiumPolicy
+from tasks.lium import DEPOSIT_UNITS_RAO, Lium2025Policy, Lium2026Policy, LiumPolicy
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -205,6 +205,25 @@ class PricingPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class CollateralPolicy:
+    """What a miner has to leave for its machines, and where it is looked for."""
+
+    source: str = "none"
+    """`none`: nothing is asked for. `chain`: the miner's native lock must cover all of its machines. `ledger`: what is
+    deposited for a machine in our own ledger must cover it."""
+    days: int = 7
+    units_rao: tuple[tuple[str, int], ...] = DEPOSIT_UNITS_RAO
+    """Rao of TAO for one card and day of a model: those of subnet 51."""
+    other_unit_rao: int = 8_000_000
+    """For a model that has no unit of its own."""
+    exempt_models: tuple[str, ...] = ()
+    """Models that need none."""
+    min_deposit_rao: int = 10_000_000
+    reclaim_window_s: float = 259_200.0
+    """Three days between asking collateral back and getting it: so long it can be denied."""
+
+
+@dataclass(frozen=True, slots=True)
 class WeightPolicy:
     """How scores become weights."""
 
@@ -266,6 +285,7 @@ class Policy:
     lium: LiumPolicy = field(default_factory=LiumPolicy)
     lium_2025: Lium2025Policy = field(default_factory=Lium2025Policy)
     lium_2026: Lium2026Policy = field(default_factory=Lium2026Policy)
+    collateral: CollateralPolicy = field(default_factory=CollateralPolicy)
     weights: WeightPolicy = field(default_factory=WeightPolicy)
     records: RecordPolicy = field(default_factory=RecordPolicy)
     shadow: ShadowPolicy = field(default_factory=ShadowPolicy)

@@ -51,18 +51,21 @@ def _score(run: EpochRun, found: Found, now: datetime) -> tuple[Score, ...]:
 
 def grounds_of(run: EpochRun, executors: Iterable[Executor], now: datetime) -> Grounds:
     """Everything that scoring is given beside what this epoch's steps found out."""
+    deposits = run.collateral.free_rao()
     return Grounds(
         scored_at=now,
         policy_values=run.policy.to_json(),
         owner_hotkey=run.view.owner_hotkey,
         neurons=run.view.neurons,
-        standings=tuple(_standing(run, key) for key in sorted(e.key for e in executors)),
+        standings=tuple(
+            _standing(run, key, deposits.get(key, 0)) for key in sorted(e.key for e in executors)
+        ),
         quotes=run.quotes,
         leases=run.leases,
     )
 
 
-def _standing(run: EpochRun, key: str) -> Standing:
+def _standing(run: EpochRun, key: str, deposited_rao: int) -> Standing:
     is_leased = key in run.leased_keys
     ban_code = run.banned_codes.get(key, "") if is_leased else ""
-    return Standing(key, run.record_of(key), is_leased, deposited_rao=0, ban_code=ban_code)
+    return Standing(key, run.record_of(key), is_leased, deposited_rao, ban_code=ban_code)

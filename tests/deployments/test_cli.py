@@ -43,6 +43,7 @@ def test_help_works_from_anywhere(tmp_path):
         "deploy",
         "policy",
         "prices",
+        "collateral",
         "history",
         "economics",
         "ban",

@@ -41,6 +41,7 @@ TABLES = {
     "proved_days": (nouns.ProvedDay, set(), set()),
     "quotes_seen": (nouns.Quote, set(), set()),
     "price_answers": (nouns.PriceAnswer, set(), set()),
+    "collateral_moves": (nouns.CollateralMove, set(), set()),
 }
 WEIGHT_COLUMNS = {f"weight_{f.name}" for f in fields(nouns.WeightOutcome)} - {"weight_landed"}
 BANDWIDTH_COLUMNS = {f"bandwidth_{f.name}" for f in fields(nouns.Bandwidth)}

@@ -65,6 +65,14 @@ def test_every_table_has_its_limits():
         ("lium_2026", {"driver_since": "30 Jun"}, "driver_since is '30 Jun', expected a day, YYYY-MM-DD"),
         ("lium_2026", {"driver_min": "new"}, "driver_min is 'new', expected a version such as 580.65.06"),
         ("shadow", {"terms": ("score",)}, "shadow.terms has 'score', expected some of bandwidth, capacity"),
+        (
+            "collateral",
+            {"source": "contract"},
+            "collateral.source is 'contract', expected none, chain or ledger",
+        ),
+        ("collateral", {"units_rao": (("L4", -1),)}, "collateral.units_rao of 'L4' is -1, expected 0 to"),
+        ("pricing", {"token_spread": -0.1}, "pricing.token_spread is -0.1"),
+        ("pricing", {"base_portions": (("L4", math.nan),)}, "base_portions of 'L4' is nan"),
         ("weights", {"burn_share": 9.0}, "weights.burn_share is 9.0, expected 0 to 1"),
     ],
 )
