@@ -79,7 +79,7 @@ def test_epochs_follow_each_other_without_waiting(tmp_path):
 
     from tests.bench.paths import REPOSITORY
 
-    farm = subprocess.Popen(
+    started = subprocess.Popen(
         [
             *(sys.executable, "-m", "deployments.localnet.farm", "--folder", tmp_path / "localnet"),
             *("--executors", "2", "--miners", "1"),
@@ -88,7 +88,7 @@ def test_epochs_follow_each_other_without_waiting(tmp_path):
         text=True,
         cwd=REPOSITORY,
     )
-    try:
+    with started as farm:
         assert farm.stdout is not None
         assert farm.stdout.readline() == "ready\n"
         validator = subprocess.run(
@@ -100,7 +100,5 @@ def test_epochs_follow_each_other_without_waiting(tmp_path):
             cwd=REPOSITORY,
             env={k: v for k, v in os.environ.items() if not k.startswith(("SUBNET_", "PREFECT_API"))},
         )
-    finally:
         farm.kill()
-        farm.wait()
     assert [json.loads(line)["proved"] for line in validator.stdout.splitlines()] == [2, 2]

@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from pathlib import Path
 import paramiko
 from prefect import flow
 
+from deployments.localnet.chain.ledger import Ledger
 from deployments.localnet.chain.substrate import LocalSubstrate
 from deployments.localnet.layout import Layout
 from flows.edges import open_edges
@@ -75,7 +77,8 @@ async def _bare(layout: Layout, policy: Policy) -> None:
 
 async def _run_epoch(validator: Validator, run: Callable[[Layout, Policy], Awaitable[None]]) -> Told:
     # The next epoch and the next tempo, so that nobody waits for them to begin.
-    LocalSubstrate(validator.layout.chain).advance(BLOCKS_PER_EPOCH)
+    with closing(Ledger(validator.layout.chain)) as ledger:
+        ledger.advance(BLOCKS_PER_EPOCH)
     cpu_s, wall_s = cpu_now_s(), time.perf_counter()
     await run(validator.layout, POLICY)
     cpu_s, wall_s = cpu_now_s() - cpu_s, time.perf_counter() - wall_s

@@ -186,7 +186,7 @@ def main(folder: Path, every: int) -> None:
             step += every
     finally:
         farm.kill()
-        farm.wait()
+        farm.communicate()
 
 
 def _empty_state(path: Path) -> None:
