@@ -226,6 +226,13 @@ def outcome_of(tables: Mapping[str, pa.Table]) -> EpochOutcome:
     )
 
 
+def scores_of(table: pa.Table) -> tuple[Score, ...]:
+    """The scores whose rows these are, in their order."""
+    rows = table.to_pylist()
+    _decide_shadows({"scores": rows})
+    return _records(Score, map(_known, rows))
+
+
 def _decide_shadows(rows: Rows) -> None:
     """Reasons of files before schema 3: nothing was in shadow."""
     for row in chain.from_iterable(rows.values()):

@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from storage.convert import outcome_of, tables_of
+from storage.convert import outcome_of, scores_of, tables_of
 from storage.errors import HistoryDamaged, SchemaUnknown, StorageError
 from storage.folders import (
     FileGone,
@@ -37,7 +37,7 @@ from storage.folders import (
     table_parts,
     tidy,
 )
-from storage.records import EpochOutcome, PassedProof, ProvedEpoch
+from storage.records import EpochOutcome, PassedProof, ProvedEpoch, Score
 from storage.schemas import SCHEMAS, VERSION, since, text_columns
 
 ZSTD_LEVEL = 6
@@ -103,6 +103,11 @@ def read_epoch(root: Path, epoch: int, *, transcripts: bool = True) -> EpochOutc
     Without `transcripts` those of the verdicts are left empty: they are by far the most of it.
     """
     return settled(partial(_read_epoch, root, epoch, transcripts=transcripts))
+
+
+def read_scores(root: Path, epoch: int) -> tuple[Score, ...]:
+    """The scores of an archived epoch with all terms and reasons, in the order of their keys; none when there are none."""
+    return scores_of(read_arrow(root, "scores", epoch=epoch).drop_columns(["day"]))
 
 
 def read_transcripts(root: Path, epoch: int) -> Iterator[tuple[str, bytes]]:

@@ -13,6 +13,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "verify": "Judge archived proofs again, without believing the archive.",
         "replay": "Make scores and weights again from the archive alone, bit for bit.",
+        "shadow": "Show whom each check and term in shadow would have changed.",
         "compact": "Fold the small files of past days into few.",
         "forget": "Forget what is older than the policy keeps it.",
     }
@@ -29,5 +30,6 @@ def command() -> None:
       subnet history verify               the newest epoch's proofs, judged again
       subnet history verify --epoch 31
       subnet history replay --epoch 31    its scores and weights, made again
+      subnet history shadow --days 7      whom enforcing it would have changed
       subnet history compact              past days into one file a table
     """
