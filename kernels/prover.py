@@ -115,11 +115,11 @@ def warm_cards(devices: Devices | None = None) -> None:
 
 
 def prepare(form: str, limit_s: float) -> None:
-    """Before GO: have the form's kernels compiled and loaded, for at most so long.
+    """Before GO: have the form's kernels compiled and loaded, for at most so long; 0: no card is touched before GO.
 
     What is not done by then goes on, and GO waits for it. What goes wrong comes up again after GO, where it has a code.
     """
-    if form != "cuda":
+    if form != "cuda" or limit_s <= 0:
         return
 
     def practise() -> None:

@@ -10,13 +10,24 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
-from kernels.messages import Busy, End, Failed, Multiply, Open, OpenedCard, Request, Walk, encode
+from kernels.messages import (
+    CARD_MEMORY_SHORT,
+    Busy,
+    End,
+    Failed,
+    Multiply,
+    Open,
+    OpenedCard,
+    Request,
+    Walk,
+    encode,
+)
 from storage.records import Reason, Severity
 from tasks.errors import BadAnswer, HostileAnswer, SubnetError, TransportError
 from tasks.policy import ProofPolicy
 from tasks.proof import messages
 from tasks.proof.busy import Notary
-from tasks.proof.challenge import Challenge, Draw
+from tasks.proof.challenge import Challenge, Draw, ProofKind
 from tasks.proof.reasons import reason
 from tasks.proof.wave import Clock, Wave
 
@@ -242,9 +253,10 @@ class _Talk:
 
     def _stopped_by_prover(self, failure: Failed) -> _Stopped:
         got = failure.detail if failure.card is None else f"card {failure.card}: {failure.detail}"
-        return _Stopped(
-            reason(failure.code, Severity.FAIL, got, "a prover that goes on to the end"), failure.card
-        )
+        # The renter of a leased card may have filled it to the last byte.
+        is_renters = failure.code == CARD_MEMORY_SHORT and self.challenge.kind is ProofKind.LEASED
+        severity = Severity.NO_VERDICT if is_renters else Severity.FAIL
+        return _Stopped(reason(failure.code, severity, got, "a prover that goes on to the end"), failure.card)
 
     def _stopped_busy(self, answer: Busy) -> _Stopped:
         if self.notary is None:

@@ -23,7 +23,7 @@ from tasks.inspection.models import find, sku
 from tasks.inspection.talk import start_prover, start_runner
 from tasks.proof.archive import prover_archive
 from tasks.proof.busy import Notary
-from tasks.proof.challenge import Challenge, Origin, challenge_for, proof_kind
+from tasks.proof.challenge import Challenge, Origin, ProofKind, challenge_for, proof_kind
 from tasks.proof.conversation import Failure, Reply, converse
 from tasks.proof.planning import plan_waves
 from tasks.proof.population import SkuKey
@@ -207,7 +207,9 @@ def _converse(run: EpochRun, shard: ShardOfWave, executor: Executor, challenge: 
         try:
             deadline, content = shard.wave.deadline(0), prover_archive().content
             session = _session(run, executor, deadline)
-            start_prover(session, content, CACHE_FOLDER, run.policy.proof.form, WARM_UP_S, deadline=deadline)
+            # A renter's cards are not practised on.
+            warm_s = 0.0 if challenge.kind is ProofKind.LEASED else WARM_UP_S
+            start_prover(session, content, CACHE_FOLDER, run.policy.proof.form, warm_s, deadline=deadline)
         except SubnetError as error:
             received = session.bytes_received if session else 0
             return Failure(_not_started(error), "start", None, received)

@@ -9,6 +9,7 @@ import pytest
 
 from kernels.messages import Failed, encode
 from storage.records import Severity
+from tasks.proof.challenge import ProofKind
 from tasks.proof.conversation import Failure, Reply, converse
 from tasks.proof.verdict import verify_shard
 from tasks.proof.wave import Clock, Wave, gate_limits_s
@@ -162,6 +163,18 @@ def test_the_provers_own_failures_keep_their_code(failed):
     assert outcome.reason.got == failed.detail if failed.card is None else f"card 0: {failed.detail}"
     codes = [card.code for card in verify_shard([(challenge, outcome)])[0].cards]
     assert codes == ([failed.code] * 2 if failed.card is None else [failed.code, "NOT_TRIED"])
+
+
+@pytest.mark.parametrize(
+    ("code", "severity"), [("CARD_MEMORY_SHORT", Severity.NO_VERDICT), ("CARD_NOT_FOUND", Severity.FAIL)]
+)
+def test_a_leased_card_that_is_full_is_no_failure(code, severity):
+    """What a renter holds of the memory is not the miner's fault; a card that is gone is."""
+    challenge = replace(tiny_challenge(), kind=ProofKind.LEASED)
+    outcome = talk(with_frames(lambda *_: [encode(Failed(code, 0, "as it is"))]), challenge)
+
+    assert isinstance(outcome, Failure)
+    assert (outcome.reason.code, outcome.reason.severity) == (code, severity)
 
 
 def test_a_late_member_is_told_so():
