@@ -4,7 +4,8 @@ StorageError
 ├── DatabaseAway      the database does not answer, is locked for too long, or its disk is full
 ├── SchemaUnknown     a database or a file was written by newer code than this
 ├── EpochLost         the epoch is not open any more, or another run has taken it over
-└── HistoryDamaged    a file of the history cannot be read
+├── HistoryDamaged    a file of the history cannot be read
+└── QueryRefused      a query is no single SELECT, is wrong, or takes more than it may
 """
 
 from __future__ import annotations
@@ -38,3 +39,7 @@ class HistoryDamaged(StorageError):
     def __init__(self, path: str, detail: str) -> None:
         super().__init__(f"{path} cannot be read: {detail}")
         self.path = path
+
+
+class QueryRefused(StorageError):
+    """A query over the history that can't be answered; whoever wrote it mends it."""

@@ -1,0 +1,289 @@
+"""SQL over the history: a view for each table, exactly the rows that our readers see, and nothing else to be reached.
+
+    query(Path(".local/history"), "select model, count(*) as machines from scores group by all")   # a pandas DataFrame
+
+DuckDB reads the Parquet files themselves. It is told which ones count before anything of the query is looked at, and is then
+closed off: no other file, no network, no extension, no setting, one statement, and that a SELECT.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pandas as pd
+import pyarrow as pa
+
+from storage.errors import HistoryDamaged, QueryRefused, SchemaUnknown, StorageError
+from storage.folders import LOOKS, Part, table_parts
+from storage.schemas import SCHEMAS, VERSION
+
+ROWS_AT_ONCE = 100_000
+_TYPES = {
+    pa.string(): "VARCHAR",
+    pa.int64(): "BIGINT",
+    pa.float64(): "DOUBLE",
+    pa.bool_(): "BOOLEAN",
+    pa.binary(): "BLOB",
+    pa.timestamp("us", tz="UTC"): "TIMESTAMPTZ",
+}
+_NOT_OFFERED = re.compile(
+    r"\b(query|query_table|json_execute_serialized_sql|(enable|disable)_logging|truncate_duckdb_logs"
+    r"|arrow_scan|arrow_scan_dumb|pandas_scan|python_map_function|seq_scan)\b",
+    re.IGNORECASE,
+)
+"""Functions that run text as SQL, reach into this process, or write a log; an analyst needs none of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one query may take."""
+
+    seconds: float = 60.0
+    memory_bytes: int = 2 << 30
+    result_bytes: int = 1 << 30
+    """Of the rows that come out, in Arrow's form."""
+    threads: int | None = None
+    """As many as there are cores when None."""
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def query(root: Path, sql: str, limits: Limits = DEFAULT_LIMITS) -> pd.DataFrame:
+    """What one SELECT over the history gives, as pandas has it: integers as nullable Int64, times in UTC.
+
+    QueryRefused when it is no single SELECT, is wrong, or takes more than the limits; its text is for whoever wrote it.
+    HistoryDamaged, SchemaUnknown when a file can't be read.
+    """
+    table = query_arrow(root, sql, limits)
+    try:
+        frame: pd.DataFrame = table.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+    except pa.ArrowException as error:
+        raise QueryRefused(f"its result has no form in pandas, cast it: {_first_line(error)}") from error
+    return frame
+
+
+def query_arrow(root: Path, sql: str, limits: Limits = DEFAULT_LIMITS) -> pa.Table:
+    """The same as an Arrow table."""
+    root = root.absolute()
+    refused = _NOT_OFFERED.search(sql)
+    if refused is not None:
+        raise QueryRefused(f"{refused[0]} is not offered here, also not within quotes")
+    names = _named(sql)
+    for _ in range(LOOKS):
+        parts = _parts(root, names)
+        try:
+            return _run(parts, sql, limits)
+        except (HistoryDamaged, duckdb.Error) as error:
+            if parts == _parts(root, names):
+                raise _told(error, parts, limits) from error
+    raise HistoryDamaged(str(root), f"its files changed {LOOKS} times in a row")
+
+
+Parts = Mapping[str, Sequence[Part]]
+"""The files that count of each table that is asked for."""
+
+
+def _parts(root: Path, names: Iterable[str]) -> Parts:
+    return {name: table_parts(root, name) for name in names}
+
+
+def _told(error: HistoryDamaged | duckdb.Error, parts: Parts, limits: Limits) -> StorageError:
+    """What DuckDB said, for whoever can mend it."""
+    lost = [part.path for found in parts.values() for part in found if not part.path.exists()]
+    if lost:
+        return HistoryDamaged(str(lost[0]), "it is not there any more")
+    match error:
+        case HistoryDamaged():
+            return error
+        case duckdb.IOException():
+            return HistoryDamaged("a file of the history", _first_line(error))
+        case duckdb.OutOfMemoryException():
+            mib = limits.memory_bytes >> 20
+            return QueryRefused(f"it needs more than {mib} MiB of memory: ask for fewer days or columns")
+        case _:
+            return QueryRefused(str(error).strip())
+
+
+def _named(sql: str) -> list[str]:
+    """The tables whose files are needed: each that the text names; a file's footer is work, and there are many."""
+    return [name for name in SCHEMAS if re.search(rf"\b{name}\b", sql, re.IGNORECASE)]
+
+
+def _run(parts: Parts, sql: str, limits: Limits) -> pa.Table:
+    with duckdb.connect(":memory:") as database, _in_time(database, limits.seconds):
+        _close_off(database, (part.path for found in parts.values() for part in found), limits)
+        _make_views(database, parts)
+        _refuse_all_but_a_select(database, sql)
+        return _friendly(_fetched(database.execute(sql), limits))
+
+
+def _make_views(database: duckdb.DuckDBPyConnection, parts: Parts) -> None:
+    for name in SCHEMAS:
+        files = parts.get(name, ())
+        try:
+            _refuse_newer(database, files)
+            database.execute(f'create view "{name}" as {_view(name, files)}')
+        except (duckdb.InterruptException, duckdb.OutOfMemoryException):
+            raise
+        except duckdb.Error as error:
+            raise HistoryDamaged(f"a file of {name}", _first_line(error)) from error
+    database.execute("set lock_configuration = true")
+
+
+def _close_off(database: duckdb.DuckDBPyConnection, files: Iterable[Path], limits: Limits) -> None:
+    database.execute(f"set allowed_paths = {_list(files)}")
+    for setting, value in {
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        "python_enable_replacements": "false",
+        "allow_community_extensions": "false",
+        "temp_directory": "''",
+        "TimeZone": "'UTC'",
+        "memory_limit": f"'{limits.memory_bytes}B'",
+        "enable_external_access": "false",
+        "enable_progress_bar": "false",
+        **({} if limits.threads is None else {"threads": str(limits.threads)}),
+    }.items():
+        database.execute(f"set {setting} = {value}")
+
+
+def _refuse_all_but_a_select(database: duckdb.DuckDBPyConnection, sql: str) -> None:
+    statements = database.extract_statements(sql)
+    kinds = [statement.type for statement in statements]
+    if kinds != [duckdb.StatementType.SELECT]:
+        found = ", ".join(kind.name for kind in kinds) or "nothing"
+        raise QueryRefused(f"one SELECT is expected, got {found}: the history is only read")
+
+
+@contextmanager
+def _in_time(database: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
+    is_late = threading.Event()
+
+    def stop() -> None:
+        is_late.set()
+        database.interrupt()
+
+    timer = threading.Timer(seconds, stop)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except duckdb.InterruptException as error:
+        if not is_late.is_set():
+            raise
+        raise QueryRefused(
+            f"it was stopped after {seconds:g} s: ask for fewer days, or allow more time"
+        ) from error
+    finally:
+        timer.cancel()
+
+
+def _fetched(result: duckdb.DuckDBPyConnection, limits: Limits) -> pa.Table:
+    reader = result.to_arrow_reader(ROWS_AT_ONCE)
+    batches: list[pa.RecordBatch] = []
+    size = 0
+    for batch in _streamed(reader):
+        size += batch.nbytes
+        if size > limits.result_bytes:
+            raise QueryRefused(
+                f"its result is larger than {limits.result_bytes >> 20} MiB: aggregate, or ask for fewer columns or days"
+            )
+        batches.append(batch)
+    return pa.Table.from_batches(batches, reader.schema)
+
+
+def _streamed(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    """The batches; what DuckDB raises in the middle of them comes through Arrow as text and gets its class back."""
+    try:
+        yield from reader
+    except (OSError, pa.ArrowException) as error:
+        kinds = (kind for start, kind in _STREAMED_ERRORS.items() if str(error).startswith(start))
+        raise next(kinds, duckdb.Error)(str(error)) from error
+
+
+_STREAMED_ERRORS = {
+    "IO Error": duckdb.IOException,
+    "INTERRUPT Error": duckdb.InterruptException,
+    "Out of Memory Error": duckdb.OutOfMemoryException,
+}
+
+
+def _friendly(table: pa.Table) -> pa.Table:
+    """Sums of integers as integers, not as decimals of 38 digits, where they fit; other decimals as floats."""
+    for at, field in enumerate(table.schema):
+        if pa.types.is_decimal(field.type):
+            table = table.set_column(at, field.name, _plain(table.column(at)))
+    return table
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    try:
+        return column.cast(pa.int64() if column.type.scale == 0 else pa.float64())
+    except pa.ArrowInvalid:
+        return column.cast(pa.float64())
+
+
+# --- views -----------------------------------------------------------------------------------------
+
+
+def _view(name: str, parts: Sequence[Part]) -> str:
+    """A SELECT of a table's rows that count, with today's columns and `day`, whatever its files lack."""
+    schema = SCHEMAS[name]
+    typed = ", ".join(f'null::{_type(field.type)} as "{field.name}"' for field in schema)
+    sources = [f"select {typed}, null::VARCHAR as day where false"]
+    whole = [part for part in parts if not part.is_filtered]
+    if whole:
+        sources.append(f"select * from {_files(whole)}")  # noqa: S608  our own paths, quoted
+    for part in parts:
+        if part.is_filtered:
+            counting = ", ".join(map(str, part.epochs))
+            sources.append(f"select * from {_files([part])} where epoch in ({counting})")  # noqa: S608  the same
+    columns = ", ".join(f'"{column}"' for column in (*schema.names, "day"))
+    return f"select {columns} from ({' union all by name '.join(sources)})"  # noqa: S608  our own schema
+
+
+def _files(parts: Iterable[Part]) -> str:
+    options = "union_by_name = true, hive_partitioning = true, hive_types = {'day': VARCHAR}"
+    return f"read_parquet({_list(part.path for part in parts)}, {options})"
+
+
+def _refuse_newer(database: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> None:
+    if not parts:
+        return
+    found = database.execute(
+        f"""select file_name, value from parquet_kv_metadata({_list(part.path for part in parts)})
+        where key = 'schema_version' and try_cast(value::VARCHAR as BIGINT) > {VERSION} limit 1"""  # noqa: S608
+    ).fetchone()
+    if found is not None:
+        version = found[1].decode()
+        raise SchemaUnknown(f"{found[0]} has schema {version}, this code knows {VERSION}: run the newer code")
+
+
+def _type(kind: pa.DataType) -> str:
+    if pa.types.is_list(kind):
+        return f"{_type(kind.value_type)}[]"
+    if pa.types.is_struct(kind):
+        return "STRUCT(" + ", ".join(f'"{field.name}" {_type(field.type)}' for field in kind) + ")"
+    return _TYPES[kind]
+
+
+def _list(files: Iterable[Path]) -> str:
+    return "[" + ", ".join(map(_quoted, files)) + "]"
+
+
+def _quoted(path: Path) -> str:
+    text = str(path)
+    if any(mark in text for mark in "*?["):
+        raise StorageError(f"{text}: SQL can't read a history under a path with *, ? or [")
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,76 @@
+"""`subnet history query`, as a user types it."""
+
+import json
+import subprocess
+
+import pytest
+
+from tests.deployments.test_cli import SUBNET, subnet
+from tests.storage.histories import write_days
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory):
+    root = tmp_path_factory.mktemp("history")
+    write_days(root, epochs=4)
+    return root
+
+
+SQL = (
+    "select day, count(*) as rows, max(score) as best, null as nothing from scores group by day order by day"
+)
+
+
+def test_a_table_for_people(tmp_path, history):
+    """A line a row and how many there are; `--rows` says how many are shown."""
+
+    done = subnet("history", "query", SQL, "--rows", "1", "--history", str(history), folder=tmp_path)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert " 2026-08-01      4    0.3         -  " in done.stdout
+    assert "2026-08-02" not in done.stdout
+    assert "2 rows; 1 more, see --rows, --csv and --json" in done.stdout
+
+
+def test_json_for_programs(tmp_path, history):
+    """Names of columns and rows; times as ISO, nested values as they are."""
+    sql = "select reasons, started_at, host_key from scores join epochs using (epoch) join executors using (epoch) limit 1"
+
+    done = subnet("history", "query", sql, "--json", "--history", str(history), folder=tmp_path)
+
+    told = json.loads(done.stdout)
+    assert told["columns"] == ["reasons", "started_at", "host_key"]
+    ((reasons, at, key),) = told["rows"]
+    assert reasons[0]["code"] == "GPU_VRAM_MISMATCH"
+    assert at == "2026-08-01T12:00:00+00:00"
+    assert key.startswith("a2tra2tr")
+
+
+def test_csv_and_a_question_from_a_pipe(tmp_path, history):
+    """`-` reads the question from standard input."""
+    done = subprocess.run(
+        [SUBNET, "history", "query", "-", "--csv", "--history", str(history)],
+        input=SQL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout == "day,rows,best,nothing\n2026-08-01,4,0.3,\n2026-08-02,4,0.3,\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("select nope from scores",), "the query can't be answered: Binder Error"),
+        (("drop table scores",), "one SELECT is expected, got DROP"),
+        ((SQL, "--json", "--csv"), "--json and --csv exclude each other"),
+    ],
+)
+def test_a_mistake_is_said(tmp_path, history, options, said):
+    """Exit code 2, nothing on standard output."""
+
+    done = subnet("history", "query", *options, "--history", str(history), folder=tmp_path)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
