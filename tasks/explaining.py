@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 
@@ -25,6 +26,9 @@ from tasks.stepping import is_in_flow_run, step
 _log = logging.getLogger("subnet.epoch")
 PROGRESS_PERIOD_S = 2.0
 MAX_MACHINES_EXPLAINED = 1_000
+MAX_TEXT = 300
+_MARKUP = re.compile(r"[\\`*_{}\[\]<>()#+!|~&]")
+_ADDRESS = re.compile(r"://|(?<=www)\.|@", re.IGNORECASE)
 
 
 @asynccontextmanager
@@ -166,6 +170,10 @@ def _weight_of(reason: Reason) -> str:
 
 
 def plain(text: str) -> str:
-    """Foreign text as text: nothing of it is read as Markdown or HTML."""
-    shown = "".join(c if c.isprintable() else " " for c in text[:300])
-    return "".join(f"&#{ord(c)};" if c in "\\`*_{}[]<>()#+!|~&" else c for c in shown)
+    """Foreign text as text: nothing of it is read as Markdown, HTML or an address to link to.
+
+    With backslashes, since one of the UI's two readers shows entities as they are written; and a word joiner (U+2060,
+    not seen) in addresses, since the other makes links of them whatever stands before.
+    """
+    shown = "".join(c if c.isprintable() else " " for c in text[:MAX_TEXT])
+    return _ADDRESS.sub("\u2060\\g<0>", _MARKUP.sub(r"\\\g<0>", shown))

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from storage.records import EpochOutcome, EpochState, Executor, Reason, Score, Severity
-from tasks.explaining import explanation, score_rows
+from tasks.explaining import explanation, plain, score_rows
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 LOWERED = Reason("HOST_MINIMUM_LOWERED", Severity.WARN, "1 GiB", "16 GiB", "Nothing to do.")
@@ -48,6 +48,13 @@ def test_foreign_text_stays_text():
     assert "[x]" not in page
     assert "<b>" not in page
     assert [line for line in page.splitlines() if line.startswith("# ")] == ["# Epoch 7"]
+
+
+def test_addresses_in_foreign_text_are_no_links():
+    """Every mark has a backslash, and what a reader would make a link of is broken by a joiner that is not seen."""
+
+    assert plain("*a*_b") == r"\*a\*\_b"
+    assert plain("http://e WWW.e a@e") == "http\u2060://e WWW\u2060.e a\u2060@e"
 
 
 def test_the_best_score_stands_first():
