@@ -334,7 +334,7 @@ LOCALNET = Policy(
 LIUM_2025 = Policy(
     name="lium-2025",
     scoring=ScoringPolicy(formula="lium-2025", isolating_runtimes=("sysbox-runc",)),
-    weights=WeightPolicy(burn_share=0.8),
+    weights=WeightPolicy(burn_share=0.8, burn_uids=(4, 206, 207, 208)),
 )
 LIUM_2026 = Policy(
     name="lium-2026",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 
 import click
@@ -14,7 +15,7 @@ from tasks.policy import PRESETS, preset
 @click.argument("name", default="default")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def command(name: str, *, as_json: bool) -> None:
-    """Show the policy NAME (default, localnet) with its digest, which the archive names with every epoch.
+    """Show the policy NAME (default, lium-2025, lium-2026, localnet) with its digest, which the archive names with every epoch.
 
     \b
     Examples:
@@ -32,4 +33,16 @@ def command(name: str, *, as_json: bool) -> None:
         if isinstance(values, dict):
             click.echo(f"\n{section}")
             for key, value in values.items():
-                click.echo(f"  {key:28} {value}")
+                for line in _lines(key, value):
+                    click.echo(line)
+
+
+def _lines(key: str, value: object) -> Iterator[str]:
+    """One line, or one for each row of a table."""
+    if not (isinstance(value, tuple) and value and isinstance(value[0], tuple)):
+        yield f"  {key:28} {value}"
+        return
+    yield f"  {key}"
+    for name, *numbers in value:
+        shown = ", ".join(", ".join(n) if isinstance(n, tuple) else str(n) for n in numbers)
+        yield f"    {name or '(any)':38} {shown}"

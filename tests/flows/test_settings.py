@@ -55,7 +55,7 @@ def test_an_empty_value_counts_as_not_set():
         ("SUBNET_WALLET_PATH", "~nosuchuser/x", "a path"),
         ("SUBNET_NETUID", "-1", "0 to 65535"),
         ("SUBNET_NETUID", "66000", "0 to 65535"),
-        ("SUBNET_POLICY", "generous", "default, localnet"),
+        ("SUBNET_POLICY", "generous", "default, lium-2025, lium-2026, localnet"),
         ("SUBNET_WALLET_NAME", "../other", "letters"),
         ("SUBNET_CHAIN_DEADLINE_S", "nan", "seconds from 1 to 600"),
         ("SUBNET_CHAIN_DEADLINE_S", "0", "seconds from 1 to 600"),

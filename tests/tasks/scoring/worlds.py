@@ -42,10 +42,11 @@ def report(
     reasons=(),
     runtimes=ISOLATED,
     driver="580.65.06",
+    vram_mib=None,
 ):
     """What inspection told of it."""
     listed = tuple(
-        Card(i, f"GPU-{machine.key}-{i}", model, MODELS.get(model, 8_192), driver, *[None] * 8)
+        Card(i, f"GPU-{machine.key}-{i}", model, vram_mib or MODELS.get(model, 8_192), driver, *[None] * 8)
         for i in range(cards)
     )
     bandwidth = None if mbit_s is None else Bandwidth(mbit_s, mbit_s, 1)
