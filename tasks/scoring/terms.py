@@ -26,7 +26,8 @@ def performance(frame: pd.DataFrame, scoring: ScoringPolicy, proof: ProofPolicy)
     if not proof.enforce_bandwidth:
         reference = _medians(frame)
     low, high = scoring.performance_window
-    share = np.divide(proved, reference, out=np.full(len(frame), np.nan), where=reference > 0)
+    with np.errstate(over="ignore"):  # beyond the largest number is beyond the window too
+        share = np.divide(proved, reference, out=np.full(len(frame), np.nan), where=reference > 0)
     paid = np.where(is_leased, 1.0, np.clip(share, low, high))
     paid = np.where(unproven & ~is_leased, np.minimum(paid, scoring.unproven_performance), paid)
     return np.where((proved > 0) & ~np.isnan(paid), paid, 0.0)

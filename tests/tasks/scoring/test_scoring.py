@@ -132,6 +132,16 @@ def test_what_an_unproven_model_is_paid_is_a_number_of_the_policy():
     assert [performance(cap) for cap in (1.25, 0.8, 0.5)] == pytest.approx([0.9, 0.8, 0.5])
 
 
+def test_a_median_near_nothing_is_still_a_class():
+    """A machine infinitely faster than its class is at the window's end, as any other that is far above it."""
+    machines = [executor(name=f"m-{n}") for n in range(3)]
+    verdicts = [verdict(m, gb_s) for m, gb_s in zip(machines, (2e-313, 2e-313, 4_800.0), strict=True)]
+
+    scores = score_epoch(machines, map(report, machines), verdicts, grounds(view("5Alice")), LOCALNET)
+
+    assert [s.performance for s in scores] == [1.0, 1.0, 1.25]
+
+
 def test_simulated_cards_are_held_against_the_median_of_their_model():
     """Where bandwidth is not enforced, the class is the median of the machines of the model that passed in this epoch."""
     machines = [executor(name=f"m-{n}") for n in range(4)]
