@@ -335,10 +335,12 @@ LIUM_2025 = Policy(
     name="lium-2025",
     scoring=ScoringPolicy(formula="lium-2025", isolating_runtimes=("sysbox-runc",)),
     weights=WeightPolicy(burn_share=0.8, burn_uids=(4, 206, 207, 208)),
+    records=RecordPolicy(is_proof_strict=False, grace_epochs=0),
 )
 LIUM_2026 = Policy(
     name="lium-2026",
     scoring=ScoringPolicy(formula="lium-2026", isolating_runtimes=("sysbox-runc",)),
+    records=RecordPolicy(is_proof_strict=False, grace_budget=0),
 )
 
 PRESETS: Mapping[str, Policy] = MappingProxyType(

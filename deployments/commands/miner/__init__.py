@@ -12,6 +12,7 @@ from deployments.lazy import lazy_group
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "status": "Show what validators last found: every score with its terms, every reason with its mend.",
+        "estimate": "Estimate what a machine would earn a day, idle and leased, by the code that pays.",
         "swap": "Announce to all validators, signed, that a machine's cards were swapped.",
     }
 )
@@ -25,5 +26,6 @@ def command() -> None:
     \b
     Examples:
       subnet miner status --config /etc/subnet/miner.toml
+      subnet miner estimate --model "RTX 4090" --cards 8
       subnet miner swap --config /etc/subnet/miner.toml --executor rack1-a --gone GPU-11aa... --came GPU-22bb...
     """
