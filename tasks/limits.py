@@ -76,7 +76,6 @@ LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "scoring.uptime_floor": (0, 1),
         "scoring.uptime_full_s": (1, 31_536_000),
         "scoring.uncollateralised": (0, 1),
-        "scoring.collateral_rao_per_card": (0, 21_000_000 * RAO),
         "scoring.unisolated": (0, 1),
         "scoring.leased_share": (0, 1),
         "scoring.price_most": (0, 1_000),

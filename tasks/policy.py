@@ -137,9 +137,7 @@ class ScoringPolicy:
     uptime_full_s: float = 432_000.0
     """Five days of unbroken passing to the full term."""
     uncollateralised: float = 0.5
-    """Factor of a machine that neither its deposit nor its miner's locked collateral covers."""
-    collateral_rao_per_card: int = 0
-    """0: collateral is not asked for, and the term is 1 for all."""
+    """Factor of a machine whose collateral does not cover it (`collateral` says where that is looked for)."""
     unisolated: float = 0.8
     """Factor of a machine that offers none of the isolating runtimes."""
     leased_share: float = 0.1

@@ -1,29 +1,27 @@
-"""How much collateral a machine needs, and whether it has it: by its miner's lock on the chain, or by our ledger. Pure.
+"""How much collateral machines need, and which have it: by their miner's lock on the chain, or by our ledger. Pure.
 
 needed = unit of the model x cards x days           8x H100 80GB HBM3: 0.103 x 8 x 7 = 5.768 TAO, exact to the rao
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
 from typing import NamedTuple
+
+import numpy as np
 
 from tasks.policy import CollateralPolicy
 
 RAO = 1_000_000_000
 
 
-class Stake(NamedTuple):
-    """What one machine needs, and what stands behind it."""
+class Cover(NamedTuple):
+    """What stands behind each machine, and whether that is enough; a value a machine."""
 
-    miner_hotkey: str
-    needed_rao: int
-    """Of TAO."""
-    locked_rao: int
-    """Of alpha: the miner's native lock, for all of its machines together."""
-    deposited_rao: int
-    """Of TAO: free in our ledger, for this machine alone."""
+    needed_rao: np.ndarray
+    """By the chain: rao of alpha for all machines of the miner together; by the ledger: rao of TAO for the machine."""
+    has_rao: np.ndarray
+    """Of the same."""
+    is_covered: np.ndarray
 
 
 def needed_rao(model: str, card_count: int, policy: CollateralPolicy) -> int:
@@ -38,22 +36,30 @@ def alpha_of_tao(tao_rao: int, alpha_price_rao: int) -> int:
     return -(-tao_rao * RAO // alpha_price_rao)
 
 
-def covered(stakes: Iterable[Stake], alpha_price_rao: int, policy: CollateralPolicy) -> list[bool]:
-    """Whether each machine is covered, in the order given.
+def cover_by_ledger(needed: np.ndarray, deposited_rao: np.ndarray) -> Cover:
+    """Each machine stands for itself."""
+    return Cover(needed, deposited_rao, deposited_rao >= needed)
 
-    By the chain: a miner's lock must cover all of its machines together, or it covers none, since nobody could say
-    which. By the ledger: each machine stands for itself. Without an alpha price (0) no lock covers anything.
+
+def cover_by_chain(
+    miner: np.ndarray, needed: np.ndarray, locked_rao: np.ndarray, alpha_price_rao: int
+) -> Cover:
+    """A miner's lock must cover all of its machines together, or it covers none, since nobody could say which.
+
+    Without an alpha price (0) no lock covers anything.
     """
-    listed = list(stakes)
-    if policy.source == "ledger":
-        return [stake.deposited_rao >= stake.needed_rao for stake in listed]
-    by_miner: dict[str, int] = defaultdict(int)
-    for stake in listed:
-        by_miner[stake.miner_hotkey] += stake.needed_rao
-    return [_is_locked(stake, by_miner[stake.miner_hotkey], alpha_price_rao) for stake in listed]
+    miners, numbered = np.unique(miner, return_inverse=True)
+    of_miner = np.zeros(len(miners), dtype="int64")
+    np.add.at(of_miner, numbered, needed)
+    price = alpha_price_rao or None
+    alpha = [_most(alpha_of_tao(int(tao), price)) if price else _MOST * bool(tao) for tao in of_miner]
+    needed_alpha = np.array(alpha, dtype="int64")[numbered]
+    return Cover(needed_alpha, locked_rao, locked_rao >= needed_alpha)
 
 
-def _is_locked(stake: Stake, needed: int, alpha_price_rao: int) -> bool:
-    if needed == 0:
-        return True
-    return alpha_price_rao > 0 and stake.locked_rao >= alpha_of_tao(needed, alpha_price_rao)
+_MOST = (1 << 63) - 1
+"""More than all alpha that there will ever be."""
+
+
+def _most(rao: int) -> int:
+    return min(rao, _MOST)

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from storage.records import Card, Quote
+from storage.records import PORTION, RATE, TOKEN, Card, Quote
 from tasks.inspection import models
 from tasks.policy import Policy
-
-RATE, TOKEN, PORTION = "rate", "token", "portion"
-"""Kinds of quotes that scoring reads."""
-TAO_USD, ALPHA_TAO = "tao_usd", "alpha_tao"
 
 
 class ModelRate(NamedTuple):

@@ -61,8 +61,8 @@ def collateral_short(locked_rao: int, needed_rao: int) -> Reason:
     """The default formula's: locked by the miner, for all its machines."""
     return _told(
         "COLLATERAL_SHORT",
-        f"{locked_rao / RAO_PER_UNIT:.9f} locked",
-        f"{needed_rao / RAO_PER_UNIT:.9f} for the cards of all machines",
+        f"{locked_rao / RAO_PER_UNIT:.9f} alpha locked",
+        f"{needed_rao / RAO_PER_UNIT:.9f} alpha for the cards of all machines",
         "Lock more collateral for the miner's hotkey; until then the score is reduced.",
     )
 

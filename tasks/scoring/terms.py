@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from tasks.policy import InspectionPolicy, ProofPolicy, ScoringPolicy
+from tasks.collateral.cover import RAO, Cover, cover_by_chain, cover_by_ledger, needed_rao
+from tasks.policy import CollateralPolicy, InspectionPolicy, ProofPolicy, ScoringPolicy
 
 
 def performance(frame: pd.DataFrame, scoring: ScoringPolicy, proof: ProofPolicy) -> np.ndarray:
@@ -51,24 +52,20 @@ def uptime(passing_s: np.ndarray, scoring: ScoringPolicy) -> np.ndarray:
     return _ramp(passing_s / max(scoring.uptime_full_s, 1.0), scoring.uptime_floor)
 
 
-def collateral(frame: pd.DataFrame, scoring: ScoringPolicy) -> np.ndarray:
-    """1 where the machine's deposit covers its cards or the miner's lock all others of the miner, to the rao, else the factor."""
-    per_card = scoring.collateral_rao_per_card
-    if per_card == 0:
-        return np.ones(len(frame))
-    has_deposit = frame["deposited_rao"].to_numpy() // per_card >= frame["card_count"].to_numpy()
-    is_covered = has_deposit | (
-        frame["locked_rao"].to_numpy() // per_card >= cards_to_lock_for(frame, scoring)
-    )
-    return np.where(is_covered, 1.0, scoring.uncollateralised)
+def cover(frame: pd.DataFrame, policy: CollateralPolicy, alpha_tao: float) -> Cover:
+    """What stands behind each machine, where the policy looks for it; machines that are not paid need theirs as well."""
+    model, cards = frame["model"].to_numpy(), frame["card_count"].to_numpy()
+    units = {name: needed_rao(name, 1, policy) for name in set(model)}
+    needed = np.array([units[name] for name in model], dtype="int64") * cards
+    if policy.source == "chain":
+        price_rao = round(alpha_tao * RAO)
+        return cover_by_chain(frame["miner"].to_numpy(), needed, frame["locked_rao"].to_numpy(), price_rao)
+    return cover_by_ledger(needed, frame["deposited_rao"].to_numpy())
 
 
-def cards_to_lock_for(frame: pd.DataFrame, scoring: ScoringPolicy) -> np.ndarray:
-    """The cards of all machines of each machine's miner that have no deposit of their own."""
-    per_card = max(scoring.collateral_rao_per_card, 1)
-    cards = frame["card_count"].to_numpy()
-    has_deposit = frame["deposited_rao"].to_numpy() // per_card >= cards
-    return group_sums(frame["miner"].to_numpy(), np.where(has_deposit, 0, cards))
+def collateral(covered: Cover, scoring: ScoringPolicy) -> np.ndarray:
+    """1 where a machine is covered, to the rao, else the policy's factor."""
+    return np.where(covered.is_covered, 1.0, scoring.uncollateralised)
 
 
 def isolation(frame: pd.DataFrame, isolated: float, unisolated: float) -> np.ndarray:

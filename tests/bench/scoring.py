@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
 import pandas as pd
 
-from tasks.policy import DEFAULT, ScoringPolicy
 from tasks.scoring.machines import machines_frame
 from tasks.scoring.scoring import score_epoch
 from tests.bench.measure import race
 from tests.bench.rows import Group, Row, cpu_row
-from tests.tasks.scoring.worlds import MODELS, executor, grounds, record, report, verdict, view
+from tests.tasks.scoring.worlds import ASKING, MODELS, PAR, executor, grounds, record, report, verdict, view
 
 EXECUTORS = 10_000
 MINERS = 256
-POLICY = replace(DEFAULT, scoring=ScoringPolicy(collateral_rao_per_card=1_000_000_000))
+POLICY = ASKING
 """Collateral is asked for, so that every term has work; every tenth miner has not locked it."""
 COVERED_RAO = 1_000_000_000_000
 
@@ -44,7 +42,7 @@ def _score() -> Iterator[Row]:
         for m in machines
     }
     subnet = view(*hotkeys, locked={h: 0 if at % 10 == 0 else COVERED_RAO for at, h in enumerate(hotkeys)})
-    given = grounds(subnet, records.values(), policy=POLICY)
+    given = grounds(subnet, records.values(), quotes=PAR, policy=POLICY)
     frame = machines_frame(machines, reports, verdicts, given, POLICY)
 
     def ours() -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from storage.records import Reason
+from storage.records import ALPHA_TAO, Reason
+from tasks.collateral.cover import Cover
 from tasks.policy import Policy
 from tasks.scoring import reasons, terms
 from tasks.scoring.bills import DEFAULT_TERMS, product
@@ -25,6 +26,7 @@ def bill(frame: pd.DataFrame, given: Given) -> Bill:
     policy, scoring = given.policy, given.policy.scoring
     bucket, caps = _buckets(frame, policy)
     idle = np.where(frame["is_leased"] | (frame["passed"] == 0), 0, frame["card_count"])
+    covered = terms.cover(frame, policy.collateral, given.market.tokens.get(ALPHA_TAO, 0.0))
     columns = {
         "rate_usd_per_hour": frame["rate_usd_per_hour"].to_numpy(),
         "card_count": frame["card_count"].to_numpy(),
@@ -32,14 +34,14 @@ def bill(frame: pd.DataFrame, given: Given) -> Bill:
         "bandwidth": terms.bandwidth(frame, scoring, policy.inspection),
         "uptime": terms.uptime(frame["passing_s"].to_numpy(), scoring),
         "isolation": terms.isolation(frame, 1.0, scoring.unisolated),
-        "collateral": terms.collateral(frame, scoring),
+        "collateral": terms.collateral(covered, scoring),
         "occupancy": terms.occupancy(frame, scoring),
         "price": terms.price(frame, scoring.price_most, scoring.overpriced),
         "capacity": terms.capacity(bucket, idle, caps),
         "passed": frame["passed"].to_numpy(),
     }
     columns["score"] = product(columns, DEFAULT_TERMS, given.shadow)
-    return Bill(columns, _remarks(frame, columns, policy, (terms.group_sums(bucket, idle), caps)))
+    return Bill(columns, _remarks(frame, columns, policy, (terms.group_sums(bucket, idle), caps), covered))
 
 
 def _buckets(frame: pd.DataFrame, policy: Policy) -> tuple[np.ndarray, np.ndarray]:
@@ -53,15 +55,21 @@ def _buckets(frame: pd.DataFrame, policy: Policy) -> tuple[np.ndarray, np.ndarra
 
 
 def _remarks(
-    frame: pd.DataFrame, columns: Columns, policy: Policy, buckets: tuple[np.ndarray, np.ndarray]
+    frame: pd.DataFrame,
+    columns: Columns,
+    policy: Policy,
+    buckets: tuple[np.ndarray, np.ndarray],
+    covered: Cover,
 ) -> tuple[Remark, ...]:
     scoring, (there, caps) = policy.scoring, buckets
-    most, cards = terms.most_usd(frame, scoring.price_most), terms.cards_to_lock_for(frame, scoring)
-    locked, asked = frame["locked_rao"].to_numpy(), frame["price_usd_per_hour"].to_numpy()
+    most, asked = terms.most_usd(frame, scoring.price_most), frame["price_usd_per_hour"].to_numpy()
     model, count = frame["model"].to_numpy(), frame["card_count"].to_numpy()
 
     def collateral(at: int) -> Reason:
-        return reasons.collateral_short(int(locked[at]), int(cards[at]) * scoring.collateral_rao_per_card)
+        has, needed = int(covered.has_rao[at]), int(covered.needed_rao[at])
+        if policy.collateral.source == "ledger":
+            return reasons.deposit_missing(has, needed, model[at])
+        return reasons.collateral_short(has, needed)
 
     def price(at: int) -> Reason:
         return reasons.price_above_market(asked[at], most[at])

@@ -16,6 +16,7 @@ from datetime import UTC, date, datetime
 import numpy as np
 import pandas as pd
 
+from storage.records import ALPHA_TAO, TAO_USD
 from tasks.lium import Lium2026Policy
 from tasks.scoring import terms
 from tasks.scoring.bills import IDLE_TERMS, LEASED_TERMS, product
@@ -24,7 +25,7 @@ from tasks.scoring.formulas.deposits import is_deposited
 from tasks.scoring.formulas.lium_2025 import card_share, portions
 from tasks.scoring.formulas.programme import programme_of
 from tasks.scoring.formulas.remarks_2026 import remarks
-from tasks.scoring.market import ALPHA_TAO, TAO_USD, Market
+from tasks.scoring.market import Market
 from tasks.scoring.versions import version_number
 
 

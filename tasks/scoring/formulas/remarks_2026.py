@@ -7,12 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from storage.records import Reason
+from storage.records import ALPHA_TAO, TAO_USD, Reason
 from tasks.scoring import reasons, terms
 from tasks.scoring.formulas.bill import Columns, Given, Remark
 from tasks.scoring.formulas.common import deposit_remark, isolation_remark, portion_remark
 from tasks.scoring.formulas.programme import Programme
-from tasks.scoring.market import ALPHA_TAO, TAO_USD
 
 
 def remarks(

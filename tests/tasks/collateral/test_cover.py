@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from tasks.collateral.cover import Stake, alpha_of_tao, covered, needed_rao
+from tasks.collateral.cover import alpha_of_tao, cover_by_chain, cover_by_ledger, needed_rao
 from tasks.inspection.models import MODELS
 from tasks.policy import CollateralPolicy
 
 LEDGER = CollateralPolicy(source="ledger")
-CHAIN = CollateralPolicy(source="chain")
 NEED = 5_768_000_000
 
 
@@ -47,31 +47,41 @@ def test_units_are_of_models_of_the_table():
     assert set(units) <= {model.name for model in MODELS}
 
 
-def stake(deposited=0, locked=0, miner="5Alice", need=NEED):
-    """One machine's need and what stands behind it."""
-    return Stake(miner, need, locked, deposited)
+def column(*numbers):
+    """As a frame's."""
+    return np.array(numbers, dtype="int64")
 
 
 def test_the_ledger_covers_machine_by_machine():
     """To the rao: one less is not covered; another machine's deposit does not help."""
 
-    assert covered([stake(NEED), stake(NEED - 1), stake(2 * NEED)], 0, LEDGER) == [True, False, True]
+    cover = cover_by_ledger(column(NEED, NEED, NEED), column(NEED, NEED - 1, 2 * NEED))
+
+    assert cover.is_covered.tolist() == [True, False, True]
+    assert (cover.needed_rao.tolist(), cover.has_rao.tolist()) == ([NEED] * 3, [NEED, NEED - 1, 2 * NEED])
 
 
 def test_a_lock_covers_all_machines_of_its_miner_or_none():
     """Alice locks for one of two: none is covered. Bob for his one: it is. Prices in alpha, 0.05 TAO each."""
     alpha = NEED * 20
+    miner = column(0, 0, 1)
 
-    stakes = [stake(locked=alpha), stake(locked=alpha), stake(locked=alpha, miner="5Bob")]
-    assert covered(stakes, 50_000_000, CHAIN) == [False, False, True]
-    assert covered([stake(locked=2 * alpha)] * 2, 50_000_000, CHAIN) == [True, True]
-    assert covered([stake(locked=2 * alpha - 1)] * 2, 50_000_000, CHAIN) == [False, False]
+    short = cover_by_chain(miner, column(NEED, NEED, NEED), column(alpha, alpha, alpha), 50_000_000)
+    enough = cover_by_chain(
+        miner, column(NEED, NEED, NEED), column(2 * alpha, 2 * alpha, alpha - 1), 50_000_000
+    )
+
+    assert short.is_covered.tolist() == [False, False, True]
+    assert short.needed_rao.tolist() == [2 * alpha, 2 * alpha, alpha]
+    assert enough.is_covered.tolist() == [True, True, False]
 
 
 def test_without_an_alpha_price_no_lock_covers_anything():
-    """But a machine that needs nothing."""
+    """But a machine that needs nothing; a price of one rao asks for more than there can be."""
 
-    assert covered([stake(locked=10**18), stake(need=0, miner="5Bob")], 0, CHAIN) == [False, True]
+    for price in (0, 1):
+        cover = cover_by_chain(column(0, 1), column(21_000_000 * 10**9, 0), column(10**18, 0), price)
+        assert cover.is_covered.tolist() == [False, True]
 
 
 @pytest.mark.parametrize(

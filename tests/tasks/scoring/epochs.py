@@ -16,13 +16,12 @@ from storage.records import (
     Standing,
     Verdict,
 )
-from tasks.policy import DEFAULT, Policy, ScoringPolicy
+from tasks.policy import Policy
 from tasks.scoring.scoring import score_epoch
 from tasks.scoring.shares import Ground, weight_vector
 from tests.storage.outcomes import small_outcome
-from tests.tasks.scoring.worlds import MODELS, NOW, executor, record, report, verdict, view
+from tests.tasks.scoring.worlds import ASKING, MODELS, NOW, PAR, executor, record, report, verdict, view
 
-POLICY = replace(DEFAULT, scoring=ScoringPolicy(collateral_rao_per_card=1_000_000_000))
 COVERED_RAO = 1_000_000_000_000
 BUSY = Reason("GPU_BUSY", Severity.FAIL, "97 %", "at most 5 %", "Stop what runs on it.")
 
@@ -30,7 +29,7 @@ BUSY = Reason("GPU_BUSY", Severity.FAIL, "97 %", "at most 5 %", "Stop what runs 
 class World:
     """Machines that stay the same over the epochs, and what each epoch finds of them."""
 
-    def __init__(self, machines: int, miners: int, seed: int = 0, policy: Policy = POLICY) -> None:
+    def __init__(self, machines: int, miners: int, seed: int = 0, policy: Policy = ASKING) -> None:
         self.rng, self.policy = random.Random(seed), policy
         hotkeys = [f"5Miner{number:03}" for number in range(miners)]
         locked = {h: 0 if at % 10 == 0 else COVERED_RAO for at, h in enumerate(hotkeys)}
@@ -86,7 +85,7 @@ class World:
             Standing(m.key, self._record(r), is_leased=self.rng.random() < 0.2, deposited_rao=0)
             for m, r in zip(self.machines, self.records, strict=True)
         )
-        return Grounds(now, self.policy.to_json(), self.view.owner_hotkey, self.view.neurons, standings)
+        return Grounds(now, self.policy.to_json(), self.view.owner_hotkey, self.view.neurons, standings, PAR)
 
     def _record(self, known: ExecutorRecord) -> ExecutorRecord:
         up, down = self.rng.uniform(50, 2_000), self.rng.uniform(50, 2_000)

@@ -11,13 +11,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.records import Reason, Score, Severity
-from tasks.policy import DEFAULT, LOCALNET
+from tasks.policy import DEFAULT, LOCALNET, CollateralPolicy
 from tasks.proof.reasons import reason
 from tasks.scoring import terms
 from tasks.scoring.bills import total_of
 from tasks.scoring.machines import machines_frame
 from tasks.scoring.scoring import score_epoch, score_machines
-from tests.tasks.scoring.worlds import DAYS_5, MODELS, executor, grounds, record, report, verdict, view
+from tests.tasks.scoring.worlds import (
+    ASKING,
+    DAYS_5,
+    MODELS,
+    PAR,
+    executor,
+    grounds,
+    record,
+    report,
+    verdict,
+    view,
+)
 
 SCORING = DEFAULT.scoring
 FAILED = Reason("GPU_VRAM_MISMATCH", Severity.FAIL, "12 GiB", "24 GiB", "List the card that is there.")
@@ -248,8 +259,8 @@ def test_collateral_covers_the_cards_of_all_machines_to_the_rao(locked_rao, term
         machines,
         reports,
         [verdict(machines[0], *[4_800.0] * 8)],
-        grounds(view("5Alice", locked={"5Alice": locked_rao})),
-        with_scoring(collateral_rao_per_card=1_000_000_000),
+        grounds(view("5Alice", locked={"5Alice": locked_rao}), quotes=PAR),
+        ASKING,
     )
 
     assert (first.collateral, second.collateral) == (term, term)
@@ -257,8 +268,41 @@ def test_collateral_covers_the_cards_of_all_machines_to_the_rao(locked_rao, term
     assert first.passed == 1.0
 
 
+def test_an_alpha_of_half_a_tao_asks_for_twice_as_much():
+    """Needs are in TAO, locks in alpha: the chain's price stands between, and without one no lock covers anything."""
+    machine = executor()
+
+    def term(locked_rao, quotes):
+        subnet = view("5Alice", locked={"5Alice": locked_rao})
+        given = grounds(subnet, quotes=quotes)
+        [score] = score_epoch([machine], [report(machine)], [verdict(machine, 4_800.0)], given, ASKING)
+        return score.collateral
+
+    half = (replace(PAR[0], value=0.5),)
+    assert [term(rao, half) for rao in (2 * 10**9, 2 * 10**9 - 1)] == [1.0, 0.5]
+    assert term(10**18, ()) == 0.5
+
+
+def test_a_deposit_covers_its_own_machine_to_the_rao():
+    """By the ledger 8x H100 80GB HBM3 need 5.768 TAO of their own; a rao less is told with both amounts."""
+    policy = replace(DEFAULT, collateral=CollateralPolicy(source="ledger"))
+    machines = [executor(name="m-0"), executor(name="m-1")]
+
+    first, second = score_epoch(
+        machines,
+        [report(m, model="NVIDIA H100 80GB HBM3", cards=8) for m in machines],
+        [verdict(m, *[3_350.0] * 8) for m in machines],
+        grounds(view("5Alice"), deposits={machines[0].key: 5_768_000_000, machines[1].key: 5_767_999_999}),
+        policy,
+    )
+
+    assert (first.collateral, second.collateral) == (1.0, 0.5)
+    [told] = [r for r in second.reasons if r.code == "DEPOSIT_MISSING"]
+    assert (told.got, told.wanted) == ("5.767999999 TAO deposited", "5.768000000 TAO")
+
+
 def test_collateral_that_is_not_asked_for_is_no_term():
-    """With 0 rao a card the term is 1 for all, also where the chain knows no collateral."""
+    """Unless the policy names where it is, the term is 1 for all, also where the chain knows no collateral."""
     machine = executor()
 
     assert score_of(machine, report(machine), verdict(machine, 4_800.0)).collateral == 1.0
@@ -371,12 +415,11 @@ def worlds(draw):
 
 
 SUBNET = view("5Alice", "5Bob", "5Carol", locked={"5Alice": 10**10, "5Bob": 2 * 10**9})
-ASKING = with_scoring(collateral_rao_per_card=10**9)
 
 
 def score_world(world, policy):
     machines, reports, verdicts, records = world
-    return score_epoch(machines, reports, verdicts, grounds(SUBNET, records.values()), policy)
+    return score_epoch(machines, reports, verdicts, grounds(SUBNET, records.values(), quotes=PAR), policy)
 
 
 @given(worlds(), st.sampled_from([ASKING, LOCALNET]), st.randoms())

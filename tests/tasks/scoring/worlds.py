@@ -1,8 +1,11 @@
 """Small worlds to score: machines of miners on a subnet, everything about them an argument."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from storage.records import (
+    ALPHA_TAO,
+    TOKEN,
     Bandwidth,
     Card,
     CardProof,
@@ -14,12 +17,13 @@ from storage.records import (
     HostReport,
     Lease,
     Neuron,
+    Quote,
     Score,
     Standing,
     SubnetView,
     Verdict,
 )
-from tasks.policy import DEFAULT
+from tasks.policy import DEFAULT, CollateralPolicy
 
 NOW = datetime(2026, 8, 1, 12, tzinfo=UTC)
 MODELS = {"NVIDIA GeForce RTX 4090": 24_564, "NVIDIA H200": 143_771, "NVIDIA L4": 23_034}
@@ -117,4 +121,10 @@ def grounds(subnet, records=(), *, leased=(), leases=(), deposits=(), quotes=(),
     return Grounds(now, policy.to_json(), subnet.owner_hotkey, subnet.neurons, standings, quotes, leases)
 
 
+ASKING = replace(
+    DEFAULT, collateral=CollateralPolicy(source="chain", units_rao=(), other_unit_rao=10**9, days=1)
+)
+"""One TAO of a miner's lock for each card."""
+PAR = (Quote(TOKEN, ALPHA_TAO, 1.0, "chain", NOW),)
+"""An alpha that costs a TAO."""
 DAYS_5 = timedelta(days=5)
