@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,3 +61,13 @@ def epochs_of(
         has = f"epochs {known[0]} to {known[-1]}" if known else "none; `subnet epoch` runs one"
         raise SettingError("--epoch", asked, f"an archived epoch: {root} has {has}")
     return found
+
+
+def span_of(text: str | None) -> tuple[int | None, int | None]:
+    """First and last of a range `A-B`; None and None when none is given."""
+    if text is None:
+        return None, None
+    found = re.fullmatch(r"([0-9]{1,18})-([0-9]{1,18})", text)
+    if found is None or int(found[1]) > int(found[2]):
+        raise SettingError("--epochs", text, "A-B, the first and the last epoch of a range")
+    return int(found[1]), int(found[2])

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 import pandas as pd
@@ -71,27 +72,45 @@ def query(root: Path, sql: str, limits: Limits = DEFAULT_LIMITS) -> pd.DataFrame
 
 def query_arrow(root: Path, sql: str, limits: Limits = DEFAULT_LIMITS) -> pa.Table:
     """The same as an Arrow table."""
-    root = root.absolute()
     refused = _NOT_OFFERED.search(sql)
     if refused is not None:
         raise QueryRefused(f"{refused[0]} is not offered here, also not within quotes")
-    names = _named(sql)
+    return query_views({name: Source(root, name) for name in SCHEMAS}, sql, limits)
+
+
+class Source(NamedTuple):
+    """A table of a history."""
+
+    root: Path
+    table: str
+
+
+def query_views(views: Mapping[str, Source], sql: str, limits: Limits = DEFAULT_LIMITS) -> pa.Table:
+    """The same over views of any names, of one history or of several."""
+    named = {view: source for view, source in views.items() if _is_named(view, sql)}
     for _ in range(LOOKS):
-        parts = _parts(root, names)
+        parts = _parts(named)
         try:
-            return _run(parts, sql, limits)
+            return _run(
+                {view: (source.table, parts.get(view, ())) for view, source in views.items()}, sql, limits
+            )
         except (HistoryDamaged, duckdb.Error) as error:
-            if parts == _parts(root, names):
+            if parts == _parts(named):
                 raise _told(error, parts, limits) from error
-    raise HistoryDamaged(str(root), f"its files changed {LOOKS} times in a row")
+    raise HistoryDamaged("the history", f"its files changed {LOOKS} times in a row")
+
+
+def _is_named(view: str, sql: str) -> bool:
+    """Whether a view's files are needed: opening all footers is work, and there are many."""
+    return re.search(rf"\b{view}\b", sql, re.IGNORECASE) is not None
 
 
 Parts = Mapping[str, Sequence[Part]]
-"""The files that count of each table that is asked for."""
+"""The files that count of each view that is asked for."""
 
 
-def _parts(root: Path, names: Iterable[str]) -> Parts:
-    return {name: table_parts(root, name) for name in names}
+def _parts(named: Mapping[str, Source]) -> Parts:
+    return {view: table_parts(source.root.absolute(), source.table) for view, source in named.items()}
 
 
 def _told(error: HistoryDamaged | duckdb.Error, parts: Parts, limits: Limits) -> StorageError:
@@ -116,24 +135,27 @@ def _named(sql: str) -> list[str]:
     return [name for name in SCHEMAS if re.search(rf"\b{name}\b", sql, re.IGNORECASE)]
 
 
-def _run(parts: Parts, sql: str, limits: Limits) -> pa.Table:
+Views = Mapping[str, tuple[str, Sequence[Part]]]
+"""Of each view, the table's name and the files that count."""
+
+
+def _run(views: Views, sql: str, limits: Limits) -> pa.Table:
     with duckdb.connect(":memory:") as database, _in_time(database, limits.seconds):
-        _close_off(database, (part.path for found in parts.values() for part in found), limits)
-        _make_views(database, parts)
+        _close_off(database, (part.path for _, parts in views.values() for part in parts), limits)
+        _make_views(database, views)
         _refuse_all_but_a_select(database, sql)
         return _friendly(_fetched(database.execute(sql), limits))
 
 
-def _make_views(database: duckdb.DuckDBPyConnection, parts: Parts) -> None:
-    for name in SCHEMAS:
-        files = parts.get(name, ())
+def _make_views(database: duckdb.DuckDBPyConnection, views: Views) -> None:
+    for view, (table, parts) in views.items():
         try:
-            _refuse_newer(database, files)
-            database.execute(f'create view "{name}" as {_view(name, files)}')
+            _refuse_newer(database, parts)
+            database.execute(f'create view "{view}" as {_view(table, parts)}')
         except (duckdb.InterruptException, duckdb.OutOfMemoryException):
             raise
         except duckdb.Error as error:
-            raise HistoryDamaged(f"a file of {name}", _first_line(error)) from error
+            raise HistoryDamaged(f"a file of {table}", _first_line(error)) from error
     database.execute("set lock_configuration = true")
 
 

@@ -60,7 +60,7 @@ def test_many_epochs_for_programs(tmp_path, history):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--epochs", "7..8"), "--epochs is '7..8', expected A-B"),
+        (("--epochs", "7..8"), "--epochs is '7..8', expected A-B, the first and the last"),
         (("--epoch", "70"), "expected an archived epoch: "),
         (("--epoch", "7", "--epochs", "all"), "--epoch and --epochs exclude each other"),
     ],

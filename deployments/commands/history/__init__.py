@@ -14,6 +14,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "verify": "Judge archived proofs again, without believing the archive.",
         "replay": "Make scores and weights again from the archive alone, bit for bit.",
         "shadow": "Show whom each check and term in shadow would have changed.",
+        "compare": "Lay two validators' archives beside each other.",
         "query": "Ask the history anything in SQL.",
         "compact": "Fold the small files of past days into few.",
         "forget": "Forget what is older than the policy keeps it.",
@@ -32,6 +33,7 @@ def command() -> None:
       subnet history verify --epoch 31
       subnet history replay --epoch 31    its scores and weights, made again
       subnet history shadow --days 7      whom enforcing it would have changed
+      subnet history compare .local/history /data/other
       subnet history query "select model, sum(score) from scores group by all"
       subnet history compact              past days into one file a table
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,11 +12,11 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from deployments.histories import epochs_of, history_option, json_option, own_history
+from deployments.histories import epochs_of, history_option, json_option, own_history, span_of
 from deployments.view import cell, make_console
 from storage.errors import HistoryDamaged, SchemaUnknown
 from storage.records import Reason
-from tasks.errors import SettingError, UserError
+from tasks.errors import UserError
 from tasks.replaying import replay_epoch
 from tasks.scoring.replay import Difference, Replay, Standing
 
@@ -50,21 +49,15 @@ def command(*, epoch: int | None, span: str | None, history: Path | None, as_jso
     if epoch is not None and span is not None:
         raise UserError("--epoch and --epochs exclude each other")
     root = history or own_history()
-    done = [_replay(root, number) for number in epochs_of(root, epoch, *_ends(span), all_=span == "all")]
+    done = [
+        _replay(root, number)
+        for number in epochs_of(root, epoch, *span_of(None if span == "all" else span), all_=span == "all")
+    ]
     if as_json:
         click.echo(json.dumps({"epochs": [_document(one) for one in done]}, indent=2, default=str))
     else:
         _show(make_console(), done)
     return 0 if all(one.standing in _STYLES for one in done) else 1
-
-
-def _ends(span: str | None) -> tuple[int | None, int | None]:
-    if span is None or span == "all":
-        return None, None
-    found = re.fullmatch(r"([0-9]{1,18})-([0-9]{1,18})", span)
-    if found is None:
-        raise SettingError("--epochs", span, "A-B, two numbers of epochs, or `all`")
-    return int(found[1]), int(found[2])
 
 
 def _replay(root: Path, number: int) -> Replay:
