@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from storage.records import (
+    ALPHA_TAO,
+    TAO_USD,
     Bandwidth,
     Card,
     CardProof,
@@ -34,7 +36,7 @@ from storage.records import (
 from tasks.inspection.models import Model, find
 from tasks.policy import Policy
 from tasks.proof.reasons import MODEL_UNPROVEN, reason
-from tasks.scoring.market import ALPHA_TAO, TAO_USD, Market
+from tasks.scoring.market import Market
 from tasks.scoring.scoring import score_epoch
 from tasks.scoring.shares import Ground, weight_vector
 

@@ -5,11 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from storage.records import EpochOutcome, EpochState, Quote, Reason, Severity
+from storage.records import ALPHA_TAO, TAO_USD, TOKEN, EpochOutcome, EpochState, Quote, Reason, Severity
 from tasks.estimating import Hypothetical, estimate, is_proven_in, models_named
 from tasks.inspection.models import MODELS, find
 from tasks.policy import DEFAULT, PRESETS
-from tasks.scoring.market import ALPHA_TAO, TAO_USD, TOKEN
 from tests.tasks.scoring.worlds import NOW, executor, grounds, record, report, verdict, view
 
 H200 = find("H200")

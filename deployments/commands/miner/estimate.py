@@ -13,7 +13,7 @@ from rich.console import Console
 from deployments.histories import history_option, json_option, own_history
 from deployments.view import cell, make_console
 from storage.history import archived_epochs, read_epoch
-from storage.records import EpochOutcome, Quote, Reason
+from storage.records import ALPHA_TAO, TAO_USD, TOKEN, EpochOutcome, Quote, Reason
 from tasks.errors import SettingError
 from tasks.estimating import (
     ALPHA_PER_DAY,
@@ -26,7 +26,6 @@ from tasks.estimating import (
 )
 from tasks.inspection.models import MODELS, Model
 from tasks.policy import PRESETS, Policy, policy_of, preset
-from tasks.scoring.market import ALPHA_TAO, TAO_USD, TOKEN
 from tasks.scoring.reading import terms_of
 
 DAY_S = 86_400.0
