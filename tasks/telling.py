@@ -55,8 +55,9 @@ def results_of(outcome: EpochOutcome, reply: MinerReply) -> wire.Results:
     """What the epoch came to for one miner, cut to what its door takes."""
     standings = outcome.grounds.standings if outcome.grounds else ()
     records = {standing.executor_key: standing.record for standing in standings}
+    listed = {r.executor_key: tuple(card.uuid for card in r.facts.cards) for r in outcome.reports}
     machines = [
-        machine_result(score, records.get(score.executor_key))
+        machine_result(score, records.get(score.executor_key), listed.get(score.executor_key, ()))
         for score in outcome.scores
         if score.miner_hotkey == reply.hotkey
     ]
@@ -71,14 +72,20 @@ def results_of(outcome: EpochOutcome, reply: MinerReply) -> wire.Results:
     return _that_fit(told, machines[: wire.MAX_EXECUTORS])
 
 
-def machine_result(score: Score, record: ExecutorRecord | None) -> wire.MachineResult:
-    """One machine's bill: every number that its score is made from, every reason."""
+def machine_result(
+    score: Score, record: ExecutorRecord | None, listed: tuple[str, ...] = ()
+) -> wire.MachineResult:
+    """One machine's bill: every number that its score is made from, every reason.
+
+    From its first passed epoch on a machine is held to the cards that it listed.
+    """
     known = record or ExecutorRecord(score.executor_key)
+    held_to = known.card_uuids or known.announced_uuids or (listed if score.passed > 0 else ())
     return wire.MachineResult(
         executor_id=score.executor_key.partition("/")[2],
         score=score.score,
         terms=terms_of(score),
-        cards=(known.card_uuids or known.announced_uuids)[:16],
+        cards=held_to[:16],
         passed_since=int(known.passed_since.timestamp()) if known.passed_since else None,
         reasons=tuple(_told(score.reasons)),
     )

@@ -111,4 +111,7 @@ def test_a_first_meeting_has_no_record():
     """A machine that nothing is known of is told what there is."""
     told = machine_result(outcome().scores[0], None)
 
+    first = machine_result(outcome().scores[0], None, ("GPU-1",))
+
     assert (told.cards, told.passed_since) == ((), None)
+    assert first.cards == ("GPU-1",)
