@@ -5,7 +5,10 @@ StorageError
 ├── SchemaUnknown     a database or a file was written by newer code than this
 ├── EpochLost         the epoch is not open any more, or another run has taken it over
 ├── HistoryDamaged    a file of the history cannot be read
-└── QueryRefused      a query is no single SELECT, is wrong, or takes more than it may
+├── QueryRefused      a query is no single SELECT, is wrong, or takes more than it may
+├── CardsTaken        another lease holds a card of this machine
+├── NotBalanced       a transfer does not sum to zero: no money comes from nowhere
+└── ShortOfFunds      an account has less than what it should give
 """
 
 from __future__ import annotations
@@ -43,3 +46,31 @@ class HistoryDamaged(StorageError):
 
 class QueryRefused(StorageError):
     """A query over the history that can't be answered; whoever wrote it mends it."""
+
+
+class CardsTaken(StorageError):
+    """Another lease holds a card of this machine: try the next machine."""
+
+    def __init__(self, executor_key: str, card_uuid: str) -> None:
+        super().__init__(f"card {card_uuid} of {executor_key} is held by another lease")
+        self.executor_key, self.card_uuid = executor_key, card_uuid
+
+
+class NotBalanced(StorageError):
+    """A transfer whose sides do not sum to zero, or name an account twice: a fault of ours."""
+
+    def __init__(self, transfer_id: str, total_micro_usd: int) -> None:
+        super().__init__(
+            f"transfer {transfer_id} sums to {total_micro_usd} micro-USD over its accounts, expected 0"
+        )
+        self.transfer_id, self.total_micro_usd = transfer_id, total_micro_usd
+
+
+class ShortOfFunds(StorageError):
+    """An account has less than what it should give."""
+
+    def __init__(self, account: str, has_micro_usd: int, needs_micro_usd: int) -> None:
+        super().__init__(
+            f"{account} has {has_micro_usd / 1e6:.6f} USD, {needs_micro_usd / 1e6:.6f} USD are due"
+        )
+        self.account, self.has_micro_usd, self.needs_micro_usd = account, has_micro_usd, needs_micro_usd

@@ -420,3 +420,75 @@ collateral_moves = sa.Table(
     _column("evidence_blake2s", sa.Text, "64 hex digits of a slash's evidence; empty else"),
     sa.Index("ix_collateral_moves_request", "request", unique=True),
 )
+
+rentals = sa.Table(
+    "rentals",
+    metadata,
+    sa.Column("lease_id", sa.Text, primary_key=True, info={"about": "the lease's name"}),
+    _column("renter_id", sa.Text, "who rents"),
+    _column("idempotency_key", sa.Text, "chosen by the renter: one key is one lease"),
+    _column("wish", sa.Text, "JSON: what was asked for"),
+    _column("state", sa.Text, "requested, reserved, provisioning, active, stopped, ending, ended or failed"),
+    _column("version", sa.BigInteger, "moves so far: every move is a compare-and-set on it"),
+    _column("requested_at", UtcDateTime, "UTC"),
+    _column("moved_at", UtcDateTime, "UTC; its last move"),
+    _column("executor_key", sa.Text, "the machine; empty while none is held"),
+    _column("card_uuids", sa.Text, "JSON list: the cards held"),
+    _column(
+        "micro_usd_per_hour", sa.BigInteger, "1e-6 USD an hour for all its cards, fixed at the reservation"
+    ),
+    _column("tried", sa.Text, "JSON list: machines that failed it"),
+    _column("active_at", UtcDateTime, "UTC; hand-over: paid from here", nullable=True),
+    _column("ended_at", UtcDateTime, "UTC; paid until here", nullable=True),
+    _column("ends_by", UtcDateTime, "UTC; the renter's own limit", nullable=True),
+    _column("party", sa.Text, "whose fault its end is: nobody, machine, renter or platform"),
+    _column("reason", sa.Text, "why it failed or ended, in words"),
+    sa.Index("ix_rentals_renter_id_idempotency_key", "renter_id", "idempotency_key", unique=True),
+    sa.Index("ix_rentals_state", "state"),
+)
+
+held_cards = sa.Table(
+    "held_cards",
+    metadata,
+    sa.Column("card_uuid", sa.Text, primary_key=True, info={"about": "a card is held once, or not at all"}),
+    sa.Column(
+        "lease_id",
+        sa.Text,
+        sa.ForeignKey("rentals.lease_id"),
+        nullable=False,
+        info={"about": "the lease that holds it"},
+    ),
+    _column("executor_key", sa.Text, "the machine that it is in"),
+    sa.Index("ix_held_cards_lease_id", "lease_id"),
+)
+
+transfers = sa.Table(
+    "transfers",
+    metadata,
+    sa.Column("transfer_id", sa.Text, primary_key=True, info={"about": "what it is for: moved once"}),
+    _column("at", UtcDateTime, "UTC"),
+    _column("kind", sa.Text, "DEPOSIT, METER, CREDIT_NOTE ..."),
+    _column("lease_id", sa.Text, "the lease that it is about; empty: none"),
+    _column("message", sa.Text, "in words"),
+    sa.Index("ix_transfers_lease_id", "lease_id"),
+)
+
+entries = sa.Table(
+    "entries",
+    metadata,
+    sa.Column(
+        "transfer_id",
+        sa.Text,
+        sa.ForeignKey("transfers.transfer_id"),
+        primary_key=True,
+        info={"about": "the transfer whose side it is"},
+    ),
+    sa.Column(
+        "account",
+        sa.Text,
+        primary_key=True,
+        info={"about": "renter:<id>, miner:<hotkey>, platform or outside"},
+    ),
+    _column("micro_usd", sa.BigInteger, "1e-6 USD; above 0: the account has more. A transfer's sum is 0"),
+    sa.Index("ix_entries_account", "account"),
+)

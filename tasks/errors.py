@@ -5,6 +5,7 @@
     │   ├── SettingError          a setting or file does not fit: key, value, what was expected
     │   ├── PolicyRefused         a policy may not be used here
     │   ├── CollateralRefused     a move of collateral that the ledger does not allow
+    │   ├── MoveRefused           a lease can't go from where it stands to there
     │   └── EpochBusy             another run has the epoch, or it is closed already
     ├── TransportError            try again: the other side may be back
     │   ├── ChainAway             no chain answered within our deadline
@@ -51,6 +52,14 @@ class PolicyRefused(UserError):
 
 class CollateralRefused(UserError):
     """The ledger does not allow this move: nothing has moved."""
+
+
+class MoveRefused(UserError):
+    """A lease can't go from where it stands to there: nothing has changed."""
+
+    def __init__(self, lease_id: str, state: str, wanted: str) -> None:
+        super().__init__(f"lease {lease_id} is {state}: it can't be {wanted} from there")
+        self.lease_id, self.state, self.wanted = lease_id, state, wanted
 
 
 class EpochBusy(UserError):

@@ -1,0 +1,103 @@
+"""Leases in the state: every move is a compare-and-set on the lease's version, and holds or frees its cards with it.
+
+A card is a row's primary key, so that no two leases can hold it, whatever races; a lease and its cards move in one
+transaction, so that no crash leaves one without the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import sqlalchemy as sa
+
+from storage.convert import record_of, row_of
+from storage.database import reading, writing
+from storage.errors import CardsTaken
+from storage.rental import Rental, RentalState
+from storage.tables import held_cards, rentals
+from storage.upserts import insert_into
+
+OPEN = tuple(s.value for s in RentalState if s not in (RentalState.ENDED, RentalState.FAILED))
+
+
+class Rentals:
+    """The leases as all processes see them."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def request(self, rental: Rental) -> tuple[Rental, bool]:
+        """Keep a new lease; with a key that its renter has used before, the lease of that key, and False."""
+        with writing(self._engine) as connection:
+            insert = insert_into(connection, rentals).values(row_of(rental)).on_conflict_do_nothing()
+            is_new = connection.execute(insert).rowcount == 1
+            by_key = sa.and_(
+                rentals.c.renter_id == rental.renter_id,
+                rentals.c.idempotency_key == rental.idempotency_key,
+            )
+            row = connection.execute(sa.select(rentals).where(by_key)).mappings().one()
+            return record_of(Rental, row), is_new
+
+    def move(self, before: Rental, after: Rental) -> bool:
+        """Move a lease on if it still stands where `before` says; its cards are held or freed with it.
+
+        False when somebody else has moved it. CardsTaken when another lease holds one of its cards: nothing has changed.
+        """
+        with writing(self._engine) as connection:
+            stands = sa.and_(rentals.c.lease_id == before.lease_id, rentals.c.version == before.version)
+            if connection.execute(sa.update(rentals).where(stands).values(row_of(after))).rowcount != 1:
+                return False
+            wanted = _held_by(after)
+            if wanted != _held_by(before):
+                _free(connection, before.lease_id)
+                _hold(connection, after, wanted)
+            return True
+
+    def get(self, lease_id: str) -> Rental | None:
+        """A lease by its name."""
+        with reading(self._engine) as connection:
+            row = (
+                connection.execute(sa.select(rentals).where(rentals.c.lease_id == lease_id))
+                .mappings()
+                .one_or_none()
+            )
+            return None if row is None else record_of(Rental, row)
+
+    def open(self) -> tuple[Rental, ...]:
+        """All leases that have not ended, oldest first: what a restart goes on with."""
+        query = sa.select(rentals).where(rentals.c.state.in_(OPEN))
+        return self._all(query.order_by(rentals.c.requested_at, rentals.c.lease_id))
+
+    def of_renter(self, renter_id: str, newest: int = 100) -> tuple[Rental, ...]:
+        """A renter's newest leases, newest first."""
+        query = sa.select(rentals).where(rentals.c.renter_id == renter_id)
+        order = (rentals.c.requested_at.desc(), rentals.c.lease_id.desc())
+        return self._all(query.order_by(*order).limit(newest))
+
+    def held(self) -> Mapping[str, str]:
+        """The lease that holds a card, by the card's UUID."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(sa.select(held_cards.c.card_uuid, held_cards.c.lease_id))
+            return {str(card): str(lease) for card, lease in rows}
+
+    def _all(self, query: sa.Select[tuple[object, ...]]) -> tuple[Rental, ...]:
+        with reading(self._engine) as connection:
+            return tuple(record_of(Rental, row) for row in connection.execute(query).mappings())
+
+
+def _held_by(rental: Rental) -> frozenset[str]:
+    """The cards that a lease in this state holds."""
+    is_closed = rental.state in (RentalState.ENDED, RentalState.FAILED)
+    return frozenset() if is_closed else frozenset(rental.card_uuids)
+
+
+def _free(connection: sa.Connection, lease_id: str) -> None:
+    connection.execute(sa.delete(held_cards).where(held_cards.c.lease_id == lease_id))
+
+
+def _hold(connection: sa.Connection, rental: Rental, card_uuids: Iterable[str]) -> None:
+    for card_uuid in sorted(card_uuids):
+        row = {"card_uuid": card_uuid, "lease_id": rental.lease_id, "executor_key": rental.executor_key}
+        insert = insert_into(connection, held_cards).values(row).on_conflict_do_nothing()
+        if connection.execute(insert).rowcount != 1:
+            raise CardsTaken(rental.executor_key, card_uuid)
