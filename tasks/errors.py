@@ -5,6 +5,7 @@
     │   ├── SettingError          a setting or file does not fit: key, value, what was expected
     │   ├── PolicyRefused         a policy may not be used here
     │   ├── CollateralRefused     a move of collateral that the ledger does not allow
+    │   ├── SpecRefused           no container can be made of this: key, value, what was expected
     │   ├── MoveRefused           a lease can't go from where it stands to there
     │   └── EpochBusy             another run has the epoch, or it is closed already
     ├── TransportError            try again: the other side may be back
@@ -52,6 +53,14 @@ class PolicyRefused(UserError):
 
 class CollateralRefused(UserError):
     """The ledger does not allow this move: nothing has moved."""
+
+
+class SpecRefused(UserError):
+    """No container can be made of this."""
+
+    def __init__(self, key: str, value: str, expected: str) -> None:
+        super().__init__(f"{key} is {value[:100]!r}, expected {expected}")
+        self.key, self.value, self.expected = key, value, expected
 
 
 class MoveRefused(UserError):
