@@ -7,6 +7,8 @@ one frame in reply:
     {"do": "facts", "commands": [{"name", "command", "timeout_s", "limit_bytes"}, ...]}
         -> {"facts": [{"name", "exit", "stdout", "stderr", "seconds", "truncated"}, ...]}, output in base64,
            "exit" as a shell has it: 124 stopped at its timeout, 126 could not be started, 128 + n signal n
+    {"do": "run", "argv": [word, ...], "stdin": base64, "timeout_s": s, "limit_bytes": n}
+        -> {"exit", "stdout", "stderr", "seconds", "truncated"}; no shell sees the words, and no disk what is read
     {"do": "sink", "bytes": n}, then one frame of n bytes  -> {"digest": its BLAKE2s, hex}
     {"do": "source", "bytes": n}                           -> n random bytes
     {"do": "prove", "cache": folder, "digest": blake2s, "form": f, "warm_s": s}, then one frame: a zip archive of the
@@ -111,14 +113,14 @@ class Children:
         self._running: set[int] = set()
         self._is_over = False
 
-    def start(self, command: str) -> subprocess.Popen[bytes]:
-        """Run a command, its messages in plain C; OSError when it can't be."""
+    def start(self, argv: list[str], stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+        """Run a program, its messages in plain C; OSError when it can't be."""
         with self._lock:
             if self._is_over:
                 raise OSError("the session is over")
-            process = subprocess.Popen(  # noqa: S603  the validator's own constants
-                ["/bin/sh", "-c", command],
-                stdin=subprocess.DEVNULL,
+            process = subprocess.Popen(  # noqa: S603  a vector: no shell reads it unless it is named
+                argv,
+                stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 env=dict(os.environ, LC_ALL="C"),
@@ -174,6 +176,8 @@ def answer(request: dict[str, object], frames: Frames, children: Children) -> No
     what = request.get("do")
     if what == "facts":
         frames.reply(facts(request, children))
+    elif what == "run":
+        frames.reply(run(request, children))
     elif what == "sink":
         frames.reply(sink(request, frames))
     elif what == "source":
@@ -202,7 +206,7 @@ def fact(command: dict[str, object], children: Children) -> dict[str, object]:
     begin = time.monotonic()
     deadline = begin + seconds(command, "timeout_s")
     try:
-        process = children.start(line)
+        process = children.start(["/bin/sh", "-c", line])
     except OSError as error:
         status, out, err = NOT_STARTED, b"", str(error).encode()
     else:
@@ -233,6 +237,37 @@ def collect(process: subprocess.Popen[bytes], limit: int, deadline: float) -> tu
                 if not piece:
                     pipes.unregister(key.fileobj)
     return bytes(out), bytes(err)
+
+
+# --- programs --------------------------------------------------------------------------------------
+
+
+def run(request: dict[str, object], children: Children) -> dict[str, object]:
+    """Run one program with these very words, to its end, its timeout or its limit."""
+    argv, limit = words(request, "argv"), count(request, "limit_bytes")
+    begin = time.monotonic()
+    deadline = begin + seconds(request, "timeout_s")
+    # In memory: what a program reads may be a secret.
+    source = os.memfd_create("stdin")
+    try:
+        os.write(source, octets(request, "stdin"))
+        os.lseek(source, 0, os.SEEK_SET)
+        process = children.start(argv, source)
+    except OSError as error:
+        status, out, err = NOT_STARTED, b"", str(error).encode()
+    else:
+        with process:
+            out, err = collect(process, limit, deadline)
+            status = children.finish(process, deadline)
+    finally:
+        os.close(source)
+    return {
+        "exit": status,
+        "stdout": base64.b64encode(out[:limit]).decode(),
+        "stderr": base64.b64encode(err[:STDERR_BYTES]).decode(),
+        "seconds": time.monotonic() - begin,
+        "truncated": len(out) > limit,
+    }
 
 
 # --- bandwidth -------------------------------------------------------------------------------------
@@ -349,6 +384,24 @@ def count(request: dict[str, object], key: str) -> int:
     if not isinstance(value, int) or not 0 <= value <= MAX_FRAME_BYTES:
         raise Refused("BAD_REQUEST", f"{key} is {value!r}, expected 0 to {MAX_FRAME_BYTES}")
     return value
+
+
+def words(request: dict[str, object], key: str) -> list[str]:
+    """A value that has to be a program and its arguments."""
+    value = request.get(key)
+    if not isinstance(value, list) or not value or not all(isinstance(word, str) for word in value):
+        raise Refused("BAD_REQUEST", f"{key} is no list of words")
+    if any("\0" in word for word in value):
+        raise Refused("BAD_REQUEST", f"{key} has a word with NUL")
+    return value
+
+
+def octets(request: dict[str, object], key: str) -> bytes:
+    """A value that has to be base64."""
+    try:
+        return base64.b64decode(text(request, key), validate=True)
+    except ValueError:
+        raise Refused("BAD_REQUEST", f"{key} is no base64") from None
 
 
 def seconds(request: dict[str, object], key: str) -> float:

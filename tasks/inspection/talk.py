@@ -2,6 +2,7 @@
 
     start_runner(session)                the program's text, as the first frame
     ask_facts(session, commands, ...)    what the commands print, all in one round trip
+    run_program(session, argv, ...)      one program with its arguments as they are
     measure_bandwidth(session, ...)      a bounded number of bytes each way, timed here
     start_prover(session, archive, ...)  the package `kernels` over there; then the proof talks by itself
 
@@ -16,7 +17,7 @@ import hashlib
 import json
 import os
 import time
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cache
@@ -57,6 +58,27 @@ def ask_facts(session: Session, commands: Sequence[Command], *, deadline: float)
     if [f.name for f in reply.facts] != [c.name for c in commands]:
         raise BadAnswer(f"{len(reply.facts)} facts, not the {len(commands)} asked for in their order")
     return [_output(fact, command) for fact, command in zip(reply.facts, commands, strict=True)]
+
+
+def run_program(
+    session: Session,
+    argv: Sequence[str],
+    *,
+    stdin: bytes = b"",
+    timeout_s: float,
+    limit_bytes: int,
+    deadline: float,
+) -> FactOutput:
+    """Run one program over there, its arguments as they are; what it read and wrote, bounded.
+
+    The output's name is the program's. No shell is involved: whatever stands in an argument is that argument.
+    """
+    request = {"do": "run", "argv": list(argv), "stdin": b64encode(stdin).decode()}
+    _ask(session, request | {"timeout_s": timeout_s, "limit_bytes": limit_bytes}, deadline)
+    command = Command(argv[0], "", timeout_s, limit_bytes)
+    limit = _most_bytes(command) + SMALL_REPLY_BYTES
+    reply = _parse(_RAN, session.receive(deadline=deadline, limit_bytes=limit))
+    return _output(_Fact(name=argv[0], **reply.model_dump()), command)
 
 
 def measure_bandwidth(
@@ -112,13 +134,16 @@ class _Refusal(_Reply):
     detail: Annotated[str, Field(max_length=300)]
 
 
-class _Fact(_Reply):
-    name: str
+class _Ran(_Reply):
     exit: Annotated[int, Field(ge=0, le=255)]
     stdout: str
     stderr: str
     seconds: _Seconds
     truncated: bool
+
+
+class _Fact(_Ran):
+    name: str
 
 
 class _Facts(_Reply):
@@ -134,8 +159,9 @@ class _Proving(_Reply):
     seconds: _Seconds
 
 
-_R = TypeVar("_R", _Facts, _Sunk, _Proving)
+_R = TypeVar("_R", _Facts, _Ran, _Sunk, _Proving)
 _FACTS: TypeAdapter[_Facts | _Refusal] = TypeAdapter(_Facts | _Refusal)
+_RAN: TypeAdapter[_Ran | _Refusal] = TypeAdapter(_Ran | _Refusal)
 _SUNK: TypeAdapter[_Sunk | _Refusal] = TypeAdapter(_Sunk | _Refusal)
 _PROVING: TypeAdapter[_Proving | _Refusal] = TypeAdapter(_Proving | _Refusal)
 

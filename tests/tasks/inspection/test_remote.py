@@ -18,7 +18,7 @@ from tasks.edges.shell import EpochKey, Shell, ShellSession
 from tasks.errors import BadAnswer, HostAway, LimitExceeded, RunnerRefused
 from tasks.inspection import remote
 from tasks.inspection.output import Command, FactOutput
-from tasks.inspection.talk import ask_facts, measure_bandwidth, start_prover, start_runner
+from tasks.inspection.talk import ask_facts, measure_bandwidth, run_program, start_prover, start_runner
 from tests.tasks.edges.honest import Host, serving
 
 PROVER = b"""
@@ -189,6 +189,56 @@ class TestFacts:
         told = ask_facts(session, [command(meet)] * 4, deadline=soon(30))
 
         assert [output.stdout for output in told] == [b"met\n"] * 4
+
+    @pytest.mark.parametrize(
+        "word",
+        ["$(touch pwned)", "`touch pwned`", "; touch pwned", "a  b", "'\"\\", "--help", "-n", "é\u202e", ""],
+    )
+    def test_words_reach_a_program_as_they_are(self, session: ShellSession, host: Host, word: str) -> None:
+        """No shell reads a program's arguments: what would be a command for one is a word."""
+
+        told = run_program(
+            session, ["printf", "%s", "-" + word], timeout_s=5.0, limit_bytes=1_000, deadline=soon()
+        )
+
+        assert (told.exit_code, told.stdout) == (0, ("-" + word).encode())
+        assert not (host.home / "pwned").exists()
+
+    def test_what_a_program_reads_is_on_no_disk_and_in_no_argument(self, session: ShellSession) -> None:
+        """Its standard input is a file in memory, which it may open again by its name."""
+
+        script = "cat /dev/stdin; readlink /proc/self/fd/0"
+        told = run_program(
+            session,
+            ["sh", "-c", script],
+            stdin=b"secret\n",
+            timeout_s=5.0,
+            limit_bytes=1_000,
+            deadline=soon(),
+        )
+
+        secret, _, place = told.stdout.partition(b"\n")
+        assert secret == b"secret"
+        assert place.startswith(b"/memfd:")
+
+    def test_a_program_is_bounded_as_a_fact_is(self, session: ShellSession) -> None:
+        """What is not there is 126, what runs on is 124, and output over the limit is cut."""
+
+        def run(*argv: str, timeout_s: float = 5.0) -> FactOutput:
+            return run_program(session, argv, timeout_s=timeout_s, limit_bytes=4, deadline=soon())
+
+        assert run("no-such-program").exit_code == 126
+        assert run("sleep", "60", timeout_s=0.3).exit_code == 124
+        assert run("printf", "12345").stdout == b"1234"
+
+    @pytest.mark.parametrize("argv", [[], ["a\0b"], "printf x", [1]])
+    def test_what_is_no_program_is_refused(self, session: ShellSession, argv: object) -> None:
+        """An empty vector, NUL, one string, a number."""
+
+        request = {"do": "run", "argv": argv, "stdin": "", "timeout_s": 1, "limit_bytes": 1}
+        session.send(json.dumps(request).encode(), deadline=soon())
+
+        assert b"BAD_REQUEST" in session.receive(deadline=soon(), limit_bytes=1_000)
 
     def test_children_die_with_the_session(self, host: Host, key: EpochKey) -> None:
         """When the session goes away in the middle of a command, the command is killed at once."""
