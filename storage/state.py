@@ -114,11 +114,25 @@ class State:
 
     def finish_epoch(self, epoch: int) -> bool:
         """Close the epoch; False when it is not open under this run any more."""
-        return self._close(epoch, EpochState.FINISHED)
+        with writing(self._engine) as connection:
+            return self._close(connection, epoch, EpochState.FINISHED)
+
+    def finish_counted(
+        self, epoch: int, records: Iterable[ExecutorRecord], events: Iterable[Event] = ()
+    ) -> None:
+        """Count the epoch into these machines' records, with what that led to, and close it: in one piece.
+
+        A run that died between the two would be resumed by one that scores with records in which its epoch is already.
+        """
+        with writing(self._engine) as connection:
+            self._hold(connection, epoch)
+            _count(connection, epoch, records, events)
+            self._close(connection, epoch, EpochState.FINISHED)
 
     def abandon_epoch(self, epoch: int) -> bool:
         """Give the epoch up, keeping what is known of it; False when it is not open under this run any more."""
-        return self._close(epoch, EpochState.ABANDONED)
+        with writing(self._engine) as connection:
+            return self._close(connection, epoch, EpochState.ABANDONED)
 
     def mark_archived(self, epoch: int) -> None:
         """The history has this closed epoch now: its transcripts and evidence need not be kept twice."""
@@ -292,19 +306,9 @@ class State:
         self, epoch: int, records: Iterable[ExecutorRecord], events: Iterable[Event] = ()
     ) -> bool:
         """Count the epoch into these machines' records, with what that led to, exactly once; False when it is already."""
-        rows = [row_of(record) | {"last_epoch": epoch} for record in records]
         with writing(self._engine) as connection:
             self._hold(connection, epoch)
-            counted = (
-                sa.update(tables.epochs)
-                .where(tables.epochs.c.epoch == epoch, tables.epochs.c.is_counted.is_(False))
-                .values(is_counted=True)
-            )
-            if connection.execute(counted).rowcount == 0:
-                return False
-            _upsert(connection, tables.executor_records, rows)
-            _note(connection, events)
-            return True
+            return _count(connection, epoch, records, events)
 
     def swap_cards(self, epoch: int, before: ExecutorRecord, after: ExecutorRecord, event: Event) -> bool:
         """Put a machine's record on its swapped cards, and note it, where it still is as it was; False where it is not."""
@@ -473,16 +477,15 @@ class State:
         taken = sa.update(tables.epochs).where(tables.epochs.c.epoch == header.epoch, _IS_OPEN).values(row)
         return connection.execute(taken).rowcount == 1
 
-    def _close(self, epoch: int, state: EpochState) -> bool:
+    def _close(self, connection: sa.Connection, epoch: int, state: EpochState) -> bool:
         now = self._clock()
-        with writing(self._engine) as connection:
-            values = {"state": state.value, "finished_at": now, "touched_at": now}
-            closing = sa.update(tables.epochs).where(*self._ours(epoch)).values(values)
-            if connection.execute(closing).rowcount != 1:
-                return False
-            unclaimed = tables.events.c.epoch.is_(None)
-            connection.execute(sa.update(tables.events).where(unclaimed).values(epoch=epoch))
-            return True
+        values = {"state": state.value, "finished_at": now, "touched_at": now}
+        closing = sa.update(tables.epochs).where(*self._ours(epoch)).values(values)
+        if connection.execute(closing).rowcount != 1:
+            return False
+        unclaimed = tables.events.c.epoch.is_(None)
+        connection.execute(sa.update(tables.events).where(unclaimed).values(epoch=epoch))
+        return True
 
     def _save(self, epoch: int, table: sa.Table, rows: Sequence[dict[str, object]]) -> None:
         with writing(self._engine) as connection:
@@ -605,6 +608,22 @@ def _of_ban(kind: BanKind, subject: str) -> tuple[sa.ColumnElement[bool], ...]:
 def _banned(ban: Ban) -> Event:
     until = f"until {ban.until:%Y-%m-%d %H:%M} UTC" if ban.until else "until it is lifted"
     return Event(ban.since, "BANNED", ban.subject, f"{ban.kind}, {until}, by {ban.banned_by}: {ban.reason}")
+
+
+def _count(
+    connection: sa.Connection, epoch: int, records: Iterable[ExecutorRecord], events: Iterable[Event]
+) -> bool:
+    counted = (
+        sa.update(tables.epochs)
+        .where(tables.epochs.c.epoch == epoch, tables.epochs.c.is_counted.is_(False))
+        .values(is_counted=True)
+    )
+    if connection.execute(counted).rowcount == 0:
+        return False
+    rows = [row_of(record) | {"last_epoch": epoch} for record in records]
+    _upsert(connection, tables.executor_records, rows)
+    _note(connection, events)
+    return True
 
 
 def _note(connection: sa.Connection, events: Iterable[Event]) -> None:

@@ -39,12 +39,13 @@ def _close(run: EpochRun) -> EpochOutcome:
     known = state.load_outcome(run.epoch)
     if known is None:
         raise SubnetError(f"epoch {run.epoch} is not in the state any more")
+    run.progress.end(f"Parquet in {run.edges.history}")
     if run.is_scored:
         now = datetime.now(UTC)
         records = next_records(known, run.records, run.policy, now)
-        state.update_records(run.epoch, records, resets_of(run.records, records, now))
-    run.progress.end(f"Parquet in {run.edges.history}")
-    state.finish_epoch(run.epoch)
+        state.finish_counted(run.epoch, records, resets_of(run.records, records, now))
+    else:
+        state.finish_epoch(run.epoch)
     finished = archive_closed(run.edges, state, run.epoch)
     state.prune(KEPT_EPOCHS)
     state.forget_records(run.epoch - REMEMBERED_EPOCHS)

@@ -22,7 +22,9 @@ def with_grace(scores: Iterable[Score], grounds: Grounds, policy: RecordPolicy) 
         return listed
     records = {standing.executor_key: standing.record for standing in grounds.standings}
     return tuple(
-        score if score.score > 0.0 else _graced(score, records.get(score.executor_key), policy)
+        score
+        if score.score > 0.0 or score.passed > 0.0
+        else _graced(score, records.get(score.executor_key), policy)
         for score in listed
     )
 
@@ -57,7 +59,7 @@ def _kept(record: ExecutorRecord) -> Reason:
     return Reason(
         KEPT_LAST_SCORE,
         Severity.WARN,
-        f"the score of epoch {record.last_score_epoch}: {record.last_score:.6f} USD an hour",
+        f"the score of epoch {record.last_score_epoch}: {record.last_score:.6g}",
         "a verdict of this epoch",
         "Be reachable in the next epoch: a second one in a row without a verdict is not paid.",
     )

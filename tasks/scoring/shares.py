@@ -18,6 +18,7 @@ from storage.records import (
     WeightVector,
 )
 from tasks.errors import NoWeights
+from tasks.inspection.checks.bans import BAN_CODES
 from tasks.policy import WeightPolicy
 
 
@@ -128,7 +129,8 @@ def is_nobody_heard(
 
 
 def _failed(reasons: Iterable[Reason]) -> bool:
-    return any(reason.fails for reason in reasons)
+    """By what was heard of the machine: a ban is known without."""
+    return any(reason.fails and reason.code not in BAN_CODES for reason in reasons)
 
 
 def _score_by_miner(scores: Iterable[Scored]) -> dict[str, list[float]]:

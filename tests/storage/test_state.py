@@ -397,6 +397,21 @@ def test_what_counting_led_to_is_noted_exactly_once(engine):
     assert resumed.load_outcome(7).events == (reset,)
 
 
+def test_counting_and_closing_are_one_piece(engine):
+    """Records, events and the closed epoch are there together; a late second try changes nothing."""
+    state, reset = state_at(engine), Event(NOON, "RECORD_RESET", "5Alice/m-0", "FAILURE_BUDGET")
+    state.open_epoch(header(7))
+    record = ExecutorRecord("5Alice/m-0", epochs_seen=1)
+
+    state.finish_counted(7, [record], [reset])
+    with pytest.raises(EpochLost):
+        state.finish_counted(7, [replace(record, epochs_seen=2)], [reset])
+
+    assert state.load_outcome(7).state is EpochState.FINISHED
+    assert state.load_outcome(7).events == (reset,)
+    assert state.load_records() == {"5Alice/m-0": record}
+
+
 def test_an_archived_epochs_proofs_are_added_exactly_once(engine):
     """The proofs of two epochs of a day are added up; the second count of an epoch, by whomever, changes nothing."""
     day = ProvedDay("2026-08-01", "5Alice/m-0", "L4", 24_570, 1, 270_000_000)

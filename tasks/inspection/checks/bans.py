@@ -9,6 +9,7 @@ from typing import NamedTuple
 from storage.records import Ban, BanKind, Executor, ExecutorRecord, HostReport, Reason, Severity
 
 CODES: Mapping[BanKind, str] = {BanKind.MINER: "MINER_BANNED", BanKind.CARD: "CARD_BANNED"}
+BAN_CODES = frozenset(CODES.values())
 BANNED_WHILE_LEASED = "BANNED_WHILE_LEASED"
 _MEND = (
     "Write to whoever runs this validator, with the machine's name, the epoch and why the ban is wrong; what is banned "

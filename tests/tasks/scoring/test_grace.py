@@ -35,7 +35,7 @@ def test_the_last_score_is_kept_and_the_bill_says_so():
 
     assert (score.score, score.passed) == (0.4, 0.0)
     assert score.reasons[-1].code == KEPT_LAST_SCORE
-    assert score.reasons[-1].got == "the score of epoch 6: 0.400000 USD an hour"
+    assert score.reasons[-1].got == "the score of epoch 6: 0.4"
     assert not score.reasons[-1].decides
 
 
@@ -63,6 +63,17 @@ def test_grace_comes_again_with_the_budget():
     assert graced(replace(GOOD, kept_scores=2, epochs_seen=40), AWAY).score == 0.4
 
 
+def test_who_passed_is_not_in_grace():
+    """A machine that passed and is paid 0 for another reason, such as a price that is missing, is not silent."""
+    missing = Reason("TOKEN_PRICE_MISSING", Severity.NO_VERDICT, "", "", "")
+    standing = Standing("m/1", GOOD, is_leased=False, deposited_rao=0)
+    grounds = Grounds(NOW, DEFAULT.to_json(), "5Owner", (), (standing,))
+
+    (score,) = with_grace([replace(unpaid(missing), passed=1.0)], grounds, POLICY)
+
+    assert score.score == 0.0
+
+
 def test_a_policy_without_grace_keeps_nothing():
     """`grace_epochs` 0 is no grace at all."""
 
@@ -79,5 +90,9 @@ def test_kept_scores_are_no_sign_of_life():
     """When every machine's score is kept, nobody was heard, and weights stay as they are."""
 
     reply = MinerReply("m", 4, (), (), b"signed")
+    banned = Reason("MINER_BANNED", Severity.FAIL, "", "", "")
 
     assert is_nobody_heard([reply], [graced(GOOD, AWAY)])
+    # Nor is a ban, which is known without hearing anything.
+    assert is_nobody_heard([reply], [graced(GOOD, AWAY), unpaid(AWAY, banned)])
+    assert not is_nobody_heard([reply], [graced(GOOD, AWAY), unpaid(WRONG)])
