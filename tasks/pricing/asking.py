@@ -69,17 +69,17 @@ def current(seen: Iterable[Quote], book: PriceBook, names: Sequence[str]) -> tup
 def stale(
     quotes: Iterable[Quote], names: Sequence[str], policy: PricingPolicy, now: datetime
 ) -> tuple[Quote, ...]:
-    """Those that are older than the policy likes: of tokens all, of rates only what the market once said.
+    """Those that are older than the policy likes: tokens, and the market's rates when none of them is newer.
 
-    Nobody is warned of the age of a file that is all that was asked for.
+    A model that the market no longer lists is no reason to warn, nor is the age of a file that is all that was asked for.
     """
+    if not names:
+        return ()
+    listed, trusted = list(quotes), {*names, CHAIN}
     oldest = now - timedelta(seconds=policy.stale_after_s)
-    trusted = {*names, CHAIN}
-    return tuple(
-        quote
-        for quote in quotes
-        if names and quote.as_of < oldest and (quote.kind == TOKEN or set(quote.source.split(",")) <= trusted)
-    )
+    tokens = tuple(q for q in listed if q.kind == TOKEN and q.as_of < oldest)
+    rates = tuple(q for q in listed if q.kind == RATE and set(q.source.split(",")) <= trusted)
+    return tokens + (rates if all(rate.as_of < oldest for rate in rates) else ())
 
 
 def _is_due(answer: PriceAnswer | None, now: datetime) -> bool:

@@ -116,6 +116,19 @@ def test_what_is_old_is_told(store):
     assert told(NOON + timedelta(hours=25), ()) == []
 
 
+def test_a_model_that_the_market_forgot_is_no_warning():
+    """One old rate beside a new one is a model that is no longer listed; all old ones are a market that is away."""
+
+    def rate(model, age):
+        return Quote(RATE, model, 1.0, "runpod,vast", NOON - age)
+
+    day, hour = timedelta(days=2), timedelta(hours=1)
+    names = ("vast", "runpod")
+
+    assert stale([rate("L4", day), rate("H200", hour)], names, POLICY, NOON) == ()
+    assert len(stale([rate("L4", day), rate("H200", day)], names, POLICY, NOON)) == 2
+
+
 def test_a_source_that_is_no_longer_named_counts_no_more(store):
     """Taken from the settings, its number goes: the file stands in."""
 

@@ -4,10 +4,13 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from storage.records import RATE, TAO_USD, TOKEN
 from tasks.errors import BadAnswer
 from tasks.inspection.models import MODELS
+from tasks.pricing.book import is_plausible
 from tasks.pricing.names import AKASH_NAMES, VAST_NAMES
 from tasks.pricing.sources import SOURCES
 
@@ -132,6 +135,65 @@ def test_a_price_that_can_not_be_is_refused(price):
         said("coinbase", {"data": COINBASE["data"] | {"amount": price}})
     with pytest.raises(BadAnswer):
         said("kraken", {"error": [], "result": {"TAOUSD": {"c": [price, "1"]}}})
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+HONEST = {
+    "kraken": KRAKEN,
+    "coinbase": COINBASE,
+    "coingecko": COINGECKO,
+    "vast": {"offers": [{"gpu_name": "RTX 4090", "num_gpus": 2, "dph_total": 0.7}] * 5},
+    "runpod": {"data": {"gpuTypes": [{"id": "NVIDIA L4", "communityPrice": 0.3}]}},
+    "akash": {
+        "models": [
+            {
+                "vendor": "nvidia",
+                "model": "h100",
+                "ram": "80Gi",
+                "interface": "SXM5",
+                "price": {"currency": "USD", "med": 2.1},
+            }
+        ]
+    },
+}
+
+
+def bent(draw, node):
+    """The same document with a part of it replaced by anything."""
+    if not draw(st.integers(0, 4)):
+        return draw(JSON)
+    if isinstance(node, dict):
+        return {key: bent(draw, part) for key, part in node.items()}
+    return [bent(draw, part) for part in node] if isinstance(node, list) else node
+
+
+@pytest.mark.parametrize("name", SOURCES)
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_bent_answer_is_refused_or_plausible(name, data):
+    """Whatever a source changes in its form: a BadAnswer, or numbers that can be true, of this moment or before."""
+    body = json.dumps(bent(data.draw, HONEST[name])).encode()
+    try:
+        quotes = SOURCES[name].parse(body, NOON)
+    except BadAnswer:
+        return
+
+    assert quotes
+    for quote in quotes:
+        assert is_plausible(quote.kind, quote.name, quote.value)
+        assert quote.source == name
+        assert quote.as_of <= NOON
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_an_honest_answer_is_understood(name):
+    """The documents that are bent above are fine as they stand."""
+
+    assert said(name, HONEST[name])
 
 
 def test_another_pair_is_refused():
