@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deployments.prefect_server import PrefectServer, client_environment, is_healthy, launch
 from flows.settings import Settings, read_settings
-from tasks.errors import SettingError
+from tasks.errors import ChainAway, SettingError
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -54,6 +54,19 @@ def load_dotenv() -> None:
     for key, value in values.items():
         if value is not None:
             os.environ.setdefault(key, value)
+
+
+def local_substrate(settings: Settings) -> Callable[[], object] | None:
+    """What opens the local subnet's chain, None for any other network; ChainAway when it is not made yet."""
+    if not settings.is_embedded:
+        return None
+    from deployments.localnet.chain.substrate import LocalSubstrate  # noqa: PLC0415  only a local site pays for it
+    from deployments.localnet.layout import Layout  # noqa: PLC0415  the same
+
+    file = Layout(folder_of(os.environ)).chain
+    if not file.is_file():
+        raise ChainAway("there is no local chain yet; `subnet epoch` makes one")
+    return lambda: LocalSubstrate(file)
 
 
 @contextmanager

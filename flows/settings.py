@@ -41,6 +41,8 @@ class Settings:
     """Names of the sources that are asked; none: only the price file counts."""
     price_file: Path | None = None
     """Another price file than ours."""
+    trustee: str = ""
+    """The address that miners send their collateral to; empty: deposits are recorded on the operator's word."""
     chain_deadline_s: float = 45.0
     miner_deadline_s: float = 10.0
     executors_per_shard: int = 50
@@ -90,6 +92,12 @@ def _network(key: str, value: str) -> str:
 def _word(key: str, value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", value):
         raise SettingError(key, value, "1 to 64 letters, digits, '_', '.' or '-'")
+    return value
+
+
+def _address(key: str, value: str) -> str:
+    if not re.fullmatch(r"[1-9A-HJ-NP-Za-km-z]{48}", value):
+        raise SettingError(key, value, "an SS58 address of 48 characters")
     return value
 
 
@@ -154,6 +162,7 @@ _READERS: Mapping[str, Callable[[str, str], object]] = {
     "cache": _path,
     "price_sources": _sources,
     "price_file": _path,
+    "trustee": _address,
     "chain_deadline_s": _seconds(1, 600),
     "miner_deadline_s": _seconds(1, 120),
     "executors_per_shard": _whole(1, 1_000),

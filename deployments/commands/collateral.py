@@ -22,9 +22,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from deployments.localnet.layout import Layout
-from deployments.sites import folder_of, load_dotenv
+from deployments.sites import folder_of, load_dotenv, local_substrate
 from deployments.view import cell, make_console
-from flows.settings import read_settings
+from flows.settings import Settings, read_settings
 from storage.collateral import Ledger
 from storage.convert import row_of
 from storage.database import migrate, open_database
@@ -32,6 +32,7 @@ from storage.records import CollateralMove, ExecutorRecord
 from storage.state import State
 from tasks.collateral import account as rules
 from tasks.collateral.account import RAO, Account, Decision, account_of, tao
+from tasks.collateral.confirming import confirm
 from tasks.collateral.cover import needed_rao
 from tasks.collateral.keeping import carry_out
 from tasks.errors import NotAuthentic, SettingError
@@ -48,6 +49,7 @@ class Desk:
     """What every command works on."""
 
     engine: sa.Engine
+    settings: Settings
     policy: CollateralPolicy
     now: datetime
 
@@ -124,19 +126,24 @@ def show(*, executor: str | None, as_json: bool) -> None:
 @click.option(
     "--extrinsic", required=True, help="The transfer on the chain: BLOCK-INDEX. It is credited once."
 )
-def deposit(*, executor: str, amount: str, extrinsic: str, by: str | None, as_json: bool) -> None:
-    """Credit a transfer of the miner's to a machine.
+@click.option("--vouch", is_flag=True, help="Take your word for it instead of the chain's.")
+def deposit(
+    *, executor: str, amount: str, extrinsic: str, vouch: bool, by: str | None, as_json: bool
+) -> None:
+    """Credit a transfer of the miner's to a machine, once the chain confirms it.
 
-    You vouch for it: look the extrinsic up, finalised, to your address, with the machine's name. The ledger makes sure
-    that it is credited once and to one machine.
+    It must be final, successful, of this amount, to the address that SUBNET_TRUSTEE names, and either carry a remark with
+    the machine's HOTKEY/NAME or come from the miner's coldkey. --vouch records it without asking.
 
     \b
     Examples:
       subnet collateral deposit --executor 5GnLMr.../basalt-1 --tao 5.768 --extrinsic 4821330-7
+      subnet collateral deposit --executor 5GnLMr.../basalt-1 --tao 5.768 --extrinsic 4821330-7 --vouch
     """
     key, rao, transfer = _executor(executor), _rao(amount), _extrinsic(extrinsic)
     with _desk() as desk:
-        why = Decision(desk.now, _who(by), extrinsic_id=transfer)
+        told = "on the operator's word" if vouch else _confirmed(desk.settings, key, rao, transfer)
+        why = Decision(desk.now, _who(by), told, transfer)
         wish = partial(rules.deposit, amount_rao=rao, policy=desk.policy, why=why)
         _tell(*desk.carry_out(key, wish, lambda _: rules.deposit_request(transfer)), as_json=as_json)
 
@@ -218,6 +225,25 @@ def slash(*, executor: str, amount: str, reason: str, evidence: Path, by: str | 
         _tell(*desk.carry_out(key, wish, lambda _: rules.slash_request(key, digest), text), as_json=as_json)
 
 
+def _confirmed(settings: Settings, executor: str, amount_rao: int, extrinsic: str) -> str:
+    """How the chain confirms the transfer."""
+    from tasks.edges.chain import Chain, ChainSettings  # noqa: PLC0415  the SDK takes a second to import
+
+    if not settings.trustee:
+        told = "the address that miners send collateral to; or give --vouch"
+        raise SettingError("SUBNET_TRUSTEE", "", told)
+    chain = Chain(
+        ChainSettings(settings.network, settings.netuid, settings.chain_deadline_s, cache=settings.cache),
+        substrate_factory=local_substrate(settings),
+    )
+    try:
+        transfer = chain.transfer(extrinsic, settings.trustee)
+        miner = None if transfer.remarks else chain.view().by_hotkey(executor.partition("/")[0])
+    finally:
+        chain.close()
+    return confirm(transfer, executor, miner.coldkey if miner else "", amount_rao)
+
+
 # --- what a user types -----------------------------------------------------------------------------
 
 
@@ -283,7 +309,7 @@ def _desk() -> Iterator[Desk]:
     engine = open_database(settings.database_url)
     try:
         migrate(engine)
-        yield Desk(engine, preset(settings.policy).collateral, datetime.now(UTC))
+        yield Desk(engine, settings, preset(settings.policy).collateral, datetime.now(UTC))
     finally:
         engine.dispose()
 

@@ -16,14 +16,13 @@ from rich.table import Table
 from rich.text import Text
 
 from deployments.localnet.layout import Layout
-from deployments.sites import folder_of, load_dotenv
+from deployments.sites import folder_of, load_dotenv, local_substrate
 from deployments.view import cell, make_console
 from flows.settings import Settings, read_settings
 from storage.database import migrate, open_database
 from storage.prices import PriceStore
 from storage.records import PORTION, RATE, TOKEN, PriceAnswer, Quote
 from tasks.edges.prices import HttpMarket, load_book
-from tasks.errors import ChainAway
 from tasks.policy import preset
 from tasks.pricing.agreement import CHAIN, Agreement, agree
 from tasks.pricing.asking import Oracle, current, refresh, stale
@@ -64,10 +63,9 @@ def command(*, is_refresh: bool, is_all: bool, as_json: bool) -> int:
     """
     load_dotenv()
     settings = read_settings(os.environ)
-    layout = Layout(folder_of(os.environ))
     if settings.is_embedded:
-        settings = layout.settings(os.environ)
-    known = learn(settings, layout, is_refresh=is_refresh)
+        settings = Layout(folder_of(os.environ)).settings(os.environ)
+    known = learn(settings, is_refresh=is_refresh)
     if as_json:
         click.echo(json.dumps(as_document(known), indent=2))
     else:
@@ -75,7 +73,7 @@ def command(*, is_refresh: bool, is_all: bool, as_json: bool) -> int:
     return 1 if known.stale else 0
 
 
-def learn(settings: Settings, layout: Layout, *, is_refresh: bool) -> Known:
+def learn(settings: Settings, *, is_refresh: bool) -> Known:
     """What is known, asked anew when that is wanted."""
     policy, now = preset(settings.policy).pricing, datetime.now(UTC)
     market = HttpMarket(SOURCES[name] for name in settings.price_sources)
@@ -85,7 +83,7 @@ def learn(settings: Settings, layout: Layout, *, is_refresh: bool) -> Known:
     store = PriceStore(engine)
     try:
         if is_refresh:
-            oracle = Oracle(market, book, lambda: _alpha_price_rao(settings, layout))
+            oracle = Oracle(market, book, lambda: _alpha_price_rao(settings))
             asyncio.run(refresh(oracle, store, policy, now, is_forced=True))
         seen, answers = store.seen(), store.answers()
     finally:
@@ -102,19 +100,12 @@ def learn(settings: Settings, layout: Layout, *, is_refresh: bool) -> Known:
     )
 
 
-def _alpha_price_rao(settings: Settings, layout: Layout) -> int:
+def _alpha_price_rao(settings: Settings) -> int:
     from tasks.edges.chain import Chain, ChainSettings  # noqa: PLC0415  the SDK is half a second of import
 
-    factory = None
-    if settings.is_embedded:
-        from deployments.localnet.chain.substrate import LocalSubstrate  # noqa: PLC0415  only a local site has one
-
-        if not layout.chain.is_file():
-            raise ChainAway("there is no local chain yet; `subnet epoch` makes one")
-        factory = lambda: LocalSubstrate(layout.chain)  # noqa: E731  a factory in a word
     chain = Chain(
         ChainSettings(settings.network, settings.netuid, settings.chain_deadline_s, cache=settings.cache),
-        substrate_factory=factory,
+        substrate_factory=local_substrate(settings),
     )
     try:
         return chain.alpha_price_rao()

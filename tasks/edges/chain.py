@@ -30,6 +30,7 @@ from bittensor.intents.weights import clip_to_max_weight
 
 from storage.records import Head, Neuron, SubnetView, WeightOutcome, WeightStatus, WeightTarget
 from tasks.edges.deadline import LoopThread
+from tasks.edges.transfers import Transfer, transfer_in
 from tasks.edges.weight_attempt import Attempt, prepared
 from tasks.edges.weight_rules import U16_MAX, ChainRules, same_row, shares
 from tasks.errors import ChainAway, ChainRefused, SettingError
@@ -124,6 +125,18 @@ class Chain:
                 raise bt.ChainError(f"the runtime tells no alpha price ({error})", "UnknownRuntime") from None
 
         return self._call(read)
+
+    def transfer(self, extrinsic_id: str, receiver: str) -> Transfer:
+        """What a finalised extrinsic (BLOCK-INDEX) sent to this address; ChainRefused, BadAnswer when nothing that can be told."""
+        block, index = (int(part) for part in extrinsic_id.split("-"))
+
+        async def read(client: bt.Client) -> object:
+            final = await client.finalized_block()
+            if block > final:
+                raise bt.ChainError(f"block {block} is not final yet, {final} is", "NotFinal")
+            return await client.query(("System", "Events"), [], block=block)
+
+        return transfer_in(self._call(read), index, receiver)
 
     def own_row(self) -> tuple[Head, tuple[WeightTarget, ...]]:
         """The newest block and our row there, empty when we set none or have no uid."""

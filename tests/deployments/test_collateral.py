@@ -4,14 +4,19 @@ import hashlib
 import json
 from datetime import UTC, datetime
 
+import bittensor as bt
 import pytest
 from click.testing import CliRunner
 
 from deployments.commands.collateral import command as group
+from deployments.localnet.chain.actors import dev_wallet
+from deployments.localnet.chain.genesis import genesis
+from deployments.localnet.chain.substrate import LocalSubstrate
 from storage.collateral import Ledger
 from storage.database import open_database
 from storage.state import State
-from tasks.errors import UserError
+from tasks.errors import ChainRefused, UserError
+from tests.deployments.localnet.conftest import close_whole
 from tests.deployments.test_cli import subnet
 from tests.storage.outcomes import header
 
@@ -24,16 +29,20 @@ def run(tmp_path, monkeypatch):
     """A command on a folder of its own, in this process, with 6 TAO deposited for a machine: what it says, or its error."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SUBNET_FOLDER", str(tmp_path / ".local"))
+    for name in ("BITTENSOR_RUNTIME_CACHE_DIR", "BTCLI_TOKEN_SYMBOLS_CACHE"):
+        monkeypatch.setenv(name, "")  # put back afterwards: the chain edge sets them
 
     def command(*arguments, code=0):
         done = CliRunner().invoke(group, arguments)
         if code == 0:
             assert done.exit_code == 0, done.exception
             return done.stdout
+        if code == 1:
+            raise done.exception
         assert isinstance(done.exception, UserError)  # main() makes one sentence and exit code 2 of it
         return str(done.exception)
 
-    command("deposit", "--executor", BOX, "--tao", "6", "--extrinsic", "100-1", "--by", "ops")
+    command("deposit", "--executor", BOX, "--tao", "6", "--extrinsic", "100-1", "--by", "ops", "--vouch")
     return command
 
 
@@ -61,8 +70,8 @@ def test_a_deposit_a_reclaim_and_a_slash(run, tmp_path):
 def test_the_same_command_again_changes_nothing(run):
     """A deposit that was credited is told as such, exit code 0; with another amount it is a mistake."""
 
-    again = run("deposit", "--executor", BOX, "--tao", "6.0", "--extrinsic", "0100-01", "--json")
-    other = run("deposit", "--executor", BOX, "--tao", "7", "--extrinsic", "100-1", code=2)
+    again = run("deposit", "--executor", BOX, "--tao", "6.0", "--extrinsic", "0100-01", "--json", "--vouch")
+    other = run("deposit", "--executor", BOX, "--tao", "7", "--extrinsic", "100-1", "--vouch", code=2)
 
     assert json.loads(again)["is_new"] is False
     assert "stands in the ledger with something else: 6 TAO" in other
@@ -88,6 +97,47 @@ def test_evidence_goes_into_the_archive(run, tmp_path):
     assert (statement["evidence"], statement["evidence_blake2s"]) == (text, digest)
     assert Ledger(engine).moves(BOX)[-1].at <= datetime.now(UTC)
     engine.dispose()
+
+
+@pytest.fixture
+def chain(tmp_path):
+    """A local chain of the folder, on which the owner has sent 6 TAO to us: the extrinsic's id, and our address."""
+    owner, trustee = dev_wallet("owner"), dev_wallet("trustee").coldkey.ss58_address
+    file = tmp_path / ".local" / "localnet" / "chain.sqlite"
+    genesis(
+        file,
+        owner_coldkey=owner.coldkey.ss58_address,
+        owner_hotkey=owner.hotkey.ss58_address,
+        accounts={owner.coldkey.ss58_address: 100 * 10**9},
+    )
+    subtensor = bt.Subtensor("local", substrate=LocalSubstrate(file))
+    sent = subtensor.execute(bt.Transfer(dest_ss58=trustee, amount_tao=6), owner)
+    close_whole(subtensor)
+    return sent.extrinsic_id, trustee, f"{owner.hotkey.ss58_address}/box-1"
+
+
+def test_the_chain_confirms_a_deposit(run, chain, monkeypatch):
+    """A final transfer of the miner's coldkey to our address is credited; another amount, address, machine or block is not."""
+    extrinsic, trustee, box = chain
+    block, index = extrinsic.split("-")
+
+    def credit(executor=box, tao="6", extrinsic=extrinsic, **how):
+        return run("deposit", "--executor", executor, "--tao", tao, "--extrinsic", extrinsic, **how)
+
+    assert "SUBNET_TRUSTEE is ''" in credit(code=2)
+    monkeypatch.setenv("SUBNET_TRUSTEE", dev_wallet("stranger").coldkey.ss58_address)
+    with pytest.raises(ChainRefused, match="0 transfers to"):
+        credit(code=1)
+    monkeypatch.setenv("SUBNET_TRUSTEE", trustee)
+    assert "the transfer is of 6 TAO, not 5" in credit(tao="5", code=2)
+    assert "not of the miner's coldkey (not registered)" in credit(executor=BOX, code=2)
+    with pytest.raises(ChainRefused, match="no successful extrinsic"):
+        credit(extrinsic=f"{block}-{int(index) + 1}", code=1)
+    with pytest.raises(ChainRefused, match="is not final yet"):
+        credit(extrinsic="999999999-0", code=1)
+
+    assert f"{box}: deposit of 6 TAO; now 6 TAO free" in credit()
+    assert "transfer of the miner's coldkey" in run("show", "--executor", box, "--json")
 
 
 def test_what_is_shown(run):

@@ -62,6 +62,7 @@ def test_an_empty_value_counts_as_not_set():
         ("SUBNET_MAX_SESSIONS", "1e3", "whole number"),
         ("SUBNET_PRICE_SOURCES", "kraken,binance", "none, or some of these with commas between: kraken,"),
         ("SUBNET_PRICE_SOURCES", "kraken,kraken", "none, or some of these"),
+        ("SUBNET_TRUSTEE", "5Grwva", "an SS58 address of 48 characters"),
     ],
 )
 def test_a_value_that_does_not_fit_names_itself(key, value, expected):

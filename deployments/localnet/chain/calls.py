@@ -141,6 +141,14 @@ class SetMinCollateral(Args):
 
 
 @dataclass(frozen=True, slots=True)
+class TransferKeepAlive(Args):
+    """Send TAO to another account."""
+
+    dest: Address
+    value: U64
+
+
+@dataclass(frozen=True, slots=True)
 class SubmitEncrypted(Args):
     """The carrier of an encrypted extrinsic."""
 
@@ -156,6 +164,7 @@ CALLS: Mapping[tuple[str, str], TypeAdapter[Args]] = {
     ("SubtensorModule", "add_stake_limit"): TypeAdapter(AddStakeLimit),
     ("SubtensorModule", "add_collateral"): TypeAdapter(AddCollateral),
     ("SubtensorModule", "set_min_collateral"): TypeAdapter(SetMinCollateral),
+    ("Balances", "transfer_keep_alive"): TypeAdapter(TransferKeepAlive),
     ("Commitments", "set_commitment"): TypeAdapter(SetCommitment),
     ("MevShield", "submit_encrypted"): TypeAdapter(SubmitEncrypted),
 }

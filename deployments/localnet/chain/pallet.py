@@ -19,6 +19,7 @@ from deployments.localnet.chain.calls import (
     SetMinCollateral,
     SetWeights,
     SubmitEncrypted,
+    TransferKeepAlive,
 )
 from deployments.localnet.chain.state import (
     ROOT_NETUID,
@@ -27,6 +28,7 @@ from deployments.localnet.chain.state import (
     Collateral,
     Commitment,
     NeuronState,
+    Sent,
     WeightCommit,
     WeightRow,
 )
@@ -75,6 +77,8 @@ def dispatch(state: ChainState, signer: str, args: Args) -> None:  # noqa: C901 
             _set_min_collateral(state, signer, args)
         case SetCommitment():
             _set_commitment(state, signer, args)
+        case TransferKeepAlive():
+            _transfer(state, signer, args)
         case SubmitEncrypted():
             pass  # the carrier itself does nothing; what it carries is dispatched after it
         case _:
@@ -93,6 +97,14 @@ def _require(*, that: bool, otherwise: str) -> None:
 
 def _require_subnet(state: ChainState, netuid: int) -> None:
     _require(that=netuid == state.netuid, otherwise="SubnetNotExists")
+
+
+def _transfer(state: ChainState, sender: str, args: TransferKeepAlive) -> None:
+    """Move TAO; the sender keeps its account."""
+    _require(that=state.account(sender).free_rao > args.value, otherwise="InsufficientBalance")
+    state.account(sender).free_rao -= args.value
+    state.account(args.dest).free_rao += args.value
+    state.transfers_in_block.append(Sent(state.extrinsics_in_block - 1, sender, args.dest, args.value))
 
 
 # --- registration ----------------------------------------------------------------------------------

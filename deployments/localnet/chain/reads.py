@@ -6,7 +6,7 @@ An index of weights, bonds and commits is `mechanism * 4096 + netuid`; there is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from deployments.localnet.chain.state import (
@@ -16,6 +16,7 @@ from deployments.localnet.chain.state import (
     ChainState,
     Collateral,
     NeuronState,
+    Sent,
 )
 
 RAO = 1_000_000_000
@@ -109,7 +110,23 @@ def _lock_record(lock: Collateral) -> dict[str, object]:
     }
 
 
+def _events(view: View, params: Sequence[object]) -> object:
+    """Of transfers alone: nobody asks for others."""
+    del params
+    if view.state.block != view.block:
+        return []
+    return [event for sent in view.state.transfers_in_block for event in _told(sent)]
+
+
+def _told(sent: Sent) -> Iterator[dict[str, object]]:
+    moved = {"from": sent.sender, "to": sent.receiver, "amount": sent.rao}
+    for module, name, attributes in (("Balances", "Transfer", moved), ("System", "ExtrinsicSuccess", {})):
+        event = {"module_id": module, "event_id": name, "attributes": attributes}
+        yield {"phase": "ApplyExtrinsic", "extrinsic_idx": sent.position, "event": event}
+
+
 VALUES: Mapping[str, Read] = {
+    "System.Events": _events,
     "Timestamp.Now": lambda view, _: view.time_ms,
     "System.Account": _account,
     "System.Number": lambda view, _: view.block,

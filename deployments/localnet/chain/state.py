@@ -153,6 +153,16 @@ class WeightRow:
 
 
 @dataclass(slots=True)
+class Sent:
+    """A transfer of TAO, by the extrinsic at this position of its block."""
+
+    position: int
+    sender: str
+    receiver: str
+    rao: int
+
+
+@dataclass(slots=True)
 class ChainState:
     """Everything that the chain knows at the end of `block`."""
 
@@ -166,6 +176,7 @@ class ChainState:
     last_epoch_block: int
     epoch_index: int = 0
     extrinsics_in_block: int = 0
+    transfers_in_block: list[Sent] = field(default_factory=list)
     registrations_in_block: int = 0
     burn_rao: int = 0
     burn_block: int = 0
@@ -193,6 +204,7 @@ class ChainState:
         """Begin this block: what is counted a block starts from zero."""
         if block != self.block:
             self.block, self.extrinsics_in_block, self.registrations_in_block = block, 0, 0
+            self.transfers_in_block = []
 
     def uid(self, hotkey: str) -> int | None:
         """The uid of this hotkey, None when it is not registered."""

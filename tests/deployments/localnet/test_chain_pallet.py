@@ -453,3 +453,27 @@ def test_what_no_call_record_fits_is_not_composed(world, module, function, param
     """Unknown calls, missing or superfluous parameters and values out of range are refused at once."""
     with pytest.raises(bt.ChainError):
         world.subtensor.compose((module, function, params))
+
+
+# --- transfers
+
+
+def test_a_transfer_moves_tao_and_is_an_event_of_its_block(world):
+    """What is sent is there afterwards, to the rao, and the block's events tell who sent it; more than there is, is not sent."""
+    to = world.wallets["outsider"].coldkey.ss58_address
+    sender = world.wallets["m1"].coldkey.ss58_address
+
+    def events_at(block):
+        return world.subtensor.query(("System", "Events"), [], block=block)
+
+    sent = world.run("m1", bt.Transfer(dest_ss58=to, amount_tao=1.000000001))
+    refused = world.call("m1", bt.calls.Balances.transfer_keep_alive(to, 10**18), signer="coldkey")
+
+    assert sent.success
+    assert world.subtensor.balances.get(to).rao == 1_000_000_001
+    assert (refused.success, world.error(refused)) == (False, "InsufficientBalance")
+    block, position = (int(part) for part in sent.extrinsic_id.split("-"))
+    told = [e["event"]["attributes"] for e in events_at(block) if e["extrinsic_idx"] == position]
+    assert told[0] == {"from": sender, "to": to, "amount": 1_000_000_001}
+    world.substrate.advance(5)
+    assert events_at(block + 3) == []
