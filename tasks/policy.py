@@ -231,6 +231,8 @@ class WeightPolicy:
     """Uids that burn: one of them, drawn by the epoch's block hash, gets what the others leave."""
     burn_minor_share: float = 0.01
     """Of all weights, for each of `burn_uids` but the one drawn."""
+    scores_are_shares: bool = False
+    """Whether scores are shares of an epoch's emission, as those of `lium-2026` are: what they leave burns instead."""
     max_epochs: int = 288
     """Scores of at most so many epochs add up while no weights can be set: two days of 50 blocks of 12 s."""
     version_key: int = 1_000
@@ -339,6 +341,7 @@ LIUM_2026 = Policy(
     name="lium-2026",
     scoring=ScoringPolicy(formula="lium-2026", isolating_runtimes=("sysbox-runc",)),
     records=RecordPolicy(is_proof_strict=False, grace_budget=0),
+    weights=WeightPolicy(scores_are_shares=True),
 )
 
 PRESETS: Mapping[str, Policy] = MappingProxyType(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from storage.records import (
@@ -73,15 +73,16 @@ def weight_vector(
     """What the epoch wants to set, targets in the order of their uids, none with weight 0.
 
     `scores` are those of all epochs from `first_epoch` on, in any order: a miner's share is the sum of its machines'
-    over the sum of all registered miners'. `burn_share` of the result is what really burns: the policy's, or 1 when
-    nobody scored. NoWeights when a score is negative or no number, when the policy's shares are out of range, or when
+    over the sum of all registered miners'. `burn_share` of the result is what really burns: the policy's, or what scores
+    that are shares leave, or 1 when nobody scored. NoWeights when a score is negative or no number, when the policy's shares are out of range, or when
     there is something to burn and the owner has no uid.
     """
     if not 0.0 <= policy.burn_share <= 1.0:
         raise NoWeights(f"the burn share is {policy.burn_share}, expected 0 to 1")
     miners = {neuron.hotkey: neuron for neuron in ground.neurons}
-    shares = _shares(_score_by_miner(scores), miners)
-    burn_share = policy.burn_share if shares else 1.0
+    listed = tuple(scores)
+    shares = _shares(_score_by_miner(listed), miners)
+    burn_share = _burn_share(listed, miners, policy) if shares else 1.0
     weights = {miners[hotkey].uid: (1.0 - burn_share) * share for hotkey, share in shares.items()}
     if burn_share > 0.0:
         for uid, share in _burners(ground, policy, burn_share).items():
@@ -91,6 +92,18 @@ def weight_vector(
         WeightTarget(uid, hotkeys[uid], weights[uid]) for uid in sorted(weights) if weights[uid] > 0.0
     )
     return WeightVector(epoch, targets, burn_share, first_epoch)
+
+
+def _burn_share(scores: Sequence[Scored], miners: Mapping[str, Neuron], policy: WeightPolicy) -> float:
+    """The policy's, or what the shares of registered miners leave, in the mean of the epochs that they are of.
+
+    There are as many epochs as the machine that was scored most often has scores.
+    """
+    if not policy.scores_are_shares:
+        return policy.burn_share
+    epochs = max(Counter(score.executor_key for score in scores).values())
+    paid = math.fsum(min(score.score, 1.0) for score in scores if score.miner_hotkey in miners)
+    return max(0.0, 1.0 - paid / epochs)
 
 
 def _burners(ground: Ground, policy: WeightPolicy, burn_share: float) -> dict[int, float]:

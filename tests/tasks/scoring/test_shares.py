@@ -53,6 +53,30 @@ def test_when_nobody_scored_all_is_burned(nothing, burn_share):
     assert (vector.targets, vector.burn_share) == ((WeightTarget(0, "5Owner", 1.0),), 1.0)
 
 
+def test_scores_that_are_shares_leave_the_rest_to_burn():
+    """Alice has 0.09 of two epochs' emission and Bob 0.2 of one: .09, .1, and .81 burns; who is gone leaves his part too."""
+    earned = [Earned("5Alice/m-0", "5Alice", 0.09), Earned("5Gone/m-0", "5Gone", 0.5)]
+    now = [score(0.09), score(0.2, "5Bob")]
+
+    vector = weight_vector(7, [*earned, *now], GROUND, WeightPolicy(scores_are_shares=True), 6)
+
+    assert vector.burn_share == pytest.approx(0.81)
+    assert {t.hotkey: t.weight for t in vector.targets} == pytest.approx(
+        {"5Owner": 0.81, "5Alice": 0.09, "5Bob": 0.1}
+    )
+
+
+@pytest.mark.parametrize("left", [0.0, 1e-9])
+def test_shares_of_nearly_all_leave_nothing_below_zero(left):
+    """What rounding makes more than 1 burns nothing, and the weights are 1 together."""
+    vector = weight_vector(
+        7, [score(1.0 - left), score(1e-9, "5Bob")], GROUND, WeightPolicy(scores_are_shares=True)
+    )
+
+    assert math.fsum(t.weight for t in vector.targets) == pytest.approx(1.0)
+    assert vector.burn_share == pytest.approx(0.0, abs=1e-12)
+
+
 def test_scores_of_earlier_epochs_add_up():
     """Alice earned 3 in the last epoch and nothing now, Bob 1 now: three quarters and a quarter, from epoch 6 on."""
     earned = [Earned("5Alice/m-0", "5Alice", 3.0), Earned("5Bob/m-0", "5Bob", 0.0)]
