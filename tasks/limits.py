@@ -81,8 +81,6 @@ LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "scoring.price_most": (0, 1_000),
         "scoring.overpriced": (0, 1),
         "scoring.cap_cards": (0, MANY_CARDS),
-        "lium.deposit_days": (0, 3_650),
-        "lium.deposit_least_rao": (0, 21_000_000 * RAO),
         "lium_2025.uptime_floor": (0, 1),
         "lium_2025.uptime_most": (0, 1),
         "lium_2025.uptime_full_min": (1, 525_600),
@@ -144,7 +142,6 @@ TABLES: Mapping[str, tuple[float, float]] = MappingProxyType(
         "scoring.caps": (0, MANY_CARDS),
         "pricing.base_portions": (0, 1),
         "collateral.units_rao": (0, 21_000 * RAO),
-        "lium.deposit_rao_per_card_day": (0, 21_000 * RAO),
         "lium_2026.caps": (0, MANY_CARDS),
         "lium_2026.programme": (0, 0),
     }

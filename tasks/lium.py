@@ -1,13 +1,12 @@
 """What subnet 51 pays by, as parameters: the formula of August 2025 and that of mid 2026, from its public sources.
 
-`docs/scoring.md` says what each number does, and which of 2026 had to be assumed.
+The models' portions are `PricingPolicy.base_portions`, what a machine deposits is `CollateralPolicy`. `docs/scoring.md` says what each number does, and which of 2026 had to be assumed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-RAO = 10**9
 _H100 = ("H100 80GB HBM3", "H100 PCIe", "H100 NVL")
 _A100 = ("A100-SXM4-80GB", "A100 80GB PCIe", "A100-SXM4-40GB", "A100-PCIE-40GB")
 _PRO_6000 = (
@@ -28,18 +27,6 @@ DEPOSIT_UNITS_RAO = (
     *(("RTX A4000", 8_000_000), ("GeForce RTX 3090", 8_000_000)),
 )
 """Rao of TAO for one card and day of a model."""
-
-
-@dataclass(frozen=True, slots=True)
-class LiumPolicy:
-    """What both formulas ask a machine to deposit; the models' portions are `PricingPolicy.base_portions`."""
-
-    deposit_rao_per_card_day: tuple[tuple[str, int], ...] = DEPOSIT_UNITS_RAO
-    """A model without a row can't be deposited for."""
-    deposit_days: int = 7
-    deposit_least_rao: int = 10_000_000
-    deposit_free_models: tuple[str, ...] = ("B200",)
-    """They count as deposited."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
 from tasks.errors import PolicyRefused, SettingError
 from tasks.limits import check_limits
-from tasks.lium import DEPOSIT_UNITS_RAO, Lium2025Policy, Lium2026Policy, LiumPolicy
+from tasks.lium import DEPOSIT_UNITS_RAO, Lium2025Policy, Lium2026Policy
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -282,7 +282,6 @@ class Policy:
     proof: ProofPolicy = field(default_factory=ProofPolicy)
     scoring: ScoringPolicy = field(default_factory=ScoringPolicy)
     pricing: PricingPolicy = field(default_factory=PricingPolicy)
-    lium: LiumPolicy = field(default_factory=LiumPolicy)
     lium_2025: Lium2025Policy = field(default_factory=Lium2025Policy)
     lium_2026: Lium2026Policy = field(default_factory=Lium2026Policy)
     collateral: CollateralPolicy = field(default_factory=CollateralPolicy)
@@ -331,17 +330,21 @@ LOCALNET = Policy(
     weights=WeightPolicy(burn_share=0.2),
 )
 
+_LIUM_COLLATERAL = CollateralPolicy(source="ledger", exempt_models=("B200",))
+
 LIUM_2025 = Policy(
     name="lium-2025",
     scoring=ScoringPolicy(formula="lium-2025", isolating_runtimes=("sysbox-runc",)),
+    collateral=_LIUM_COLLATERAL,
     weights=WeightPolicy(burn_share=0.8, burn_uids=(4, 206, 207, 208)),
     records=RecordPolicy(is_proof_strict=False, grace_epochs=0),
 )
 LIUM_2026 = Policy(
     name="lium-2026",
     scoring=ScoringPolicy(formula="lium-2026", isolating_runtimes=("sysbox-runc",)),
-    records=RecordPolicy(is_proof_strict=False, grace_budget=0),
+    collateral=_LIUM_COLLATERAL,
     weights=WeightPolicy(scores_are_shares=True),
+    records=RecordPolicy(is_proof_strict=False, grace_budget=0),
 )
 
 PRESETS: Mapping[str, Policy] = MappingProxyType(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from storage.records import Card, HostReport, Lease, Standing
+from storage.records import Card, Lease, Standing
 
 
 class Leased(NamedTuple):
@@ -23,7 +23,7 @@ class Leased(NamedTuple):
 
 def leased_parts(
     standings: Sequence[Standing],
-    reports: Sequence[HostReport],
+    cards_of: Sequence[tuple[Card, ...]],
     card_counts: Sequence[Any] | np.ndarray,
     leases: Iterable[Lease],
 ) -> dict[str, np.ndarray]:
@@ -36,7 +36,7 @@ def leased_parts(
     for at, standing in enumerate(standings):
         if standing.is_leased:
             its = by_machine.get(standing.executor_key, ())
-            cards[at], rent[at], day[at] = leased_of(its, reports[at].facts.cards, card_counts[at])
+            cards[at], rent[at], day[at] = leased_of(its, cards_of[at], card_counts[at])
     return {
         "leased_cards": cards,
         "idle_cards": np.asarray(card_counts, "int64") - cards,

@@ -6,9 +6,10 @@ Rows are in the order of executor_key, whatever the order of the records. `COLUM
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
-from operator import attrgetter, itemgetter
+from itertools import chain
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -17,6 +18,7 @@ import pandas as pd
 
 from storage.records import (
     Card,
+    CardProof,
     Executor,
     ExecutorRecord,
     Grounds,
@@ -96,8 +98,12 @@ class _Machines(NamedTuple):
     keys: list[str]
     executors: list[Executor]
     reports: list[HostReport]
+    facts: list[HostFacts]
+    cards: list[tuple[Card, ...]]
     verdicts: list[Verdict]
     standings: list[Standing]
+    records: list[ExecutorRecord]
+    rates: list[ModelRate | None]
 
 
 def machines_frame(
@@ -108,18 +114,17 @@ def machines_frame(
     policy: Policy,
 ) -> pd.DataFrame:
     """A row per executor. ValueError when two have one key."""
-    known = _known(executors, reports, verdicts, grounds.standings)
-    market = Market(grounds.quotes, policy)
-    rates = list(map(market.rate, map(attrgetter("facts.cards"), known.reports)))
-    columns = {
+    known = _known(executors, reports, verdicts, grounds.standings, Market(grounds.quotes, policy))
+    columns: Columns = {
         **_of_executors(known, grounds),
-        **_of_cards(known, rates, policy),
+        **_of_cards(known, frozenset(policy.scoring.isolating_runtimes)),
         **_of_proofs(known.verdicts),
         **_of_standings(known, grounds, policy),
     }
-    columns |= leased_parts(known.standings, known.reports, columns["card_count"], grounds.leases)
-    columns |= _of_reasons(known, rates, columns["proved_gb_s"])
-    return pd.DataFrame({name: _array(columns[name], kind) for name, kind in COLUMNS.items()})
+    columns |= leased_parts(known.standings, known.cards, columns["card_count"], grounds.leases)
+    columns |= _of_reasons(known, columns["proved_gb_s"])
+    arrays = {name: _array(columns[name], kind) for name, kind in COLUMNS.items()}
+    return pd.DataFrame(arrays, copy=False)
 
 
 def _array(values: Sequence[Any] | np.ndarray, kind: str) -> np.ndarray:
@@ -134,24 +139,42 @@ def _known(
     reports: Iterable[HostReport],
     verdicts: Iterable[Verdict],
     standings: Iterable[Standing],
+    market: Market,
 ) -> _Machines:
-    keyed = sorted(((executor.key, executor) for executor in executors), key=itemgetter(0))
-    keys = [key for key, _ in keyed]
-    twice = next((a for a, b in pairwise(keys) if a == b), None)
-    if twice is not None:
-        raise ValueError(f"executor {twice!r} is listed more than once")
+    by_key = _by_key(executors)
+    keys = sorted(by_key)
+    its_reports, its_standings = _aligned(reports, keys, NO_REPORT), _aligned(standings, keys, NO_STANDING)
+    facts = list(map(attrgetter("facts"), its_reports))
+    cards = list(map(attrgetter("cards"), facts))
     return _Machines(
-        keys,
-        [executor for _, executor in keyed],
-        _aligned(reports, keys, NO_REPORT),
-        _aligned(verdicts, keys, NO_VERDICT),
-        _aligned(standings, keys, NO_STANDING),
+        keys=keys,
+        executors=list(map(by_key.__getitem__, keys)),
+        reports=its_reports,
+        facts=facts,
+        cards=cards,
+        verdicts=_aligned(verdicts, keys, NO_VERDICT),
+        standings=its_standings,
+        records=list(map(attrgetter("record"), its_standings)),
+        rates=list(map(market.rate, cards)),
     )
 
 
-def _aligned(records: Iterable[K], keys: Iterable[str], missing: K) -> list[K]:
-    listed = tuple(records)
-    by_key = dict(zip(map(attrgetter("executor_key"), listed), listed, strict=True))
+def _by_key(executors: Iterable[Executor]) -> dict[str, Executor]:
+    listed = tuple(executors)
+    by_key = {executor.key: executor for executor in listed}
+    if len(by_key) != len(listed):
+        ((twice, _),) = Counter(executor.key for executor in listed).most_common(1)
+        raise ValueError(f"executor {twice!r} is listed more than once")
+    return by_key
+
+
+def _aligned(records: Iterable[K], keys: list[str], missing: K) -> list[K]:
+    """The record of each key; records that stand in the order of the keys, as the archive has them, are taken as they are."""
+    listed = list(records)
+    its_keys = list(map(attrgetter("executor_key"), listed))
+    if its_keys == keys:
+        return listed
+    by_key = dict(zip(its_keys, listed, strict=True))
     return [by_key.get(key, missing) for key in keys]
 
 
@@ -173,35 +196,35 @@ def _numbered(names: Sequence[str]) -> list[int]:
     return list(map(numbers.__getitem__, names))
 
 
-def _of_cards(known: _Machines, rates: Sequence[ModelRate | None], policy: Policy) -> Columns:
-    facts = list(map(attrgetter("facts"), known.reports))
-    cards: list[tuple[Card, ...]] = list(map(attrgetter("cards"), facts))
-    isolating, vram_mib = frozenset(policy.scoring.isolating_runtimes), attrgetter("vram_mib")
+def _of_cards(known: _Machines, isolating: frozenset[str]) -> Columns:
     models = [
-        rate.name if rate else listed[0].model if listed else standing.record.model or ""
-        for rate, listed, standing in zip(rates, cards, known.standings, strict=True)
+        rate.name if rate else cards[0].model if cards else record.model or ""
+        for rate, cards, record in zip(known.rates, known.cards, known.records, strict=True)
     ]
     return {
         "model": models,
         "model_number": _numbered(models),
         "card_count": [
-            len(listed) or standing.record.card_count or 0
-            for listed, standing in zip(cards, known.standings, strict=True)
+            len(cards) or record.card_count or 0
+            for cards, record in zip(known.cards, known.records, strict=True)
         ],
-        "vram_bytes": [sum(map(vram_mib, listed)) * MIB for listed in cards],
-        "rate_usd_per_hour": [rate.usd_per_hour if rate else 0.0 for rate in rates],
-        "reference_gb_s": [rate.reference_bandwidth_gb_s if rate else UNKNOWN for rate in rates],
-        "is_seen": list(map(bool, cards)),
-        "is_isolating": [not isolating.isdisjoint(told.container_runtimes) for told in facts],
-        "driver_number": [version_number(listed[0].driver) if listed else 0 for listed in cards],
-        "disk_free_bytes": list(map(attrgetter("disk_free_bytes"), facts)),
-        "facts": facts,
+        "vram_bytes": [sum(map(_VRAM_MIB, cards)) * MIB for cards in known.cards],
+        "rate_usd_per_hour": [rate.usd_per_hour if rate else 0.0 for rate in known.rates],
+        "reference_gb_s": [rate.reference_bandwidth_gb_s if rate else UNKNOWN for rate in known.rates],
+        "is_seen": list(map(bool, known.cards)),
+        "is_isolating": [not isolating.isdisjoint(told.container_runtimes) for told in known.facts],
+        "driver_number": [version_number(cards[0].driver) if cards else 0 for cards in known.cards],
+        "disk_free_bytes": list(map(attrgetter("disk_free_bytes"), known.facts)),
+        "facts": known.facts,
     }
+
+
+_VRAM_MIB, _GB_S = attrgetter("vram_mib"), attrgetter("bandwidth_gb_s")
 
 
 def _of_proofs(verdicts: Sequence[Verdict]) -> Columns:
     return {
-        "proved_gb_s": [_slowest(verdict) for verdict in verdicts],
+        "proved_gb_s": _slowest([verdict.cards if verdict.proved else () for verdict in verdicts]),
         "unproven": [
             bool(verdict.reasons) and any(reason.code == MODEL_UNPROVEN for reason in verdict.reasons)
             for verdict in verdicts
@@ -209,29 +232,28 @@ def _of_proofs(verdicts: Sequence[Verdict]) -> Columns:
     }
 
 
-_GB_S = attrgetter("bandwidth_gb_s")
-
-
-def _slowest(verdict: Verdict) -> float:
-    if not verdict.proved or not verdict.cards:
-        return UNKNOWN
-    figures = list(map(_GB_S, verdict.cards))
-    slowest: float = min(figures)
-    return slowest if slowest > 0.0 and math.isfinite(sum(figures)) else UNKNOWN
+def _slowest(proofs: Sequence[tuple[CardProof, ...]]) -> np.ndarray:
+    """The least figure of each machine's proved cards; NaN where there is none, or where one is no positive number."""
+    counts = np.fromiter(map(len, proofs), "int64", len(proofs))
+    figures = np.fromiter(map(_GB_S, chain.from_iterable(proofs)), "float64", int(counts.sum()))
+    figures[~(np.isfinite(figures) & (figures > 0.0))] = UNKNOWN
+    slowest, has_cards = np.full(len(proofs), UNKNOWN), counts > 0
+    if len(figures):
+        starts = (np.cumsum(counts) - counts)[has_cards]
+        slowest[has_cards] = np.minimum.reduceat(figures, starts)
+    return slowest
 
 
 def _of_standings(known: _Machines, grounds: Grounds, policy: Policy) -> Columns:
-    records: list[ExecutorRecord] = list(map(attrgetter("record"), known.standings))
     samples = list(map(attrgetter("bandwidth"), known.reports))
     weight, now = policy.inspection.bandwidth_smoothing, grounds.scored_at
-    up = _smoothed([r.up_mbit_s for r in records], [s and s.up_mbit_s for s in samples], weight)
-    down = _smoothed([r.down_mbit_s for r in records], [s and s.down_mbit_s for s in samples], weight)
+    up, down = (list(map(attrgetter(name), known.records)) for name in ("up_mbit_s", "down_mbit_s"))
     return {
-        "up_mbit_s": up,
-        "down_mbit_s": down,
+        "up_mbit_s": _smoothed(up, [sample and sample.up_mbit_s for sample in samples], weight),
+        "down_mbit_s": _smoothed(down, [sample and sample.down_mbit_s for sample in samples], weight),
         "passing_s": [
-            (now - record.passed_since).total_seconds() if record.passed_since else UNKNOWN
-            for record in records
+            (now - since).total_seconds() if since else UNKNOWN
+            for since in map(attrgetter("passed_since"), known.records)
         ],
         "deposited_rao": list(map(attrgetter("deposited_rao"), known.standings)),
         "is_leased": list(map(attrgetter("is_leased"), known.standings)),
@@ -245,10 +267,9 @@ def _smoothed(known: Sequence[float | None], newest: Sequence[float | None], wei
     return np.where(np.isnan(sample), before, np.where(np.isnan(before), sample, smoothed))
 
 
-def _of_reasons(
-    known: _Machines, rates: Sequence[ModelRate | None], proved_gb_s: Sequence[Any] | np.ndarray
-) -> Columns:
-    reasons = list(map(_reasons, known.reports, known.verdicts, known.standings, rates, proved_gb_s))
+def _of_reasons(known: _Machines, proved_gb_s: Sequence[Any] | np.ndarray) -> Columns:
+    has_figure = (~np.isnan(proved_gb_s)).tolist()
+    reasons = list(map(_reasons, known.reports, known.verdicts, known.standings, known.rates, has_figure))
     blocked = list(map(_blocked, reasons))
     return {
         "reasons": reasons,
@@ -280,7 +301,7 @@ def _reasons(
     verdict: Verdict,
     standing: Standing,
     rate: ModelRate | None,
-    proved_gb_s: float,
+    has_figure: bool,  # noqa: FBT001  mapped over columns
 ) -> tuple[Reason, ...]:
     """Every reason that inspection and proof gave and a ban gives; where there is none that decides, what is missing."""
     said = report.reasons + verdict.reasons
@@ -294,4 +315,4 @@ def _reasons(
         return (*said, NOT_PROVED)
     if rate is None:
         return (*said, NO_RATE)
-    return (*said, NO_FIGURE) if math.isnan(proved_gb_s) else said
+    return said if has_figure else (*said, NO_FIGURE)

@@ -40,8 +40,7 @@ class Market:
         """The rate of a machine's cards: they are of one model where the machine may be paid; None when it is unknown."""
         if not cards:
             return None
-        first = cards[0]
-        key = (first.model, first.vram_mib)
+        key = (cards[0].model, cards[0].vram_mib)
         if key not in self._known:
             self._known[key] = self._look_up(*key)
         return self._known[key]

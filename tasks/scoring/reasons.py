@@ -67,13 +67,12 @@ def collateral_short(locked_rao: int, needed_rao: int) -> Reason:
     )
 
 
-def deposit_missing(deposited_rao: int, needed_rao: int | None, model: str) -> Reason:
+def deposit_missing(deposited_rao: int, needed_rao: int) -> Reason:
     """Of a machine's own deposit."""
-    wanted = f"{needed_rao / RAO_PER_UNIT:.9f} TAO" if needed_rao is not None else f"no deposit for {model}"
     return _told(
         "DEPOSIT_MISSING",
         f"{deposited_rao / RAO_PER_UNIT:.9f} TAO deposited",
-        wanted,
+        f"{needed_rao / RAO_PER_UNIT:.9f} TAO",
         "Deposit the rest for this machine; until then its score is reduced.",
     )
 

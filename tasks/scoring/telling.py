@@ -21,27 +21,34 @@ from tasks.scoring.reasons import zero_term
 def told(frame: pd.DataFrame, bill: Bill, given: Given) -> list[tuple[Reason, ...]]:
     """The reasons of every row, in the order of the remarks; every zero has one that decides."""
     reasons: list[tuple[Reason, ...]] = frame["reasons"].tolist()
-    is_zero = bill.columns["score"] == 0.0
-    may_fail = is_zero & ((frame["passed"].to_numpy() > 0.0) | frame["is_failed"].to_numpy())
+    is_zero, passed = bill.columns["score"] == 0.0, frame["passed"].to_numpy() > 0.0
+    may_fail = passed | frame["is_failed"].to_numpy()
     for remark in bill.remarks:
-        rows = np.flatnonzero(remark.which & frame["is_seen"].to_numpy())
-        fails = may_fail & (bill.columns[remark.term] == 0.0)
-        for at in rows.tolist():
-            reasons[at] = (*reasons[at], _settled(remark, at, given, fails=bool(fails[at])))
-    silent = np.flatnonzero(is_zero & (frame["passed"].to_numpy() > 0.0)).tolist()
-    for at in silent:
+        which = remark.which & frame["is_seen"].to_numpy()
+        is_effective = is_zero | (remark.term in given.shadow)
+        fails = which & may_fail & is_effective & (bill.columns[remark.term] == 0.0)
+        for at in np.flatnonzero(which & ~fails).tolist():
+            reasons[at] = (*reasons[at], _warned(remark, at, given))
+        for at in np.flatnonzero(fails).tolist():
+            reasons[at] = (*reasons[at], _failed(remark, at, given))
+    for at in np.flatnonzero(is_zero & passed).tolist():
         if not any(reason.decides for reason in reasons[at]):
             reasons[at] = (*reasons[at], _zero(bill, at, given))
     return reasons
 
 
-def _settled(remark: Remark, at: int, given: Given, *, fails: bool) -> Reason:
+def _warned(remark: Remark, at: int, given: Given) -> Reason:
     reason = remark.tell(at)
     if remark.term in given.shadow:
         return replace(reason, is_shadow=True)
-    if not fails:
-        return reason if reason.severity is Severity.WARN else replace(reason, severity=Severity.WARN)
-    return replace(reason, severity=Severity.FAIL) if reason.severity is Severity.WARN else reason
+    return reason if reason.severity is Severity.WARN else replace(reason, severity=Severity.WARN)
+
+
+def _failed(remark: Remark, at: int, given: Given) -> Reason:
+    reason = remark.tell(at)
+    if reason.severity is Severity.WARN:
+        reason = replace(reason, severity=Severity.FAIL)
+    return replace(reason, is_shadow=True) if remark.term in given.shadow else reason
 
 
 def _zero(bill: Bill, at: int, given: Given) -> Reason:

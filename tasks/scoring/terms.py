@@ -9,8 +9,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from storage.records import ALPHA_TAO
 from tasks.collateral.cover import RAO, Cover, cover_by_chain, cover_by_ledger, needed_rao
 from tasks.policy import CollateralPolicy, InspectionPolicy, ProofPolicy, ScoringPolicy
+from tasks.scoring.market import Market
 
 
 def performance(frame: pd.DataFrame, scoring: ScoringPolicy, proof: ProofPolicy) -> np.ndarray:
@@ -52,14 +54,15 @@ def uptime(passing_s: np.ndarray, scoring: ScoringPolicy) -> np.ndarray:
     return _ramp(passing_s / max(scoring.uptime_full_s, 1.0), scoring.uptime_floor)
 
 
-def cover(frame: pd.DataFrame, policy: CollateralPolicy, alpha_tao: float) -> Cover:
+def cover(frame: pd.DataFrame, policy: CollateralPolicy, market: Market) -> Cover:
     """What stands behind each machine, where the policy looks for it; machines that are not paid need theirs as well."""
     model, cards = frame["model"].to_numpy(), frame["card_count"].to_numpy()
     units = {name: needed_rao(name, 1, policy) for name in set(model)}
-    needed = np.array([units[name] for name in model], dtype="int64") * cards
+    needed = np.fromiter(map(units.__getitem__, model), "int64", len(frame)) * cards
     if policy.source == "chain":
-        price_rao = round(alpha_tao * RAO)
+        price_rao = round(market.tokens.get(ALPHA_TAO, 0.0) * RAO)
         return cover_by_chain(frame["miner"].to_numpy(), needed, frame["locked_rao"].to_numpy(), price_rao)
+    needed = np.where(needed > 0, np.maximum(needed, policy.min_deposit_rao), 0)
     return cover_by_ledger(needed, frame["deposited_rao"].to_numpy())
 
 

@@ -60,7 +60,7 @@ def test_every_table_has_its_limits():
             {"base_portions": (("H200", 0.6), ("L4", 0.5))},
             "base_portions sum to 1.1, expected shares",
         ),
-        ("lium", {"deposit_rao_per_card_day": (("L4", -8),)}, "deposit_rao_per_card_day of 'L4' is -8"),
+        ("collateral", {"units_rao": (("L4", -8),)}, "collateral.units_rao of 'L4' is -8"),
         ("lium_2026", {"leased_pool": 0.1}, "lium_2026.pools sum to 1.01, expected shares of 1"),
         ("lium_2026", {"driver_since": "30 Jun"}, "driver_since is '30 Jun', expected a day, YYYY-MM-DD"),
         ("lium_2026", {"driver_min": "new"}, "driver_min is 'new', expected a version such as 580.65.06"),

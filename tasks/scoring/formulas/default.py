@@ -9,13 +9,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from storage.records import ALPHA_TAO, Reason
-from tasks.collateral.cover import Cover
 from tasks.policy import Policy
 from tasks.scoring import reasons, terms
 from tasks.scoring.bills import DEFAULT_TERMS, product
-from tasks.scoring.formulas.bill import Bill, Columns, Given, Remark
-from tasks.scoring.formulas.common import isolation_remark
+from tasks.scoring.formulas.bill import Bill, Given, Remark
+from tasks.scoring.formulas.common import capacity_remark, collateral_remark, isolation_remark, price_remark
 
 MANY_SHAPES = 1_000
 """More than any machine has cards that is counted."""
@@ -26,7 +24,7 @@ def bill(frame: pd.DataFrame, given: Given) -> Bill:
     policy, scoring = given.policy, given.policy.scoring
     bucket, caps = _buckets(frame, policy)
     idle = np.where(frame["is_leased"] | (frame["passed"] == 0), 0, frame["card_count"])
-    covered = terms.cover(frame, policy.collateral, given.market.tokens.get(ALPHA_TAO, 0.0))
+    covered = terms.cover(frame, policy.collateral, given.market)
     columns = {
         "rate_usd_per_hour": frame["rate_usd_per_hour"].to_numpy(),
         "card_count": frame["card_count"].to_numpy(),
@@ -41,7 +39,14 @@ def bill(frame: pd.DataFrame, given: Given) -> Bill:
         "passed": frame["passed"].to_numpy(),
     }
     columns["score"] = product(columns, DEFAULT_TERMS, given.shadow)
-    return Bill(columns, _remarks(frame, columns, policy, (terms.group_sums(bucket, idle), caps), covered))
+    told = (
+        isolation_remark(frame, "isolation", columns["isolation"] < 1.0, policy),
+        collateral_remark("collateral", columns["collateral"] < 1.0, covered, policy),
+        price_remark(frame, columns["price"] < 1.0, scoring.price_most),
+        capacity_remark(frame, columns["capacity"] < 1.0, (bucket, terms.group_sums(bucket, idle), caps)),
+        Remark("occupancy", columns["occupancy"] == 0.0, lambda _: reasons.lease_without_rent()),
+    )
+    return Bill(columns, told)
 
 
 def _buckets(frame: pd.DataFrame, policy: Policy) -> tuple[np.ndarray, np.ndarray]:
@@ -52,37 +57,3 @@ def _buckets(frame: pd.DataFrame, policy: Policy) -> tuple[np.ndarray, np.ndarra
     for model, cards, cap in policy.scoring.caps:
         caps[(frame["model"].to_numpy() == model) & (shape == cards)] = cap
     return bucket, caps
-
-
-def _remarks(
-    frame: pd.DataFrame,
-    columns: Columns,
-    policy: Policy,
-    buckets: tuple[np.ndarray, np.ndarray],
-    covered: Cover,
-) -> tuple[Remark, ...]:
-    scoring, (there, caps) = policy.scoring, buckets
-    most, asked = terms.most_usd(frame, scoring.price_most), frame["price_usd_per_hour"].to_numpy()
-    model, count = frame["model"].to_numpy(), frame["card_count"].to_numpy()
-
-    def collateral(at: int) -> Reason:
-        has, needed = int(covered.has_rao[at]), int(covered.needed_rao[at])
-        if policy.collateral.source == "ledger":
-            return reasons.deposit_missing(has, needed, model[at])
-        return reasons.collateral_short(has, needed)
-
-    def price(at: int) -> Reason:
-        return reasons.price_above_market(asked[at], most[at])
-
-    def capacity(at: int) -> Reason:
-        return reasons.capacity_shared(
-            int(there[at]), int(caps[at]), f"{model[at]}, {count[at]} in a machine"
-        )
-
-    return (
-        isolation_remark(frame, "isolation", columns["isolation"] < 1.0, policy),
-        Remark("collateral", columns["collateral"] < 1.0, collateral),
-        Remark("price", columns["price"] < 1.0, price),
-        Remark("capacity", columns["capacity"] < 1.0, capacity),
-        Remark("occupancy", columns["occupancy"] == 0.0, lambda _: reasons.lease_without_rent()),
-    )

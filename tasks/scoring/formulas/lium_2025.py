@@ -13,27 +13,27 @@ from tasks.lium import Lium2025Policy
 from tasks.scoring import terms
 from tasks.scoring.bills import LIUM_2025_TERMS, product
 from tasks.scoring.formulas.bill import Bill, Given
-from tasks.scoring.formulas.common import deposit_remark, isolation_remark, portion_remark
-from tasks.scoring.formulas.deposits import is_deposited
+from tasks.scoring.formulas.common import collateral_remark, isolation_remark, portion_remark
 from tasks.scoring.market import Market
 
 
 def bill(frame: pd.DataFrame, given: Given) -> Bill:
     """Every term of every machine, and the product of those that are not in shadow."""
     policy, own = given.policy, given.policy.lium_2025
+    covered = terms.cover(frame, policy.collateral, given.market)
     columns = {
         "passed": frame["passed"].to_numpy(),
         "portion": portions(frame, given.market),
         "card_share": card_share(frame, frame["card_count"].to_numpy()),
         "uptime": uptime(frame["passing_s"].to_numpy(), own),
         "isolation": terms.isolation(frame, own.isolated, 1.0),
-        "collateral": np.where(is_deposited(frame, policy.lium), 1.0, own.undeposited),
+        "collateral": np.where(covered.is_covered, 1.0, own.undeposited),
     }
     columns["score"] = product(columns, LIUM_2025_TERMS, given.shadow)
     remarks = (
         portion_remark(frame, columns["portion"] == 0.0),
         isolation_remark(frame, "isolation", columns["isolation"] < own.isolated, policy),
-        deposit_remark(frame, "collateral", columns["collateral"] < 1.0, policy),
+        collateral_remark("collateral", columns["collateral"] < 1.0, covered, policy),
     )
     return Bill(columns, remarks)
 

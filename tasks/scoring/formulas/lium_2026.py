@@ -21,7 +21,6 @@ from tasks.lium import Lium2026Policy
 from tasks.scoring import terms
 from tasks.scoring.bills import IDLE_TERMS, LEASED_TERMS, product
 from tasks.scoring.formulas.bill import Bill, Columns, Given
-from tasks.scoring.formulas.deposits import is_deposited
 from tasks.scoring.formulas.lium_2025 import card_share, portions
 from tasks.scoring.formulas.programme import programme_of
 from tasks.scoring.formulas.remarks_2026 import remarks
@@ -32,14 +31,14 @@ from tasks.scoring.versions import version_number
 def bill(frame: pd.DataFrame, given: Given) -> Bill:
     """Both parts of every machine, and their shares of the emission together."""
     own, leased_cards = given.policy.lium_2026, frame["leased_cards"].to_numpy()
-    deposited, taken = is_deposited(frame, given.policy.lium), programme_of(frame, own)
+    covered, taken = terms.cover(frame, given.policy.collateral, given.market), programme_of(frame, own)
     columns = {
         "passed": frame["passed"].to_numpy(),
         "rate_usd_per_hour": frame["rate_usd_per_hour"].to_numpy(),
         "price": terms.price(frame, own.price_most, 0.0),
         "portion": portions(frame, given.market),
         "card_share": card_share(frame, leased_cards),
-        "uptime": _uptime(frame["passing_s"].to_numpy(), deposited, own),
+        "uptime": _uptime(frame["passing_s"].to_numpy(), covered.is_covered, own),
         "isolation": _leased_isolation(frame, own),
         "leased_cards": leased_cards,
         "idle_cards": frame["idle_cards"].to_numpy(),
@@ -52,7 +51,7 @@ def bill(frame: pd.DataFrame, given: Given) -> Bill:
     columns |= _leased_pool(columns, own, given.shadow) | _idle_pool(columns, given)
     columns["score"] = _share(columns, "leased") + _share(columns, "idle")
     there = terms.group_sums(taken.bucket, payable)
-    return Bill(columns, tuple(remarks(frame, columns, given, taken, (there, deposited))))
+    return Bill(columns, tuple(remarks(frame, columns, given, taken, (there, covered))))
 
 
 def _uptime(passing_s: np.ndarray, deposited: np.ndarray, own: Lium2026Policy) -> np.ndarray:

@@ -8,9 +8,16 @@ import numpy as np
 import pandas as pd
 
 from storage.records import ALPHA_TAO, TAO_USD, Reason
+from tasks.collateral.cover import Cover
 from tasks.scoring import reasons, terms
 from tasks.scoring.formulas.bill import Columns, Given, Remark
-from tasks.scoring.formulas.common import deposit_remark, isolation_remark, portion_remark
+from tasks.scoring.formulas.common import (
+    capacity_remark,
+    collateral_remark,
+    isolation_remark,
+    portion_remark,
+    price_remark,
+)
 from tasks.scoring.formulas.programme import Programme
 
 
@@ -19,39 +26,36 @@ def remarks(
     columns: Columns,
     given: Given,
     taken: Programme,
-    more: tuple[np.ndarray, np.ndarray],
+    more: tuple[np.ndarray, Cover],
 ) -> Iterator[Remark]:
-    """Of both parts; `more` are the payable cards in each machine's bucket, and who has deposited."""
-    there, deposited = more
+    """Of both parts; `more` are the payable cards in each machine's bucket, and each machine's deposit."""
+    there, covered = more
     yield from _of_price(frame, columns, given)
-    yield from _of_leased(frame, columns, given, deposited)
+    yield from _of_leased(frame, columns, given, covered)
     yield from _of_programme(frame, columns, taken)
     yield from _of_idle(frame, columns, given)
-    yield from _of_capacity(frame, columns, taken, there)
+    is_short = (columns["idle_cards"] > 0) & (columns["capacity"] < 1.0)
+    yield capacity_remark(frame, is_short, (taken.bucket, there, taken.caps))
     yield from _of_tokens(columns, given)
 
 
 def _of_price(frame: pd.DataFrame, columns: Columns, given: Given) -> Iterator[Remark]:
     own, asked = given.policy.lium_2026, frame["price_usd_per_hour"].to_numpy()
-    most, least = (terms.most_usd(frame, limit) for limit in (own.price_most, own.price_least))
-
-    def above(at: int) -> Reason:
-        return reasons.price_above_market(asked[at], most[at])
+    least = terms.most_usd(frame, own.price_least)
 
     def below(at: int) -> Reason:
         return reasons.price_below_floor(asked[at], least[at])
 
-    yield Remark("price", columns["price"] < 1.0, above)
+    yield price_remark(frame, columns["price"] < 1.0, own.price_most)
     yield Remark("price", (asked < least) & np.isfinite(least), below)
 
 
-def _of_leased(
-    frame: pd.DataFrame, columns: Columns, given: Given, deposited: np.ndarray
-) -> Iterator[Remark]:
+def _of_leased(frame: pd.DataFrame, columns: Columns, given: Given, covered: Cover) -> Iterator[Remark]:
     is_leased, policy = columns["leased_cards"] > 0, given.policy
     yield portion_remark(frame, is_leased & (columns["portion"] == 0.0))
     yield isolation_remark(frame, "isolation", is_leased & (columns["isolation"] < 1.0), policy)
-    yield deposit_remark(frame, "uptime", is_leased & (columns["uptime"] < 1.0) & ~deposited, policy)
+    is_young = is_leased & (columns["uptime"] < 1.0) & ~covered.is_covered
+    yield collateral_remark("uptime", is_young, covered, policy)
 
 
 def _of_programme(frame: pd.DataFrame, columns: Columns, taken: Programme) -> Iterator[Remark]:
@@ -84,18 +88,6 @@ def _of_idle(frame: pd.DataFrame, columns: Columns, given: Given) -> Iterator[Re
     alone = is_idle & (columns["leased_cards"] == 0)
     yield isolation_remark(frame, "idle_isolation", alone & (columns["idle_isolation"] < 1.0), given.policy)
     yield Remark("driver", is_idle & (columns["driver"] < 1.0), driver)
-
-
-def _of_capacity(
-    frame: pd.DataFrame, columns: Columns, taken: Programme, there: np.ndarray
-) -> Iterator[Remark]:
-    model, cards = frame["model"].to_numpy(), frame["card_count"].to_numpy()
-
-    def capacity(at: int) -> Reason:
-        bucket = f"the base model of {model[at]}, {cards[at]} in a machine"
-        return reasons.capacity_shared(int(there[at]), int(taken.caps[at]), bucket)
-
-    yield Remark("capacity", (columns["idle_cards"] > 0) & (columns["capacity"] < 1.0), capacity)
 
 
 def _of_tokens(columns: Columns, given: Given) -> Iterator[Remark]:

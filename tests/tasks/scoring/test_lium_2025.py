@@ -97,8 +97,7 @@ def test_a_deposit_covers_a_week_of_its_cards_to_the_rao(model, cards, needed_ra
 
 def test_no_deposit_is_less_than_the_least():
     """A unit so small that a week of it is below 0.01 TAO still asks for that."""
-    lium = replace(LIUM_2025.lium, deposit_rao_per_card_day=(("L4", 1_000),))
-    policy = replace(LIUM_2025, lium=lium)
+    policy = replace(LIUM_2025, collateral=replace(LIUM_2025.collateral, units_rao=(("L4", 1_000),)))
 
     covered = [
         scores_of(("m-0", 1, {"model": L4}, {}), policy=policy, deposits={"5Alice/m-0": rao})[

@@ -371,4 +371,6 @@ def test_a_term_in_shadow_changes_the_pools_only_in_what_is_archived():
     assert old.score == new.score == total_of(old, ("driver",)) > 0
     assert (old.driver, old.enforced_score) == (0.0, 0.0)
     assert new.enforced_score == pytest.approx(new.score)
-    assert [(r.code, r.is_shadow) for r in old.reasons] == [("DRIVER_TOO_OLD", True)]
+    assert [(r.code, r.severity, r.is_shadow, r.decides) for r in old.reasons] == [
+        ("DRIVER_TOO_OLD", Severity.FAIL, True, False)
+    ]

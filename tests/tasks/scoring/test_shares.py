@@ -169,8 +169,9 @@ def test_a_higher_score_never_lowers_its_miners_weight(some, burn_share, positio
     if not some:
         return
     lucky = some[position % len(some)]
-    raised = [replace(s, score=min(s.score + more, 1.7e308)) if s is lucky else s for s in some]
-    if lucky.miner_hotkey == "5Gone" or raised[some.index(lucky)].score < lucky.score:
+    higher = max(lucky.score, min(lucky.score + more, 1.7e308))
+    raised = [replace(s, score=higher) if s is lucky else s for s in some]
+    if lucky.miner_hotkey == "5Gone":
         return
 
     before = weights(some, burn_share).get(lucky.miner_hotkey, 0.0)
