@@ -40,8 +40,10 @@ from tasks.scoring.market import Market
 from tasks.scoring.scoring import score_epoch
 from tasks.scoring.shares import Ground, weight_vector
 
-ALPHA_PER_DAY = 2_952.0
-"""A subnet's emission for its miners: 1 alpha a block of 12 s, 41 % of it."""
+MINERS_SHARE = 0.41
+"""Of what a subnet gives out: the owner has 18 %, validators and miners half of the rest each."""
+ALPHA_PER_DAY = 7_200 * MINERS_SHARE
+"""A subnet's emission for its miners: 1 alpha a block of 12 s, and their share of it."""
 NEWCOMER = "a new miner"
 """Stands for the hotkey of a miner that has no machine in the epoch."""
 _NAME = "estimate"

@@ -138,6 +138,23 @@ class Chain:
 
         return transfer_in(self._call(read), index, receiver)
 
+    def alpha_out_rao_per_day(self) -> int:
+        """Rao of alpha that the subnet gives out in a day, to owner, validators and miners, at the blocks' present pace."""
+
+        async def read(client: bt.Client) -> int:
+            snapshot = await client.at()
+            graph, head = await asyncio.gather(
+                snapshot.subnets.metagraph(self.settings.netuid, commitments=False),
+                self._read_head(client, snapshot),
+            )
+            try:
+                per_block = int(graph.raw["alpha_out_emission"]) if graph is not None else 0
+            except (KeyError, TypeError, ValueError) as error:
+                raise bt.ChainError(f"the runtime tells no emission ({error})", "UnknownRuntime") from None
+            return round(per_block * 86_400 / head.block_time_s)
+
+        return self._call(read)
+
     def own_row(self) -> tuple[Head, tuple[WeightTarget, ...]]:
         """The newest block and our row there, empty when we set none or have no uid."""
 

@@ -10,13 +10,16 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from deployments.histories import history_option, json_option, own_history
+from deployments.histories import history_option, json_option, own_history, own_settings
+from deployments.sites import local_substrate
 from deployments.view import cell, make_console
+from flows.settings import Settings
 from storage.history import archived_epochs, read_epoch
 from storage.records import ALPHA_TAO, TAO_USD, TOKEN, EpochOutcome, Quote, Reason
-from tasks.errors import SettingError
+from tasks.errors import SettingError, UserError
 from tasks.estimating import (
     ALPHA_PER_DAY,
+    MINERS_SHARE,
     NEWCOMER,
     Estimate,
     Hypothetical,
@@ -63,10 +66,9 @@ Row = tuple[Hypothetical, Estimate]
 @click.option(
     "--alpha-per-day",
     type=click.FloatRange(0),
-    default=ALPHA_PER_DAY,
-    show_default=True,
-    help="For all miners.",
+    help=f"For all miners; {ALPHA_PER_DAY:g} if not given.",
 )
+@click.option("--chain", "is_from_chain", is_flag=True, help="Read the emission from the settings' chain.")
 @click.option(
     "--tao-usd", type=click.FloatRange(0, min_open=True), help="Price of TAO; the epoch's if not given."
 )
@@ -84,7 +86,8 @@ def command(
     is_leased: bool | None,
     uptime_days: float | None,
     policy_name: str | None,
-    alpha_per_day: float,
+    alpha_per_day: float | None,
+    is_from_chain: bool,
     tao_usd: float | None,
     alpha_tao: float | None,
     epoch: int | None,
@@ -101,7 +104,7 @@ def command(
 
     \b
     Examples:
-      subnet miner estimate --model "RTX 4090" --cards 8
+      subnet miner estimate --model "RTX 4090" --cards 8 --chain
       subnet miner estimate --model "H100 PCIe" --cards 4 --leased --rent 6.4 --uptime-days 10
       subnet miner estimate --model L4 --alone --policy lium-2025 --json
     """
@@ -115,11 +118,40 @@ def command(
         for leased in ((False, True) if is_leased is None else (is_leased,))
         for passing in days
     ]
-    rows = [(machine, estimate(world, machine, policy, alpha_per_day)) for machine in machines]
+    emission, source = _emission(alpha_per_day, is_from_chain=is_from_chain)
+    rows = [(machine, estimate(world, machine, policy, emission)) for machine in machines]
     if as_json:
-        click.echo(json.dumps(_document(world, policy, alpha_per_day, rows), indent=2))
+        told = {"alpha_per_day_for_miners": emission, "emission_source": source}
+        click.echo(json.dumps(_document(world, policy, rows) | told, indent=2))
     else:
-        _show(make_console(), world, policy, alpha_per_day, rows)
+        _show(make_console(), world, policy, rows)
+        burn = rows[0][1].burn_share
+        click.echo(f"  Of {emission:g} alpha a day for all miners ({source}), {burn:.0%} burned.")
+
+
+def _emission(given: float | None, *, is_from_chain: bool) -> tuple[float, str]:
+    """Alpha a day for all miners, and where that comes from."""
+    if given is not None and is_from_chain:
+        raise UserError("--alpha-per-day and --chain exclude each other")
+    if given is not None:
+        return given, "given"
+    if not is_from_chain:
+        return ALPHA_PER_DAY, "assumed: 1 alpha a block of 12 s"
+    return _read_emission(own_settings()) * MINERS_SHARE, "from the chain"
+
+
+def _read_emission(settings: Settings) -> float:
+    """Alpha a day for everybody on the subnet."""
+    from tasks.edges.chain import Chain, ChainSettings  # noqa: PLC0415  the SDK is half a second of import
+
+    chain = Chain(
+        ChainSettings(settings.network, settings.netuid, settings.chain_deadline_s, cache=settings.cache),
+        substrate_factory=local_substrate(settings),
+    )
+    try:
+        return chain.alpha_out_rao_per_day() / 1e9
+    finally:
+        chain.close()
 
 
 def _world(root: Path, number: int | None) -> EpochOutcome:
@@ -186,9 +218,7 @@ def _machine(model: Model, cards: int, more: dict[str, object]) -> Hypothetical:
     )
 
 
-def _show(
-    console: Console, world: EpochOutcome | None, policy: Policy, alpha_per_day: float, rows: list[Row]
-) -> None:
+def _show(console: Console, world: EpochOutcome | None, policy: Policy, rows: list[Row]) -> None:
     console.print(cell(_title(world, policy, rows[0][0])), soft_wrap=True)
     for machine, found in rows:
         state = "leased" if machine.is_leased else "idle"
@@ -207,10 +237,6 @@ def _show(
         console.print(
             cell(f"  {reason.code}: got {reason.got}; wanted {reason.wanted}. {reason.mend}"), soft_wrap=True
         )
-    burn = rows[0][1].burn_share
-    console.print(
-        f"  Of {alpha_per_day:g} alpha a day for all miners, {burn:.0%} burned; others stay as they are in that epoch."
-    )
 
 
 def _title(world: EpochOutcome | None, policy: Policy, machine: Hypothetical) -> str:
@@ -220,14 +246,11 @@ def _title(world: EpochOutcome | None, policy: Policy, machine: Hypothetical) ->
     return f"{machine.card_count} x {machine.model.name}, {beside}, policy {policy.name}"
 
 
-def _document(
-    world: EpochOutcome | None, policy: Policy, alpha_per_day: float, rows: list[Row]
-) -> dict[str, object]:
+def _document(world: EpochOutcome | None, policy: Policy, rows: list[Row]) -> dict[str, object]:
     return {
         "epoch": world.epoch if world and world.executors else None,
         "machines": len(world.executors) if world else 0,
         "policy": policy.name,
-        "alpha_per_day_for_miners": alpha_per_day,
         "model": rows[0][0].model.name,
         "cards": rows[0][0].card_count,
         "estimates": [

@@ -295,6 +295,7 @@ def _subnet_facts(view: View) -> dict[str, object]:
         "blocks_since_last_step": view.block - state.last_epoch_block,
         "tao_in": state.pool_tao_rao,
         "alpha_in": state.pool_alpha_rao,
+        "alpha_out_emission": state.hyperparameters.alpha_per_block_rao,
         "moving_price": {"bits": (state.pool_tao_rao << 32) // state.pool_alpha_rao},
         "num_uids": len(state.neurons),
         "max_uids": state.hyperparameters.max_uids,

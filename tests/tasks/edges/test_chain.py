@@ -83,6 +83,11 @@ def test_a_view_is_one_block(make_node, make_chain):
     assert view.head.next_epoch_block - view.head.last_epoch_block == 50
 
 
+def test_the_emission_of_a_day_goes_by_the_blocks_pace(make_node, make_chain):
+    """1 alpha a block; at 0.25 s a block that is 345,600 alpha a day, for owner, validators and miners together."""
+    assert make_chain(make_node(), who=None).alpha_out_rao_per_day() == 345_600 * RAO
+
+
 def test_a_read_only_chain_needs_no_wallet(make_node, make_chain):
     """Head, view and hashes are open; what needs a key asks for it."""
     node = make_node()
