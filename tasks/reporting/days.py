@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 import pandas as pd
 import pyarrow as pa
@@ -21,6 +22,25 @@ from tasks.reporting.frames import SHADOW
 UNKNOWN_MODEL = "unknown"
 MAX_NAME = 64
 """Of what a machine says itself: a model's name is cut there."""
+MOST = MappingProxyType(
+    {
+        "card_count": 1_000.0,
+        "vram_bytes": 2.0**50,
+        "passed": 1.0,
+        "score": 1e9,
+        "price_usd_per_hour": 1e6,
+        "memory_bytes": 2.0**50,
+        "bandwidth_gb_s": 1e9,
+        "incentive": 1.0,
+        "weight": 1.0,
+        "burn_share": 1.0,
+        "seconds": 1e6,
+    }
+)
+"""What one figure can be at most. Beyond it is an error or a lie, and a picture would show nothing else."""
+MOST_SCALE = 2**20
+LEAST = 1e-9
+"""What is smaller counts as nothing."""
 _BY_MACHINE = ["epoch", "executor_key"]
 _HEAD = (
     *("epoch", "netuid", "validator_hotkey", "policy", "policy_digest", "policy_values", "code_version"),
@@ -86,9 +106,8 @@ class _Reader:
         return table.filter(pc.is_in(table["epoch"], value_set=self._whole))
 
     def frame(self, name: str, *columns: str) -> pd.DataFrame:
-        """The same for pandas."""
-        frame: pd.DataFrame = self.arrow(name, *columns).to_pandas()
-        return frame
+        """The same for pandas, within bounds."""
+        return bounded(self.arrow(name, *columns).to_pandas())
 
     def _read(self, name: str, columns: Sequence[str]) -> pa.Table:
         """A file that can't be read costs its own epoch's rows only, and is told."""
@@ -113,7 +132,7 @@ class _Reader:
 
 def _epochs(head: pa.Table) -> pd.DataFrame:
     codes = [[reason["code"] for reason in reasons or ()] for reasons in head["incidents"].to_pylist()]
-    frame: pd.DataFrame = head.drop_columns(["incidents", "policy_values"]).to_pandas()
+    frame = bounded(head.drop_columns(["incidents", "policy_values"]).to_pandas())
     scales = [_memory_scale(values) for values in head["policy_values"].to_pylist()]
     return frame.assign(
         incidents=pd.Series(codes, dtype="object"), memory_scale=pd.Series(scales, dtype="int64")
@@ -124,9 +143,10 @@ def _epochs(head: pa.Table) -> pd.DataFrame:
 def _memory_scale(policy_values: str | None) -> int:
     """By how much the policy proves less memory than is listed: 1 but for simulated cards."""
     try:
-        return max(1, int(json.loads(policy_values or "{}")["proof"]["memory_scale"]))
-    except (KeyError, TypeError, ValueError):
+        scale = int(json.loads(policy_values or "{}")["proof"]["memory_scale"])
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
         return 1
+    return min(max(1, scale), MOST_SCALE)
 
 
 # --- machines --------------------------------------------------------------------------------------
@@ -136,7 +156,7 @@ def _machine_rows(reader: _Reader, epochs: pd.DataFrame) -> pd.DataFrame:
     """A row an epoch and machine: what was listed, proved and scored."""
     table = reader.arrow("scores", *_SCORED)
     failed = _has_failed(table["reasons"])
-    rows: pd.DataFrame = table.drop_columns("reasons").to_pandas()
+    rows = bounded(table.drop_columns("reasons").to_pandas())
     rows["model"] = rows["model"].str.slice(0, MAX_NAME).replace("", UNKNOWN_MODEL)
     rows["formula"] = rows["formula"].fillna("default")  # there was no other before the column
     rows["failed"] = failed & (rows["passed"] == 0)
@@ -263,4 +283,12 @@ def _shares(reader: _Reader) -> tuple[pd.DataFrame, dict[str, int]]:
 def _phases(reader: _Reader) -> pd.DataFrame:
     rows = reader.frame("phases", "epoch", "name", "started_at", "finished_at")
     seconds = (rows["finished_at"] - rows["started_at"]).dt.total_seconds()
-    return rows[["epoch", "name"]].assign(seconds=seconds)
+    return bounded(rows[["epoch", "name"]].assign(seconds=seconds))
+
+
+def bounded(frame: pd.DataFrame) -> pd.DataFrame:
+    """The columns of MOST between 0 and what they can be; what is no number stays none."""
+    for name in MOST.keys() & set(frame.columns):
+        figures = frame[name].astype("float64")
+        frame[name] = figures.where(figures.isna() | (figures >= LEAST), 0.0).clip(upper=MOST[name])
+    return frame

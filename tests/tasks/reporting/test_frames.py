@@ -145,3 +145,22 @@ def test_an_epoch_that_is_being_written_is_not_looked_at(tmp_path):
     frames = read_frames(tmp_path, Period(DAY))
 
     assert (frames.epochs["epoch"].tolist(), frames.models["epoch"].tolist()) == ([7], [7])
+
+
+def test_figures_are_bounded(tmp_path):
+    """A price that is infinite, a negative score and a bandwidth beyond all sense leave room for the others."""
+    archive(
+        tmp_path,
+        epoch(
+            7,
+            machine("a", price=float("inf"), score=-5.0, gb_s=1e300),
+            machine("b", price=1e-300),
+            seconds=(-1.0, 2.0, 3.0),
+        ),
+    )
+    frames = read_frames(tmp_path, Period(DAY))
+    a, b = frames.machines.to_dict("records")
+
+    assert (a["price_usd_per_hour"], a["score"], a["proved_gb_s"]) == (1e6, 0, 1e9)
+    assert (b["price_usd_per_hour"], b["score"]) == (0, 1)
+    assert frames.phases["seconds"].tolist() == [0, 2, 3]

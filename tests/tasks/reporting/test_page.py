@@ -144,3 +144,26 @@ def test_a_day_without_epochs_has_a_page_that_says_so(tmp_path):
     assert "No epoch is archived from 2026-08-01 00:00 to 2026-08-02 00:00 UTC." in page
     assert not list(parsed(page).iter("img"))
     assert {line.key: line.value for line in report.figures}["gini"] is None
+
+
+def test_an_absurd_archive_has_a_page_all_the_same(tmp_path):
+    """Figures as large and as small as a file can hold them, at the ends of time: no error, and no warning of matplotlib's."""
+    from datetime import UTC, datetime
+
+    huge, tiny = 1.7e308, 5e-324
+    machines = (
+        machine("a", price=huge, score=huge, gb_s=huge, cards=3, gib=1 << 33),
+        machine("b", price=tiny, score=tiny, gb_s=tiny, gib=0),
+        machine("c", price=float("nan"), score=float("nan"), gb_s=float("nan")),
+        machine("d", price=float("-inf"), score=float("inf"), gb_s=float("-inf")),
+        machine("e", reasons=[DISK]),
+    )
+    shares = {"5Alice": huge, "5Bob": tiny, "5Carol": float("nan"), "5Owner": -huge}
+    at = datetime(2199, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+    archive(
+        tmp_path / "h", epoch(7, *machines, at=at, weights=shares, incentive=shares, seconds=(0.0, 1e9, None))
+    )
+
+    report = write_page(read_frames(tmp_path / "h", Period(at.date())), tmp_path)
+
+    assert len(list(parsed(report.path.read_text()).iter("img"))) == 8
