@@ -150,7 +150,7 @@ def _with(
         world,
         executors=(*world.executors, _executor(machine, uid, _price(machine, grounds, policy))),
         reports=(*world.reports, _report(machine, policy)),
-        verdicts=(*world.verdicts, _verdict(machine, world)),
+        verdicts=(*world.verdicts, _verdict(machine, world, policy)),
     )
     lease = Lease(_NAME, _key(machine), (), _rent(machine, grounds, policy), grounds.scored_at)
     leases = (*grounds.leases, lease) if machine.is_leased else grounds.leases
@@ -226,7 +226,7 @@ def _report(machine: Hypothetical, policy: Policy) -> HostReport:
     return HostReport(_key(machine), facts, (), bandwidth, (), 0.0, 0.0)
 
 
-def _verdict(machine: Hypothetical, world: EpochOutcome) -> Verdict:
+def _verdict(machine: Hypothetical, world: EpochOutcome, policy: Policy) -> Verdict:
     size = machine.model.skus[0]
     proofs = tuple(
         CardProof(
@@ -243,8 +243,16 @@ def _verdict(machine: Hypothetical, world: EpochOutcome) -> Verdict:
         )
         for at in range(machine.card_count)
     )
-    is_proven = machine.is_proven if machine.is_proven is not None else is_proven_in(world, machine.model)
+    is_proven = (
+        machine.is_proven if machine.is_proven is not None else _is_proven(world, machine.model, policy)
+    )
     return Verdict(_key(machine), "PROVED", None, proofs, () if is_proven else (_unproven(),), b"", 0)
+
+
+def _is_proven(world: EpochOutcome, model: Model, policy: Policy) -> bool:
+    """Where the policy asks for no history, no model is unproven."""
+    asks = policy.proof.enforce_bandwidth and policy.proof.history_miners > 0
+    return not asks or is_proven_in(world, model)
 
 
 def is_proven_in(world: EpochOutcome, model: Model) -> bool:

@@ -99,6 +99,8 @@ def test_a_model_that_nobody_has_proved_is_paid_as_unproven():
     assert not is_proven_in(world(), find("L4"))
     assert estimate(flagged, twin(), DEFAULT).score.performance == 0.75
     assert estimate(flagged, twin(is_proven=True), DEFAULT).score.performance == 1.0
+    lenient = replace(DEFAULT, proof=replace(DEFAULT.proof, history_miners=0))
+    assert estimate(flagged, twin(), lenient).score.performance == 1.0
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))

@@ -10,10 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from storage.records import Card, Executor, ExecutorRecord, HostFacts, HostReport, Reason, Severity
+from storage.records import (
+    Ban,
+    BanKind,
+    Card,
+    Executor,
+    ExecutorRecord,
+    HostFacts,
+    HostReport,
+    Reason,
+    Severity,
+)
+from storage.state import State
 from tasks.inspection.step import in_turns, inspect, with_duplicates
 from tasks.inspection.visit import visit
-from tasks.policy import LOCALNET
+from tasks.policy import LOCALNET, ShadowPolicy
 from tests.tasks.edges.honest import serving
 from tests.tasks.inspection.runs import NOON, edges_in, list_in_state, run_over
 
@@ -190,3 +201,38 @@ def test_the_owner_is_back_before_the_thief():
 
     assert back.reasons == ()
     assert [r.code for r in stolen.reasons] == ["UUID_DUPLICATE"]
+
+
+@pytest.mark.parametrize(("leased", "code"), [(False, "MINER_BANNED"), (True, "BANNED_WHILE_LEASED")])
+def test_a_ban_is_found_whatever_the_machine_does(tmp_path, leased, code):
+    """A machine that nobody reaches is told of its ban too; the run knows it for scoring, and the state has the report."""
+    banned = machine("5Banned", "one")
+    with edges_in(tmp_path) as edges:
+        State(edges.engine).add_ban(
+            Ban(BanKind.MINER, "5Banned", "lies", NOON - timedelta(days=1), None, "ops")
+        )
+        with run_over(edges) as run:
+            run.leased_keys = frozenset({banned.key} if leased else ())
+            list_in_state(run, banned)
+            (report,) = asyncio.run(inspect(run, [banned]))
+            kept = run.state.load_outcome(run.epoch).reports
+
+    assert report.reasons[-1].code == code
+    assert run.banned_codes == {banned.key: "MINER_BANNED"}
+    assert kept == (report,)
+
+
+@pytest.mark.parametrize("checks", [(), ("DISK_BELOW_MINIMUM",)])
+def test_a_check_in_shadow_is_told_and_decides_nothing(tmp_path, checks):
+    """The reason stands in the report either way; in shadow it keeps nobody from the proof."""
+    strict = policy(min_disk_free_bytes=1 << 60)
+    with (
+        edges_in(tmp_path) as edges,
+        run_over(edges, policy=replace(strict, shadow=ShadowPolicy(checks=checks))) as run,
+        serving(run.key_of("5Miner"), tmp_path) as host,
+    ):
+        list_in_state(run, host.executor())
+        (report,) = asyncio.run(inspect(run, [host.executor()]))
+
+    (disk,) = [reason for reason in report.reasons if reason.code == "DISK_BELOW_MINIMUM"]
+    assert (disk.is_shadow, disk.decides) == (bool(checks), not checks)
