@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.records import Reason, Score, Severity
-from tasks.policy import DEFAULT, LOCALNET, CollateralPolicy
+from storage.records import Quote, Reason, Score, Severity
+from tasks.policy import DEFAULT, LIUM_2025, LIUM_2026, LOCALNET, CollateralPolicy, ShadowPolicy
 from tasks.proof.reasons import reason
 from tasks.scoring import terms
 from tasks.scoring.bills import total_of
@@ -20,10 +20,14 @@ from tasks.scoring.scoring import score_epoch, score_machines
 from tests.tasks.scoring.worlds import (
     ASKING,
     DAYS_5,
+    ISOLATED,
     MODELS,
+    NOW,
     PAR,
+    SHARED,
     executor,
     grounds,
+    lease,
     record,
     report,
     verdict,
@@ -392,80 +396,110 @@ def test_a_zero_by_the_policy_is_explained():
 
 @st.composite
 def worlds(draw):
-    """Machines of three miners: models, counts, proofs, histories and failures drawn."""
+    """Machines of three miners: models, counts, prices, proofs, histories, leases and failures drawn."""
     machines = [
-        executor(miner, f"m-{n}")
+        executor(miner, f"m-{n}", price=draw(st.sampled_from([0.0, 0.3, 3.0, 1e6])))
         for miner in ("5Alice", "5Bob", "5Carol")
         for n in range(draw(st.integers(0, 3)))
     ]
-    reports, verdicts, records = [], [], {}
+    reports, verdicts, records, leases = [], [], {}, []
     for machine in machines:
-        cards = draw(st.integers(1, 3))
+        cards = draw(st.sampled_from([1, 2, 3, 8]))
         reasons = draw(st.sampled_from([(), (), (WARNED,), (FAILED,), (SILENT,)]))
         model = draw(st.sampled_from([*MODELS, "NVIDIA Imaginary 9"]))
         if draw(st.integers(0, 9)):
             mbit_s = draw(st.none() | st.floats(0, 1e5))
-            reports.append(report(machine, model=model, cards=cards, reasons=reasons, mbit_s=mbit_s))
+            told = {"runtimes": draw(st.sampled_from([ISOLATED, SHARED])), "mbit_s": mbit_s}
+            driver = draw(st.sampled_from(["580.65.06", "535.1", ""]))
+            reports.append(report(machine, model=model, cards=cards, reasons=reasons, driver=driver, **told))
         if draw(st.integers(0, 9)):
             figure = st.floats(1.0, 1e4) | st.floats()
             verdicts.append(verdict(machine, *draw(st.lists(figure, min_size=cards, max_size=cards))))
         if draw(st.booleans()):
             records[machine.key] = record(machine, passed_for=timedelta(seconds=draw(st.integers(0, 10**7))))
-    return machines, reports, verdicts, records
+        if not draw(st.integers(0, 2)):
+            leases.append(
+                lease(machine, *draw(st.sampled_from([(), (0,), (0, 1)])), rent=draw(st.floats(0, 9)))
+            )
+    return machines, reports, verdicts, records, tuple(leases)
 
 
 SUBNET = view("5Alice", "5Bob", "5Carol", locked={"5Alice": 10**10, "5Bob": 2 * 10**9})
 
 
+TOKENS = (*PAR, Quote("token", "tao_usd", 400.0, "test", NOW))
+EVERY_POLICY = st.sampled_from(
+    [
+        ASKING,
+        LOCALNET,
+        LIUM_2025,
+        LIUM_2026,
+        replace(LIUM_2026, shadow=ShadowPolicy(terms=("driver", "price"))),
+    ]
+)
+
+
 def score_world(world, policy):
-    machines, reports, verdicts, records = world
-    return score_epoch(machines, reports, verdicts, grounds(SUBNET, records.values(), quotes=PAR), policy)
+    machines, reports, verdicts, records, leases = world
+    known = grounds(SUBNET, records.values(), leases=leases, quotes=TOKENS)
+    return score_epoch(machines, reports, verdicts, known, policy)
 
 
-@given(worlds(), st.sampled_from([ASKING, LOCALNET]), st.randoms())
-@settings(max_examples=40, deadline=None)
+@given(worlds(), EVERY_POLICY, st.randoms())
+@settings(max_examples=60, deadline=None)
 def test_the_order_of_the_records_changes_no_bit(world, policy, random):
-    """Machines, reports and verdicts in any order give the very same scores."""
-    machines, reports, verdicts, records = world
-    shuffled = [random.sample(part, len(part)) for part in (machines, reports, verdicts)]
+    """Machines, reports and verdicts in any order give the very same scores, under every formula."""
+    *shuffled, records, leases = world
+    shuffled = [random.sample(part, len(part)) for part in shuffled]
 
-    assert score_world((*shuffled, records), policy) == score_world(world, policy)
+    assert score_world((*shuffled, records, leases), policy) == score_world(world, policy)
 
 
-@given(worlds(), st.randoms())
-@settings(max_examples=25, deadline=None)
-def test_the_order_of_the_rows_changes_no_bit(world, random):
+@given(worlds(), EVERY_POLICY, st.randoms())
+@settings(max_examples=40, deadline=None)
+def test_the_order_of_the_rows_changes_no_bit(world, policy, random):
     """The frame's rows in any order give every row the same terms."""
-    machines, reports, verdicts, records = world
-    given = grounds(view(), records.values())
-    frame = machines_frame(machines, reports, verdicts, given, LOCALNET)
+    machines, reports, verdicts, records, leases = world
+    known = grounds(SUBNET, records.values(), leases=leases, quotes=TOKENS)
+    frame = machines_frame(machines, reports, verdicts, known, policy)
     order = random.sample(range(len(frame)), len(frame))
 
-    straight = score_machines(frame, given, LOCALNET)
-    mixed = score_machines(frame.iloc[order], given, LOCALNET)
+    straight = score_machines(frame, known, policy)
+    mixed = score_machines(frame.iloc[order], known, policy)
 
     assert mixed == tuple(straight[at] for at in order)
 
 
-@given(worlds(), st.sampled_from([ASKING, LOCALNET]))
-@settings(max_examples=40, deadline=None)
+@given(worlds(), EVERY_POLICY)
+@settings(max_examples=60, deadline=None)
 def test_every_score_can_be_read_like_a_bill(world, policy):
-    """For any machines: the product of the terms is the score, all is finite, and every zero has a reason that is no warning."""
+    """For any machines and formula: the terms' product is the score to the last bit, all is finite, every zero has a reason."""
     for score in score_world(world, policy):
-        assert score.score == score.enforced_score == total_of(score)
-        assert math.isfinite(score.score)
+        assert score.score == total_of(score, policy.shadow.terms)
+        assert policy.shadow.terms or score.enforced_score == score.score
+        assert all(math.isfinite(getattr(score, f.name)) for f in fields(Score) if f.type == "float")
         assert (score.score > 0) == (not any(r.decides for r in score.reasons))
+
+
+@given(worlds(), EVERY_POLICY)
+@settings(max_examples=40, deadline=None)
+def test_pools_are_never_overdrawn(world, policy):
+    """Scores that are shares of the emission come to 1 at most, those of the leased pool to 0.09."""
+    scores = [score for score in score_world(world, policy) if score.formula == "lium-2026"]
+
+    assert math.fsum(score.score for score in scores) <= 1.0 + 1e-12
+    assert math.fsum(s.leased_pool * s.leased_points / s.leased_total for s in scores) <= 0.09 + 1e-12
 
 
 def test_no_machines_give_no_scores():
     """An empty network is an answer."""
-    assert score_world(([], [], [], {}), DEFAULT) == ()
+    assert score_world(([], [], [], {}, ()), DEFAULT) == ()
 
 
 def test_two_machines_of_one_key_are_refused():
     """A key names one machine: two of them would share a proof."""
     with pytest.raises(ValueError, match="'5Alice/m-0' is listed more than once"):
-        score_world(([executor(), executor()], [], [], {}), DEFAULT)
+        score_world(([executor(), executor()], [], [], {}, ()), DEFAULT)
 
 
 def test_a_term_that_is_no_number_is_refused():
