@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.records import Severity
+from storage.records import Grounds, Reason, Severity
 from tasks.inspection.models import MODELS, find
-from tasks.policy import DEFAULT, LOCALNET
+from tasks.policy import DEFAULT, LOCALNET, ShadowPolicy
 from tasks.proof import transcript
 from tasks.proof.bounds import Bounds, bandwidth_bounds
 from tasks.proof.challenge import Origin, ProofKind, challenge_for, parameters_for, seed_of
@@ -24,8 +24,10 @@ from tasks.proof.evidence import (
     judge_again,
 )
 from tasks.proof.population import Population
+from tasks.shadow import verdict_in_shadow
 from tests.bench.lanes import verdict_compressions
 from tests.cheats.rig import honest, talk
+from tests.storage.outcomes import NOON
 from tests.tasks.proof.archives import MODEL, archived, edited, some_talks, verdict_of, with_verdict
 
 ONE, TWO, HUNG, LOST = "5Alice/m-0", "5Alice/m-1", "5Bob/m-0", "5Bob/m-1"
@@ -299,6 +301,31 @@ def test_who_is_paid_has_a_proof(outcome):
     scores = tuple(replace(s, score=0.3) for s in outcome.scores)
     found = judged(replace(outcome, scores=scores))
     assert {key for key, e in found.items() if codes(e) == {"PAID_WITHOUT_PROOF"}} == {HUNG, LOST}
+
+
+def test_a_kept_score_needs_no_proof_of_its_epoch(outcome):
+    """What is paid in grace is the score of an epoch that has its proof; replay holds it against the record."""
+    kept = Reason("KEPT_LAST_SCORE", Severity.WARN, "the score of epoch 6: 0.3", "", "")
+    scores = tuple(replace(s, score=0.3, reasons=(*s.reasons, kept)) for s in outcome.scores)
+    found = judged(replace(outcome, scores=scores))
+    assert not any("PAID_WITHOUT_PROOF" in codes(e) for e in found.values())
+
+
+def test_a_bound_in_shadow_agrees(talks):
+    """A card outside of a bound that the archived policy has in shadow was proved, and judged again it still is."""
+    challenge, reply = talks[1]
+    beyond = replace(challenge, bounds=Bounds(0.0, 1e-9, is_enforced=True))
+    policy = replace(LOCALNET, shadow=ShadowPolicy(checks=("BANDWIDTH_IMPOSSIBLE",)))
+    failed = archived([(beyond, reply)])
+    lenient = replace(
+        failed,
+        verdicts=tuple(verdict_in_shadow(v, policy.shadow) for v in failed.verdicts),
+        grounds=Grounds(NOON, policy.to_json(), "5Owner", (), ()),
+    )
+    assert verdict_of(lenient, TWO).proved
+    assert not {"CODE_DIFFERS", "SEVERITY_DIFFERS", "PAID_WITHOUT_PROOF"} & codes(judged(lenient)[TWO])
+    strict = replace(lenient, grounds=Grounds(NOON, LOCALNET.to_json(), "5Owner", (), ()))
+    assert {"CODE_DIFFERS", "SEVERITY_DIFFERS"} <= codes(judged(strict)[TWO])
 
 
 def test_a_transcript_that_asks_for_hours_is_refused(outcome):
