@@ -21,5 +21,5 @@ table { border-collapse: collapse; margin: .5rem 0; font-variant-numeric: tabula
 th, td { padding: .15rem .8rem .15rem 0; text-align: right; border-bottom: 1px solid #eee; overflow-wrap: anywhere; }
 th:first-child, td:first-child { text-align: left; }
 footer { margin-top: 2.5rem; color: #555; font-size: .85rem; }
-@media print { body { max-width: none; padding: 0; } section, figure, .headlines { break-inside: avoid; } h2 { break-after: avoid; } }
+@media print { details:not([open]) { display: none; } body { max-width: none; padding: 0; } section, figure, .headlines { break-inside: avoid; } h2 { break-after: avoid; } }
 """

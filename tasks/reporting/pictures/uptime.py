@@ -74,6 +74,8 @@ def picture(frames: Frames) -> Picture | Missing:
     if worst["passed"] < 1:
         sentence += f"; uid {worst['miner_uid']} has the least, {percent(worst['passed'])}"
     sentence += ". A vertical stripe through all bands is trouble of the validator rather than of the miners."
+    if len(miners) > MAX_MINERS:
+        sentence += f" Drawn are the {MAX_MINERS} miners with most machines."
     columns = ("miner", "hotkey", "machines", "passed", "failed", "no verdict")
     rows = [
         (

@@ -236,6 +236,15 @@ def test_uptime_is_what_passed_of_what_was_listed(tmp_path):
     assert found.shares.fillna(-1).to_numpy().tolist() == [[1, 0.5], [1, -1]]
 
 
+def test_of_many_miners_the_largest_are_drawn(tmp_path):
+    """With more than forty the sentence says so, and the table has the first forty as well."""
+    crowd = [machine("a", f"5Miner{n}") for n in range(43)]
+    found = uptime.picture(frames_of(tmp_path, epoch(7, *crowd)))
+
+    assert found.sentence.endswith("Drawn are the 40 miners with most machines.")
+    assert (len(found.table.rows), found.table.left_out) == (40, 3)
+
+
 def test_blocks_of_time_keep_gaps_open(tmp_path):
     """An epoch lasts until the next; after a gap of an hour the line is down in between."""
     times = [NOON, NOON + TEN, NOON + 8 * TEN, NOON + 9 * TEN]
