@@ -44,6 +44,9 @@ MAX_GROUP_BYTES = 32 << 20
 MAX_GROUP_ROWS = 65_536
 """Whichever comes first ends a row group: whoever reads one epoch of a folded day, or its transcripts, reads few of them."""
 
+MAX_DICTIONARY_BYTES = 8 << 20
+"""Of one column in a row group: holds the digests of every machine's command outputs, most of which come again."""
+
 Change = Callable[[pa.Table], pa.Table]
 """What is done to the rows on the way, e.g. transcripts emptied."""
 
@@ -176,21 +179,31 @@ def _bytes(parts: Iterable[Part]) -> int:
 def _write_fold(hidden: Path, name: str, parts: Sequence[Part], change: Change | None) -> dict[int, int]:
     """Write the rows that count of these files, by epoch; the schema that each epoch was archived in."""
     versions: dict[int, int] = {}
-    schema = pa.schema(
-        [f.with_nullable(nullable=True) for f in SCHEMAS[name]], metadata=SCHEMAS[name].metadata
-    )
-    with hidden.open("wb") as file:
-        options = {"compression": "zstd", "compression_level": ZSTD_LEVEL}
-        with pq.ParquetWriter(file, schema, use_dictionary=dictionary_columns(schema), **options) as writer:
-            rows = 0
-            for group in _grouped(_batches(parts, name, versions, change)):
-                writer.write_table(group, row_group_size=max(1, len(group)))
+    write_rows(hidden, name, _batches(parts, name, versions, change))
+    return versions
+
+
+def write_rows(path: Path, name: str, tables: Iterable[pa.Table]) -> None:
+    """Write a table's rows as a fold has them, and onto the disk; HistoryDamaged when not all of them are there."""
+    fields = [field.with_nullable(nullable=True) for field in SCHEMAS[name]]
+    schema = pa.schema(fields, metadata=SCHEMAS[name].metadata)
+    rows = 0
+    with path.open("wb") as file:
+        with pq.ParquetWriter(
+            file,
+            schema,
+            use_dictionary=dictionary_columns(schema),
+            dictionary_pagesize_limit=MAX_DICTIONARY_BYTES,
+            compression="zstd",
+            compression_level=ZSTD_LEVEL,
+        ) as writer:
+            for group in _grouped(tables):
+                writer.write_table(group, row_group_size=len(group))
                 rows += len(group)
         file.flush()
         os.fsync(file.fileno())
-    if pq.read_metadata(hidden).num_rows != rows:
-        raise HistoryDamaged(str(hidden), f"it should have {rows} rows")
-    return versions
+    if pq.read_metadata(path).num_rows != rows:
+        raise HistoryDamaged(str(path), f"it should have {rows} rows")
 
 
 def _batches(

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.bench import commands, cuda, epochs, proving, scoring
+from tests.bench import commands, cuda, epochs, history, proving, scoring
 
-GROUPS = (*commands.GROUPS, *proving.GROUPS, *cuda.GROUPS, *scoring.GROUPS, *epochs.GROUPS)
+GROUPS = (*commands.GROUPS, *proving.GROUPS, *cuda.GROUPS, *scoring.GROUPS, *epochs.GROUPS, *history.GROUPS)
