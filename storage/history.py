@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, date
 from functools import partial
 from pathlib import Path
@@ -91,7 +92,7 @@ def read_arrow(
     columns: Sequence[str] | None = None,
 ) -> pa.Table:
     """The same as an Arrow table: lists of structs, such as reasons, take a tenth of the memory that pandas needs."""
-    tables = [_day_table(folder, name, epoch, columns) for folder in folders_of(root, name, day)]
+    tables = [_day_table(folder, name, epoch, columns) for folder in _folders_with(root, name, epoch, day)]
     empty = _with_day(_empty(name, columns), "")
     whole = _each_once(pa.concat_tables([*(t for t in tables if len(t)), empty]))
     return whole if columns is None else whole.select([*columns, "day"])
@@ -215,6 +216,14 @@ def _forget_older(folder: Path, epoch: int, written: Path) -> None:
         (folder / written.name).unlink(missing_ok=True)
 
 
+def _folders_with(root: Path, name: str, epoch: int | None, day: date | str | None) -> list[Path]:
+    """The folders of a table's days; where one epoch is asked for, the one that holds it."""
+    if epoch is None:
+        return folders_of(root, name, day)
+    found = _find(root, name, epoch, day)
+    return [] if found is None else [found.path.parent]
+
+
 def _day_table(folder: Path, name: str, epoch: int | None, columns: Sequence[str] | None) -> pa.Table:
     """The rows of a table's day in the order of epochs."""
 
@@ -291,9 +300,13 @@ def _read_passed(root: Path, archived: ProvedEpoch) -> tuple[PassedProof, ...]:
         raise HistoryDamaged(f"{root} of epoch {archived.epoch}", str(error)) from error
 
 
-def _find(root: Path, name: str, epoch: int, day: str | None = None) -> Part | None:
-    """The file in which an epoch's rows of a table are."""
-    return next(iter(table_parts(root, name, epoch, day)), None)
+def _find(root: Path, name: str, epoch: int, day: date | str | None = None) -> Part | None:
+    """The file in which an epoch's rows of a table are: of two days that hold it, that of the later."""
+    for folder in reversed(folders_of(root, name, day)):
+        for part in parts_of(folder):
+            if epoch in part.epochs:
+                return replace(part, epochs=(epoch,))
+    return None
 
 
 def _one(root: Path, name: str, epoch: int, day: str | None = None) -> Part:
