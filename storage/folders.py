@@ -119,18 +119,17 @@ def parts_of(folder: Path) -> list[Part]:
     raise HistoryDamaged(str(folder), f"its manifest changed {LOOKS} times in a row")
 
 
-def table_parts(root: Path, name: str, epoch: int | None = None, day: date | str | None = None) -> list[Part]:
-    """The files of a table that count, of all days, one day or one epoch, by day and epoch.
+def table_parts(root: Path, name: str) -> list[Part]:
+    """The files of a table that count, by day and epoch.
 
     An epoch is in the history once: of two days that hold it, as long as its second writing is under way, the later counts.
     """
-    found = [part for folder in folders_of(root, name, day) for part in parts_of(folder)]
-    days: dict[int, str] = {e: part.day for part in found for e in part.epochs}
+    found = [part for folder in folders_of(root, name) for part in parts_of(folder)]
+    days = {epoch: part.day for part in found for epoch in part.epochs}
     if sum(len(part.epochs) for part in found) > len(days):
-        found = [_kept(part, [e for e in part.epochs if days[e] == part.day]) for part in found]
-    if epoch is not None:
-        found = [_kept(part, [e for e in part.epochs if e == epoch]) for part in found]
-    return [part for part in found if part.epochs]
+        kept = (replace(p, epochs=tuple(e for e in p.epochs if days[e] == p.day)) for p in found)
+        found = [part for part in kept if part.epochs]
+    return found
 
 
 def settled(read: Callable[[], T]) -> T:
@@ -153,10 +152,6 @@ def _less(fold: Fold, epoch: int) -> Fold:
         return fold
     left = {e: version for e, version in fold.epochs.items() if e != epoch}
     return replace(fold, epochs=left, without=(*fold.without, epoch))
-
-
-def _kept(part: Part, epochs: Iterable[int]) -> Part:
-    return replace(part, epochs=tuple(epochs))
 
 
 def _listing(folder: Path) -> list[str] | None:

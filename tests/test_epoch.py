@@ -13,6 +13,8 @@ import pytest
 from storage.history import archived_epochs, read_epoch
 from storage.records import EpochState
 from tasks.proof.verdict import verify_transcript
+from tasks.replaying import replay_epoch
+from tasks.scoring.replay import Standing
 
 SUBNET = Path(sys.executable).with_name("subnet")
 REPOSITORY = Path(__file__).parents[1]
@@ -163,6 +165,15 @@ def test_the_archive_has_everything(first, folder):
     assert len(proved) == 6
     for verdict in proved:
         assert verify_transcript(verdict.transcript).proved
+
+
+def test_the_archive_alone_gives_the_same_scores_and_weights(first, folder):
+    """Replayed from the Parquet files, bit for bit."""
+
+    replayed = replay_epoch(folder / ".local" / "history", first["epoch"])
+
+    assert (replayed.standing, replayed.differences) == (Standing.IDENTICAL, ())
+    assert (replayed.scores, replayed.targets) == (12, len(first["weights"]["landed"]))
 
 
 def test_nothing_is_left_outside_the_folder(first, folder):
