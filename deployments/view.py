@@ -87,7 +87,12 @@ def _machine_row(
         f"{min(mbit.up_mbit_s, mbit.down_mbit_s):.0f}" if mbit else "-",
     ]
     code, style = verdict_of(report, verdict)
-    return [*map(cell, cells), Text(code, style), Text(f"{score.score:.4f}" if score else "-")]
+    return [*map(cell, cells), Text(code, style), Text(_score(score.score) if score else "-")]
+
+
+def _score(value: float) -> str:
+    """Four decimals, or four digits of what is smaller: a share of the emission."""
+    return f"{value:.4f}" if value == 0.0 or value >= 0.01 else f"{value:.3e}"
 
 
 def size(count_bytes: int) -> str:
@@ -117,10 +122,12 @@ def show_reasons(console: Console, outcome: EpochOutcome) -> None:
     """Why each unpaid machine is not paid: what was got, what was wanted, and the mend."""
     reports = {r.executor_key: r for r in outcome.reports}
     verdicts = {v.executor_key: v for v in outcome.verdicts}
+    scores = {s.executor_key: s for s in outcome.scores}
     told = [(f"miner {reply.uid}", reason) for reply in outcome.replies for reason in reply.reasons]
     for executor in outcome.executors:
-        report, verdict = reports.get(executor.key), verdicts.get(executor.key)
-        found = (*(report.reasons if report else ()), *(verdict.reasons if verdict else ()))
+        report, verdict, score = (by_key.get(executor.key) for by_key in (reports, verdicts, scores))
+        heard = (*(report.reasons if report else ()), *(verdict.reasons if verdict else ()))
+        found = score.reasons if score else heard
         told += [(executor.executor_id, reason) for reason in deciding(found)]
     for who, reason in told:
         style = "red" if reason.fails else "yellow"

@@ -21,6 +21,7 @@ from prefect.exceptions import PrefectException
 
 from storage.records import EpochOutcome, Look, Reason
 from tasks.epoch import EpochRun
+from tasks.scoring.bills import TERMS
 from tasks.stepping import is_in_flow_run, step
 
 _log = logging.getLogger("subnet.epoch")
@@ -99,25 +100,25 @@ async def explain(run: EpochRun) -> None:
 
 
 def score_rows(outcome: EpochOutcome) -> list[dict[str, object]]:
-    """A row per machine, best first: the score and every term of it."""
+    """A row per machine, best first: the score and every term of its formula."""
     names = {e.key: e.executor_id for e in outcome.executors}
     return [
         {
             "miner": s.miner_uid,
             "executor": names.get(s.executor_key, s.executor_key),
-            "score": round(s.score, 6),
+            "score": _short(s.score),
             "model": s.model,
             "cards": s.card_count,
-            "USD/h a card": round(s.rate_usd_per_hour, 4),
-            "performance": round(s.performance, 4),
-            "bandwidth": round(s.bandwidth, 4),
-            "uptime": round(s.uptime, 4),
-            "collateral": round(s.collateral, 4),
-            "passed": s.passed,
+            **{name: _short(getattr(s, name)) for name in TERMS[s.formula] if name != "card_count"},
             "reasons": ", ".join(r.code for r in s.reasons if r.decides),
         }
         for s in sorted(outcome.scores, key=lambda s: (-s.score, s.executor_key))
     ]
+
+
+def _short(number: float) -> float:
+    """Four digits: shares of the emission are small."""
+    return float(f"{number:.4g}")
 
 
 def look_rows(looks: Iterable[Look]) -> list[dict[str, object]]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import StringIO
 
@@ -87,6 +88,20 @@ def test_a_row_tells_what_was_proved():
     assert re.split(r"\s{2,}", row.strip()) == [
         "4", "good", "L4 x 1", "22 GiB", "2 GiB", "1.22e+04", "300", "801", "PROVED", "0.1100",
     ]  # fmt: skip
+
+
+def test_a_zero_that_scoring_gave_has_its_reason():
+    """A machine that passed everything and is not paid is told why, and a share of the emission keeps its digits."""
+    told = Reason("NOT_IN_IDLE_PROGRAMME", Severity.FAIL, "1 x L4", "a listed model", "Lease it out.")
+    whole = outcome()
+    paid, unpaid = replace(whole.scores[0], score=0.00054), replace(whole.scores[1], reasons=(told,))
+
+    console = Console(file=StringIO(), width=200, force_terminal=False)
+    show_epoch(console, replace(whole, scores=(paid, unpaid)))
+
+    page = console.file.getvalue()
+    assert "bad NOT_IN_IDLE_PROGRAMME" in page
+    assert "5.400e-04" in page
 
 
 def test_a_warning_of_all_machines_stands_once():

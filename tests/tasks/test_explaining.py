@@ -1,5 +1,6 @@
 """The page that explains each zero: all reasons at once, each with its mend, and nothing of it is read as Markdown."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from storage.records import EpochOutcome, EpochState, Executor, Reason, Score, Severity
@@ -66,3 +67,14 @@ def test_the_best_score_stands_first():
         ("good", 0.5, ""),
         ("bad", 0.0, "DISK_BELOW_MINIMUM"),
     ]
+
+
+def test_the_table_has_the_terms_of_the_formula():
+    """Each formula's own columns stand in its rows, small shares with their digits."""
+    default, lium = score("a", 0.5), replace(score("b", 0.00054), formula="lium-2025", card_share=0.02)
+
+    rows = {row["executor"]: row for row in score_rows(outcome(default, lium))}
+
+    assert {"rate_usd_per_hour", "performance", "occupancy", "capacity", "passed"} <= rows["a"].keys()
+    assert (rows["b"]["score"], rows["b"]["card_share"]) == (0.00054, 0.02)
+    assert "capacity" not in rows["b"]
