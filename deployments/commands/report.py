@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import webbrowser
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -13,10 +12,8 @@ import click
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from deployments.localnet.layout import Layout
-from deployments.sites import folder_of, load_dotenv
+from deployments.histories import history_option, json_option, own_history
 from deployments.view import make_console
-from flows.settings import read_settings
 from storage.history import archived_since
 from tasks.errors import SettingError
 from tasks.reporting.period import MAX_DAYS, Period
@@ -37,18 +34,14 @@ from tasks.reporting.writing import Report, folder_of_reports, write_page
     show_default=True,
     help="So many days in one report.",
 )
-@click.option(
-    "--history",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Another folder of Parquet than the one that the settings name.",
-)
+@history_option
 @click.option(
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),
     help="Where the page goes; `reports` beside the history when none is given.",
 )
 @click.option("--open", "is_opened", is_flag=True, help="Open the page in a browser.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def command(
     *,
     day: datetime | None,
@@ -69,7 +62,7 @@ def command(
       subnet report --days 7 --json
       subnet report --history /data/history --folder /tmp
     """
-    root = history or _own_history()
+    root = history or own_history()
     period = _period(root, day.date() if day else None, days)
     report = write_page(read_frames(root, period), folder or folder_of_reports(root))
     if as_json:
@@ -78,14 +71,6 @@ def command(
         _show(report)
     if is_opened:
         webbrowser.open(report.path.absolute().as_uri())
-
-
-def _own_history() -> Path:
-    load_dotenv()
-    settings = read_settings(os.environ)
-    if settings.is_embedded:
-        settings = Layout(folder_of(os.environ)).settings(os.environ)
-    return settings.history
 
 
 def _period(root: Path, day: date | None, days: int) -> Period:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from storage.errors import HistoryDamaged
-from storage.history import archived_epochs, read_arrow
+from storage.history import archived_since, read_arrow
 from storage.records import Severity
 from tasks.reporting.frames import SHADOW
 
@@ -87,7 +87,7 @@ def read_day(root: Path, day: date) -> Day:
         shares=shares,
         share_epochs=share_epochs,
         phases=_phases(reader),
-        unread=tuple(reader.unread),
+        unread=tuple(dict.fromkeys(reader.unread)),
     )
 
 
@@ -119,14 +119,13 @@ class _Reader:
 
     def _read_singly(self, name: str, columns: Sequence[str]) -> pa.Table:
         found = []
-        for epoch in archived_epochs(self._root):
+        day = self._day.isoformat()
+        for epoch in (one.epoch for one in archived_since(self._root, day) if one.day == day):
             try:
-                table = read_arrow(self._root, name, epoch=epoch, columns=columns)
+                found.append(read_arrow(self._root, name, epoch=epoch, day=day, columns=columns))
             except HistoryDamaged as error:
                 self.unread.append(f"{error}")
-            else:
-                found.append(table.filter(pc.equal(table["day"], self._day.isoformat())))
-        no_rows = read_arrow(self._root, name, epoch=-1, columns=columns)
+        no_rows = read_arrow(self._root, name, epoch=-1, day=day, columns=columns)
         return pa.concat_tables(found) if found else no_rows
 
 

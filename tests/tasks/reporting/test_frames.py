@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
+from storage.compaction import compact
 from storage.errors import HistoryDamaged
 from tasks.reporting.period import Period, yesterday
 from tasks.reporting.reading import read_frames
@@ -135,6 +136,22 @@ def test_a_file_that_cannot_be_read_costs_its_own_rows(tmp_path):
     assert frames.unread[0].startswith(
         str(HistoryDamaged(f"{tmp_path}/scores/day=2026-08-01/epoch-8.parquet", ""))
     )
+
+
+def test_a_folded_day_is_the_same_day(tmp_path):
+    """Compaction changes nothing in a report; a folded file that can't be read is told once."""
+    epochs = [epoch(n, machine("a", cards=n), at=NOON + timedelta(minutes=n)) for n in (7, 8, 9)]
+    archive(tmp_path, *epochs)
+    before = read_frames(tmp_path, Period(DAY))
+
+    assert list(compact(tmp_path, date(2026, 8, 2)))
+    after = read_frames(tmp_path, Period(DAY))
+    (fold,) = tmp_path.glob("scores/day=*/fold-*.parquet")
+    fold.write_bytes(b"no Parquet")
+
+    assert after.models.equals(before.models)
+    assert after.machines.equals(before.machines)
+    assert len(read_frames(tmp_path, Period(DAY)).unread) == 1
 
 
 def test_an_epoch_that_is_being_written_is_not_looked_at(tmp_path):
