@@ -13,10 +13,10 @@ import os
 import sys
 from pathlib import Path
 
+from flows.policies import named_policy
 from flows.validate import SKIPPED
 from storage.errors import StorageError
 from tasks.errors import SubnetError, UserError
-from tasks.policy import preset
 
 
 def main(arguments: list[str]) -> int:
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
 async def _run(name: str, policy: str) -> tuple[str, BaseException | None]:
     module, _, function = name.partition(":")
     flow = getattr(importlib.import_module(module), function)
-    state = await flow(policy=preset(policy), return_state=True)
+    state = await flow(policy=named_policy(policy), return_state=True)
     run_id = str(state.state_details.flow_run_id)
     if state.name == SKIPPED:
         return run_id, UserError(state.message)

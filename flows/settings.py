@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from flows.policies import SUFFIX, named_policy
 from tasks.errors import SettingError
 from tasks.policy import PRESETS
 from tasks.pricing.sources import SOURCES
@@ -102,8 +103,12 @@ def _address(key: str, value: str) -> str:
 
 
 def _policy(key: str, value: str) -> str:
-    if value not in PRESETS:
-        raise SettingError(key, value, "one of " + ", ".join(sorted(PRESETS)))
+    if value.endswith(SUFFIX):
+        named_policy(value)
+    elif value not in PRESETS:
+        raise SettingError(
+            key, value, "one of " + ", ".join(sorted(PRESETS)) + ", or a path that ends in .json"
+        )
     return value
 
 

@@ -15,6 +15,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from flows.edges import open_edges
+from flows.policies import named_policy
 from flows.settings import read_settings
 from storage.records import EpochOutcome
 from tasks.archiving import archive
@@ -24,7 +25,7 @@ from tasks.errors import EpochBusy
 from tasks.explaining import explain, show_progress
 from tasks.inspection.step import inspect
 from tasks.opening import open_epoch
-from tasks.policy import Policy, preset
+from tasks.policy import Policy
 from tasks.pricing.step import learn_prices
 from tasks.proof.step import prove
 from tasks.scoring.step import score
@@ -46,7 +47,7 @@ async def validate(epoch: int | None = None, policy: Policy | None = None) -> St
     """
     settings = read_settings(os.environ)
     async with open_edges(settings) as edges:
-        return await validate_or_skip(edges, epoch, policy or preset(settings.policy))
+        return await validate_or_skip(edges, epoch, policy or named_policy(settings.policy))
 
 
 async def validate_or_skip(edges: Edges, epoch: int | None, policy: Policy) -> State[None] | None:

@@ -8,7 +8,9 @@ from dataclasses import asdict
 
 import click
 
-from tasks.policy import PRESETS, preset
+from flows.policies import named_policy
+from tasks.limits import check_limits
+from tasks.policy import PRESETS
 
 
 @click.command()
@@ -17,12 +19,16 @@ from tasks.policy import PRESETS, preset
 def command(name: str, *, as_json: bool) -> None:
     """Show the policy NAME (default, lium-2025, lium-2026, localnet) with its digest, which the archive names with every epoch.
 
+    NAME may be a JSON file of what is different from one of these (its "base"); SUBNET_POLICY takes the same path.
+
     \b
     Examples:
       subnet policy
       subnet policy localnet --json
+      subnet policy /etc/subnet/disk-in-shadow.json
     """
-    policy = preset(name)
+    policy = named_policy(name)
+    check_limits(policy)
     if as_json:
         click.echo(
             json.dumps({"digest": policy.digest(), "known": sorted(PRESETS)} | asdict(policy), indent=2)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from flows.policies import SUFFIX
 from flows.settings import Settings, read_settings
 
 
@@ -44,7 +45,8 @@ class Layout:
             wallet_path=self.subnet / "wallets",
             wallet_name="validator",
             wallet_hotkey="default",
-            policy="localnet",
+            # A file of one's own may change what is in shadow; presets for real cards mean nothing here.
+            policy=given.policy if given.policy.endswith(SUFFIX) else "localnet",
             database_url=f"sqlite:///{self.folder / 'validator.sqlite'}",
             history=self.folder / "history",
             cache=self.folder / "cache",

@@ -84,7 +84,7 @@ class ArchivedEpoch:
     outcome: EpochOutcome
     """Its transcripts are not looked at."""
     policy: Policy | None
-    """None when this code has no policy of that name and digest: then form, parameters and bounds are not compared."""
+    """None when neither this code nor the archive has a policy of that digest: then form, parameters and bounds are not compared."""
     executors: Mapping[str, Executor]
     reports: Mapping[str, HostReport]
     verdicts: Mapping[str, Verdict]
@@ -96,10 +96,9 @@ class ArchivedEpoch:
 
 def archived_epoch(outcome: EpochOutcome) -> ArchivedEpoch:
     """The epoch with its parts by machine."""
-    policy = PRESETS.get(outcome.policy)
     return ArchivedEpoch(
         outcome=outcome,
-        policy=policy if policy is not None and policy.digest() == outcome.policy_digest else None,
+        policy=_policy_of(outcome),
         executors={e.key: e for e in outcome.executors},
         reports={r.executor_key: r for r in outcome.reports},
         verdicts={v.executor_key: v for v in outcome.verdicts},
@@ -108,14 +107,28 @@ def archived_epoch(outcome: EpochOutcome) -> ArchivedEpoch:
     )
 
 
+def _policy_of(outcome: EpochOutcome) -> Policy | None:
+    """One of ours, or the one that is archived with its epoch, if it has the digest that the epoch names."""
+    ours = PRESETS.get(outcome.policy)
+    if ours is not None and ours.digest() == outcome.policy_digest:
+        return ours
+    archived = _archived_policy(outcome)
+    return archived if archived is not None and archived.digest() == outcome.policy_digest else None
+
+
 def _shadow_of(outcome: EpochOutcome) -> ShadowPolicy:
     """Nothing, where the policy is not in the archive, or is of newer code."""
+    archived = _archived_policy(outcome)
+    return archived.shadow if archived else ShadowPolicy()
+
+
+def _archived_policy(outcome: EpochOutcome) -> Policy | None:
     if outcome.grounds is None:
-        return ShadowPolicy()
+        return None
     try:
-        return policy_of(outcome.grounds.policy_values).shadow
+        return policy_of(outcome.grounds.policy_values)
     except PolicyRefused:
-        return ShadowPolicy()
+        return None
 
 
 def judge_again(shard: Sequence[tuple[str, bytes]], epoch: ArchivedEpoch) -> list[Evidence]:
