@@ -1,16 +1,22 @@
 """Generated epochs in quick succession: machines of many miners, some failed, slow, leased or silent, scored and paid."""
 
 import random
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 
 from storage.records import (
+    PORTION,
+    RATE,
+    TOKEN,
     EpochOutcome,
     ExecutorRecord,
     Grounds,
     HostReport,
+    Lease,
     MinerReply,
+    Quote,
     Reason,
     Severity,
     Standing,
@@ -20,7 +26,7 @@ from tasks.policy import Policy
 from tasks.scoring.scoring import score_epoch
 from tasks.scoring.shares import Ground, weight_vector
 from tests.storage.outcomes import small_outcome
-from tests.tasks.scoring.worlds import ASKING, MODELS, NOW, PAR, executor, record, report, verdict, view
+from tests.tasks.scoring.worlds import ASKING, MODELS, NOW, executor, record, report, verdict, view
 
 COVERED_RAO = 1_000_000_000_000
 BUSY = Reason("GPU_BUSY", Severity.FAIL, "97 %", "at most 5 %", "Stop what runs on it.")
@@ -85,7 +91,24 @@ class World:
             Standing(m.key, self._record(r), is_leased=self.rng.random() < 0.2, deposited_rao=0)
             for m, r in zip(self.machines, self.records, strict=True)
         )
-        return Grounds(now, self.policy.to_json(), self.view.owner_hotkey, self.view.neurons, standings, PAR)
+        leases = tuple(
+            Lease(f"lease-{s.executor_key}", s.executor_key, self._rented(s.executor_key), 0.7, NOW)
+            for s in standings
+            if s.is_leased
+        )
+        chain = (self.view.owner_hotkey, self.view.neurons)
+        return Grounds(now, self.policy.to_json(), *chain, standings, tuple(self._quotes(now)), leases)
+
+    def _quotes(self, now) -> Iterator[Quote]:
+        for model in ("H200", "L4"):
+            yield Quote(RATE, model, self.rng.uniform(0.1, 3.0), "table", now)
+            yield Quote(PORTION, model, self.rng.uniform(0.01, 0.3), "rents", now)
+        yield Quote(TOKEN, "tao_usd", self.rng.uniform(200, 500), "kraken, coinbase", now)
+        yield Quote(TOKEN, "alpha_tao", self.rng.uniform(0.01, 0.1), "chain", now)
+
+    def _rented(self, key: str) -> tuple[str, ...]:
+        """One card of the machine, or all of it."""
+        return (f"GPU-{key}-0",) if self.rng.random() < 0.5 else ()
 
     def _record(self, known: ExecutorRecord) -> ExecutorRecord:
         up, down = self.rng.uniform(50, 2_000), self.rng.uniform(50, 2_000)

@@ -11,7 +11,7 @@ from storage.compaction import compact
 from storage.history import write_epoch
 from storage.retention import Keep, forget, forgettable
 from tasks.errors import SettingError
-from tasks.policy import DEFAULT, policy_of
+from tasks.policy import DEFAULT, PRESETS, policy_of
 from tasks.replaying import replay_epoch
 from tasks.scoring.replay import Difference, Replay, Standing, is_same, replay
 from tests.tasks.scoring.epochs import World, world
@@ -45,6 +45,17 @@ def test_a_hundred_epochs_of_five_hundred_machines_are_identical(tmp_path, part)
 
     assert [(r.standing, r.differences, r.scores) for r in done] == [(Standing.IDENTICAL, (), 500)] * 25
     assert all(replayed.targets > 40 for replayed in done)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_formula_is_replayed(tmp_path, name):
+    """Whichever policy an epoch had: it is archived with its values, prices and leases, and gives the same again."""
+    made = World(machines=60, miners=9, policy=PRESETS[name])
+    write_epoch(tmp_path, made.epoch(3))
+
+    told = replay_epoch(tmp_path, 3)
+
+    assert (told.standing, told.differences, told.scores) == (Standing.IDENTICAL, (), 60)
 
 
 def test_what_was_changed_is_shown_by_column():
