@@ -16,7 +16,7 @@ from deployments.histories import history_option, json_option, own_history
 from deployments.view import make_console
 from storage.history import archived_since
 from tasks.errors import SettingError
-from tasks.reporting.period import MAX_DAYS, Period
+from tasks.reporting.period import FIRST_YEAR, LAST_YEAR, MAX_DAYS, Period
 from tasks.reporting.reading import read_frames
 from tasks.reporting.writing import Report, folder_of_reports, write_page
 
@@ -80,9 +80,10 @@ def _period(root: Path, day: date | None, days: int) -> Period:
         raise SettingError(
             "--day", str(day or "newest"), f"an archived day: {root} has none; `subnet epoch` runs an epoch"
         )
-    period = Period(day or date.fromisoformat(known[-1]), days)
-    if not any(f"{period.first}" <= one <= f"{period.last}" for one in known):
-        raise SettingError("--day", str(period), f"an archived day (UTC): {root} has {_some(known)}")
+    last = day or date.fromisoformat(known[-1])
+    period = Period(last, days) if FIRST_YEAR <= last.year <= LAST_YEAR else None
+    if period is None or not any(f"{period.first}" <= one <= f"{period.last}" for one in known):
+        raise SettingError("--day", str(period or last), f"an archived day (UTC): {root} has {_some(known)}")
     return period
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 MAX_DAYS = 92
+FIRST_YEAR, LAST_YEAR = 1971, 9998
+"""A period of days before or after these has no first or last day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +18,11 @@ class Period:
     days: int = 1
 
     def __post_init__(self) -> None:
-        """ValueError for a number of days that no report is made of."""
+        """ValueError for days that no report is made of."""
         if not 1 <= self.days <= MAX_DAYS:
             raise ValueError(f"a report of {self.days} days, possible are 1 to {MAX_DAYS}")
+        if not FIRST_YEAR <= self.last.year <= LAST_YEAR:
+            raise ValueError(f"a report of {self.last}, possible are the years {FIRST_YEAR} to {LAST_YEAR}")
 
     @property
     def first(self) -> date:

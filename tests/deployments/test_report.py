@@ -56,6 +56,8 @@ def test_a_report_for_programs(tmp_path, history):
     ("typed", "told"),
     [
         (["--day", "2026-07-31"], "--day is '2026-07-31', expected an archived day (UTC): "),
+        (["--day", "0001-01-01", "--days", "9"], "--day is '0001-01-01', expected an archived day"),
+        (["--day", "9999-12-31"], "--day is '9999-12-31', expected an archived day"),
         (["--day", "yesterday"], "Invalid value for '--day'"),
         (["--days", "93"], "Invalid value for '--days'"),
     ],
