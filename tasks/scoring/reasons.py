@@ -9,6 +9,8 @@ from storage.records import Reason, Severity
 RAO_PER_UNIT = 1_000_000_000
 """TAO of a deposit, alpha of what is locked on the chain."""
 GIB = 1 << 30
+MAX_TEXT = 200
+"""Characters of what a machine says of itself."""
 _SHARED = lru_cache(maxsize=1_024)
 """Many machines are told the same: one record serves them all."""
 
@@ -82,7 +84,7 @@ def isolation_missing(offered: tuple[str, ...], isolating: tuple[str, ...]) -> R
     """No runtime that keeps a tenant from the host."""
     return _told(
         "ISOLATION_MISSING",
-        ", ".join(offered) or "no container runtime",
+        ", ".join(offered)[:MAX_TEXT] or "no container runtime",
         "one of " + ", ".join(isolating),
         "Install sysbox and register its runtime with the container engine.",
     )
@@ -135,7 +137,7 @@ def model_without_portion(model: str) -> Reason:
     """The formula has no share of the emission for it."""
     return _told(
         "MODEL_WITHOUT_PORTION",
-        f"no portion for {model}",
+        f"no portion for {model[:MAX_TEXT]}",
         "a model with a portion of the emission",
         "Bring cards of a model that the policy lists.",
     )
@@ -146,7 +148,7 @@ def not_in_programme(model: str, cards: int) -> Reason:
     """Model or count is none that is paid while idle."""
     return _told(
         "NOT_IN_IDLE_PROGRAMME",
-        f"{cards} x {model}",
+        f"{cards} x {model[:MAX_TEXT]}",
         "a model and a count that the idle programme takes",
         "Lease the machine out, or bring one of a listed model with 1 or 8 cards.",
     )
@@ -177,7 +179,7 @@ def idle_disk_small(free_bytes: float, needed_bytes: float) -> Reason:
 def driver_too_old(driver: str, least: str) -> Reason:
     """Of the idle part."""
     return _told(
-        "DRIVER_TOO_OLD", driver[:40] or "no driver", f"{least} or newer", "Upgrade the NVIDIA driver."
+        "DRIVER_TOO_OLD", driver[:MAX_TEXT] or "no driver", f"{least} or newer", "Upgrade the NVIDIA driver."
     )
 
 

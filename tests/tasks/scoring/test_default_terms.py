@@ -51,6 +51,13 @@ def test_a_runtime_that_isolates_is_paid_in_full(runtimes, isolation):
     assert all(r.severity is Severity.WARN for r in score.reasons)
 
 
+def test_what_a_machine_says_of_itself_stays_short():
+    """A machine that lists ten thousand runtimes fills no archive with the reason."""
+    (score,) = scored(executor(), told={"runtimes": ("x" * 50,) * 10_000})
+
+    assert [len(r.got) for r in score.reasons] == [200]
+
+
 @pytest.mark.parametrize(
     ("rent", "occupancy"),
     [
