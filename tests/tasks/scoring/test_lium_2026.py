@@ -10,6 +10,7 @@ from storage.records import Quote, Severity
 from tasks.policy import LIUM_2026, ShadowPolicy
 from tasks.scoring.bills import points_of, total_of
 from tasks.scoring.scoring import score_epoch
+from tasks.scoring.shares import Ground, weight_vector
 from tests.tasks.scoring.worlds import (
     NOW,
     SHARED,
@@ -304,6 +305,21 @@ def test_a_machine_that_is_leased_in_part_is_in_both_pools():
     share = 13 * RATE * 1.2 / 0.41 / 7_200
     assert score.score == pytest.approx(0.09 + share * 5 / 13)
     assert points_of(score) == (score.leased_points, score.idle_points)
+
+
+def test_what_both_pools_leave_burns():
+    """Weights: 0.09 to who is leased, the share to who is idle, the rest of 1 to the owner's uid."""
+    leased, idle = machine("m-0", leased=8), machine("m-1")
+    scores = score_all(leased, idle)
+    ground = Ground.of(view("5Alice"))
+
+    vector = weight_vector(7, scores.values(), ground, LIUM_2026.weights)
+
+    share = 8 * RATE * 1.2 / 0.41 / 7_200
+    assert [scores[name].score for name in ("m-0", "m-1")] == pytest.approx([0.09, share])
+    assert {t.hotkey: t.weight for t in vector.targets} == pytest.approx(
+        {"5Owner": 1.0 - 0.09 - share, "5Alice": 0.09 + share}
+    )
 
 
 def test_what_hits_one_part_leaves_the_other():
