@@ -258,6 +258,13 @@ class State:
         with reading(self._engine) as connection:
             return tuple(epoch for epoch in _unarchived(connection) if since < epoch < before)
 
+    def closed_epochs(self, since: int, before: int) -> tuple[int, ...]:
+        """Closed epochs after `since` and before `before` that are not forgotten, ascending."""
+        epoch = tables.epochs.c.epoch
+        query = sa.select(epoch).where(~_IS_OPEN, epoch > since, epoch < before).order_by(epoch)
+        with reading(self._engine) as connection:
+            return tuple(connection.execute(query).scalars())
+
     def open_landings(self) -> tuple[Landing, ...]:
         """Weights that were set and are still followed, oldest first."""
         is_open = tables.landings.c.state == LandingState.OPEN.value

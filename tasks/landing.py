@@ -53,8 +53,17 @@ def _settle(run: EpochRun) -> tuple[WeightVector, WeightOutcome] | None:
             run.state.note_event(_found(vector, found))
             follow(run, vector, found)
             break  # it is the newest that the chain has: what was meant before it is settled with it
+    _follow_newest(run)
     ours, outcome = run.state.meant_weights(run.epoch)
     return (ours, outcome) if ours and outcome and outcome.status in IS_SET else None
+
+
+def _follow_newest(run: EpochRun) -> None:
+    """A run may have died between knowing that its weights were set and beginning to follow them."""
+    newest = run.state.last_set_epoch(run.epoch + 1)
+    vector, outcome = (None, None) if newest is None else run.state.meant_weights(newest)
+    if vector and outcome:
+        follow(run, vector, outcome)
 
 
 def began_block(run: EpochRun, epoch: int) -> int:

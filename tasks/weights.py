@@ -9,16 +9,15 @@ how far it came. Weights are set once a tempo; scores that are not set yet are k
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
-from storage.history import archived_epochs
 from storage.records import MinerReply, Score, WeightOutcome, WeightStatus, WeightVector
 from tasks.epoch import EpochRun
 from tasks.errors import NoVerdicts
 from tasks.landing import began_block, follow, look_at_weights, settle
-from tasks.replaying import archived_scores
-from tasks.scoring.shares import Earned, Ground, is_nobody_heard, weight_vector
+from tasks.scoring.shares import Ground, is_nobody_heard, weight_vector
 from tasks.stepping import step
+from tasks.unpaid import unpaid
 
 
 async def set_weights(
@@ -46,23 +45,10 @@ async def set_weights(
 
 def mean(run: EpochRun, scores: Sequence[Score]) -> WeightVector:
     """The vector of this epoch's scores and of those that no weights have paid yet, kept in the state."""
-    last = run.state.last_set_epoch(run.epoch)
-    oldest = max(-1 if last is None else last, run.epoch - run.policy.weights.max_epochs)
-    waiting = run.state.unarchived_epochs(oldest, run.epoch)
-    archived = [e for e in archived_epochs(run.edges.history) if oldest < e < run.epoch and e not in waiting]
-    earned = [*archived_scores(run.edges.history, archived), *_waiting_scores(run, waiting)]
-    first = min((*waiting, *archived), default=run.epoch)
+    first, earned = unpaid(run)
     vector = weight_vector(run.epoch, [*earned, *scores], Ground.of(run.view), run.policy.weights, first)
     run.state.save_weights(vector)
     return vector
-
-
-def _waiting_scores(run: EpochRun, epochs: Iterable[int]) -> Iterator[Earned]:
-    """Of closed epochs that the history does not have yet: a full disk loses no score."""
-    for epoch in epochs:
-        outcome = run.state.load_outcome(epoch)
-        for score in outcome.scores if outcome else ():
-            yield Earned(score.executor_key, score.miner_hotkey, score.score)
 
 
 def _keep(run: EpochRun, vector: WeightVector, outcome: WeightOutcome) -> None:

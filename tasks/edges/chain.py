@@ -202,7 +202,11 @@ class Chain:
         """What the chain has of a vector whose setting nobody saw end; None when there is no sign of it. Sends nothing."""
         view, rules, landed = self._call(self._read_for_weights)
         attempt = prepared(view, rules, targets, hotkey=self._hotkey, version_key=version_key, landed=landed)
-        return None if isinstance(attempt, WeightOutcome) else self._already(attempt, epoch_began_block)
+        if isinstance(attempt, WeightOutcome):
+            return None
+        # A uid that changed hands since is still in the row that was sent before.
+        whole = replace(attempt, targets=tuple(targets))
+        return self._already(whole, epoch_began_block) or self._already(attempt, epoch_began_block)
 
     def close(self) -> None:
         """Let the connection go; a later call makes a new one."""
@@ -249,7 +253,12 @@ class Chain:
             return self._confirmed(attempt, result.extrinsic_id or "", self.settings.confirm_deadline_s)
         if result.extrinsic_id is None:
             return self._after_loss(attempt, ChainRefused(_name(result.error), result.message))
-        return attempt.refused_by_chain(_name(result.error), result.message, result.extrinsic_id)
+        refused = attempt.refused_by_chain(_name(result.error), result.message, result.extrinsic_id)
+        if refused.status is not WeightStatus.NOT_YET:
+            return refused
+        # It was not too soon a moment ago: what a run that died had sent may just have landed.
+        found = self._confirmed(attempt, "", 0.0)
+        return refused if found.status is WeightStatus.UNKNOWN else found
 
     def _after_loss(self, attempt: Attempt, error: ChainAway | ChainRefused) -> WeightOutcome:
         """No block is known to hold the submission: it may be in one all the same, so look."""

@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import shutil
 from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 
+from storage import tables
 from storage.database import migrate, open_database
 from storage.history import read_table, write_epoch
 from storage.records import EpochHeader, Executor, MinerReply, Score, WeightStatus
@@ -70,6 +73,12 @@ class World:
         """Write a closed epoch into the history."""
         write_epoch(self.edges.history, state.load_outcome(epoch))
         state.mark_archived(epoch)
+
+    def lose_state(self):
+        """Go on with an empty one."""
+        engine = open_database(f"sqlite:///{self.folder}/another.sqlite")
+        migrate(engine)
+        self.edges = replace(self.edges, engine=engine)
 
     def next_epoch(self, count=1):
         """Let 50 blocks pass for each."""
@@ -244,3 +253,74 @@ def test_sealed_weights_land_when_they_are_revealed(world):
     assert first.epoch not in [x.epoch for x in State(market.edges.engine).open_landings()]
     assert market.incidents == ()
     assert market.row() == {"m1": 1.0}
+
+
+def test_a_state_that_was_lost_pays_nothing_twice(world):
+    """The archive tells which weights were set: scores that they have paid are not paid again by an empty state."""
+    market = world()
+    market.epoch(("m1", 9.0))
+    market.next_epoch(4)
+    market.lose_state()
+    vector, outcome = market.epoch(("m2", 1.0))
+
+    assert (vector.first_epoch, outcome.status) == (vector.epoch, WeightStatus.CONFIRMED)
+    assert market.row() == {"m2": 1.0}
+
+
+def test_a_file_that_cannot_be_read_stops_no_weights(world):
+    """A damaged file of the archive: the state has the same scores, and they are paid."""
+    market = world()
+    market.epoch(("m3", 1.0))
+    market.next_epoch()
+    market.epoch(("m1", 3.0))
+    market.next_epoch(4)
+    newest = max((market.edges.history / "scores").rglob("*.parquet"), key=lambda path: path.stat().st_mtime)
+    newest.write_bytes(b"PAR1 no more")
+    _, outcome = market.epoch(("m2", 1.0))
+
+    assert outcome.status is WeightStatus.CONFIRMED
+    assert market.row() == {"m1": 0.75, "m2": 0.25}
+
+
+def test_an_archive_that_was_lost_loses_no_score_that_the_state_has(world):
+    """Restored from yesterday, the archive lacks an epoch that it had: the state still has its scores."""
+    market = world()
+    market.epoch(("m3", 1.0))
+    market.next_epoch()
+    market.epoch(("m1", 3.0))
+    market.next_epoch(4)
+    shutil.rmtree(market.edges.history)
+    market.epoch(("m2", 1.0))
+
+    assert market.row() == {"m1": 0.75, "m2": 0.25}
+
+
+def test_weights_in_doubt_are_found_when_one_of_their_miners_is_gone(world):
+    """A uid changes hands between the kill and the next run: the row is still the one that was meant."""
+    market = world()
+    market.epoch(("m1", 3.0), ("m3", 1.0), dies="sent")
+
+    def other(state):
+        state.neurons[5].hotkey = market.node.hotkey("stranger")
+        state.hotkey_owner[market.node.hotkey("stranger")] = market.node.wallets[
+            "stranger"
+        ].coldkey.ss58_address
+
+    market.node.change(other)
+    market.next_epoch(4)
+    vector, _ = market.epoch(("m2", 1.0))
+
+    assert vector.first_epoch == vector.epoch
+    assert market.row() == {"m2": 1.0}
+
+
+def test_weights_are_followed_whatever_died_after_them(world):
+    """Killed between what became of them and the begin of following: the next run follows them."""
+    market = world()
+    first, _ = market.epoch(("m1", 1.0))
+    with market.edges.engine.begin() as connection:
+        connection.execute(sa.delete(tables.landings))
+    market.next_epoch()
+    market.epoch(("m1", 1.0))
+
+    assert [x.epoch for x in State(market.edges.engine).open_landings()] == [first.epoch]

@@ -347,6 +347,26 @@ class LosesExtrinsics(LocalSubstrate):
         raise bt.RpcConnectionError("the socket closed")
 
 
+class SendsTwice(LocalSubstrate):
+    """A node on which an extrinsic of a run that died lands just before ours."""
+
+    async def submit(self, call, keypair, **options):
+        await super().submit(call, keypair, **options)
+        return await super().submit(call, keypair, **options)
+
+
+def test_weights_that_land_while_they_are_sent_again_are_set(make_node, make_chain):
+    """The chain refuses ours as too soon, because it has them already: their scores are paid."""
+    node = make_node()
+    chain = make_chain(
+        node, factory=lambda: SendsTwice(node.path, now=node.clock.now, sleep=node.clock.sleep)
+    )
+    outcome = set_once(chain, [node.target(3, "m1", 1.0)])
+
+    assert outcome.status is WeightStatus.CONFIRMED
+    assert node.extrinsics_of("v1") == 2
+
+
 def test_a_lost_result_is_read_back(make_node, make_chain):
     """The weights landed though the answer did not come: confirmed, and sent only once."""
     node = make_node()
