@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from pydantic import ValidationError
 
@@ -30,12 +32,14 @@ TEXT_CHARS = 230
 async def tell(run: EpochRun, outcome: EpochOutcome) -> int:
     """Tell the miners that have answered in this epoch; how many took it."""
     neurons = {neuron.hotkey: neuron for neuron in run.view.neurons}
+    parts = await asyncio.to_thread(by_miner, outcome)
+    bare = replace(outcome, scores=(), reports=(), grounds=None)
     slots = asyncio.Semaphore(PARALLEL)
 
     async def one(reply: MinerReply) -> bool:
         async with slots:
             try:
-                results = await asyncio.to_thread(results_of, outcome, reply)
+                results = await asyncio.to_thread(results_of, parts.get(reply.hotkey, bare), reply)
             except ValidationError:
                 _log.exception("the results of %s fit no door", reply.hotkey)
                 return False
@@ -49,6 +53,26 @@ async def tell(run: EpochRun, outcome: EpochOutcome) -> int:
         took = 0
     _log.info("epoch %s: %s of %s miners took their results", run.epoch, took, len(heard))
     return took
+
+
+def by_miner(outcome: EpochOutcome) -> dict[str, EpochOutcome]:
+    """The epoch for each miner that has a score, with no other miner's machines in it."""
+    scores, reports, standings = defaultdict(list), defaultdict(list), defaultdict(list)
+    for score in outcome.scores:
+        scores[score.miner_hotkey].append(score)
+    for report in outcome.reports:
+        reports[report.executor_key.partition("/")[0]].append(report)
+    for standing in outcome.grounds.standings if outcome.grounds else ():
+        standings[standing.executor_key.partition("/")[0]].append(standing)
+    return {
+        hotkey: replace(
+            outcome,
+            scores=tuple(own),
+            reports=tuple(reports[hotkey]),
+            grounds=outcome.grounds and replace(outcome.grounds, standings=tuple(standings[hotkey])),
+        )
+        for hotkey, own in scores.items()
+    }
 
 
 def results_of(outcome: EpochOutcome, reply: MinerReply) -> wire.Results:

@@ -13,7 +13,7 @@ from tasks.edges import wire
 from tasks.edges.nonces import NonceStore
 from tasks.edges.peers import Peers, PeerSettings
 from tasks.scoring.reading import terms_of
-from tasks.telling import machine_result, results_of
+from tasks.telling import by_miner, machine_result, results_of
 from tests.deployments.miner.test_agent import MINER, VALIDATOR
 from tests.storage.outcomes import NOON, small_outcome
 from tests.tasks.scoring.worlds import view
@@ -68,6 +68,19 @@ def test_a_formulas_own_terms_are_told_where_it_uses_them():
 
     assert terms_of(score)["isolation"] == 1.2
     assert "portion" not in terms_of(score)
+
+
+def test_an_epoch_is_split_by_miner_once():
+    """Each miner's part tells it what the whole would; of ten thousand machines nobody looks through all for each miner."""
+    whole = outcome()
+    other = replace(whole.scores[1], executor_key="5Bob/m-1", miner_hotkey="5Bob")
+    whole = replace(whole, scores=(whole.scores[0], other))
+
+    parts = by_miner(whole)
+
+    assert set(parts) == {"5Alice", "5Bob"}
+    assert results_of(parts["5Alice"], REPLY) == results_of(whole, REPLY)
+    assert [s.executor_key for s in parts["5Bob"].scores] == ["5Bob/m-1"]
 
 
 def test_other_miners_machines_are_nobodys_business():
