@@ -72,6 +72,8 @@ class SubnetView:
     weights_rate_limit_blocks: int
     min_allowed_weights: int
     is_commit_reveal: bool
+    reveal_period_tempos: int = 1
+    """After so many a commit is revealed."""
 
     def by_hotkey(self, hotkey: str) -> Neuron | None:
         """The neuron of this hotkey, None when it is not registered."""
@@ -532,6 +534,7 @@ class Landing:
     """Whose weights."""
     set_block: int
     tempo_blocks: int
+    """Of one tempo; of all until their reveal, for sealed weights."""
     is_sealed: bool
     """Committed, to be revealed a tempo or more later."""
     seen_block: int | None = None

@@ -82,7 +82,8 @@ def follow(run: EpochRun, vector: WeightVector, outcome: WeightOutcome) -> None:
         return
     is_sealed = outcome.status is WeightStatus.COMMITTED
     seen = None if is_sealed else outcome.block
-    run.state.follow_weights(Landing(vector.epoch, outcome.block, run.view.head.tempo, is_sealed, seen))
+    tempo_blocks = run.view.head.tempo * (run.view.reveal_period_tempos if is_sealed else 1)
+    run.state.follow_weights(Landing(vector.epoch, outcome.block, tempo_blocks, is_sealed, seen))
 
 
 @step("look-at-weights", deadline_s=120.0, retries=2)

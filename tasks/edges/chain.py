@@ -186,6 +186,10 @@ class Chain:
     ) -> WeightOutcome:
         """Set weights once an epoch; what became of them is data. ChainAway only before anything was sent."""
         view, rules, landed = self._call(self._read_for_weights)
+        if view.head.block < epoch_began_block - 1:
+            # It does not show what we have set since, and would be asked to set it again.
+            told = f"the node is at block {view.head.block}, behind {epoch_began_block}"
+            raise ChainAway(f"{self.settings.network}: {told}, which we know of")
         attempt = prepared(view, rules, targets, hotkey=self._hotkey, version_key=version_key, landed=landed)
         if isinstance(attempt, WeightOutcome):
             return attempt
@@ -338,6 +342,7 @@ class Chain:
             weights_rate_limit_blocks=_parameter(parameters, "weights_rate_limit"),
             min_allowed_weights=_parameter(parameters, "min_allowed_weights"),
             is_commit_reveal=bool(_parameter(parameters, "commit_reveal_weights_enabled")),
+            reveal_period_tempos=max(1, int(parameters.get("commit_reveal_period") or 1)),
         )
 
     async def _read_for_weights(

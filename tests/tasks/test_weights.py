@@ -324,3 +324,17 @@ def test_weights_are_followed_whatever_died_after_them(world):
     market.epoch(("m1", 1.0))
 
     assert [x.epoch for x in State(market.edges.engine).open_landings()] == [first.epoch]
+
+
+def test_sealed_weights_land_however_late_they_are_revealed(world):
+    """Revealed three tempos later: they are not given up before."""
+    market = world(commit_reveal=True, reveal_period_epochs=3)
+    first, _ = market.epoch(("m1", 1.0))
+    troubles = []
+    for step in range(12):
+        market.next_epoch(2)
+        market.epoch(("m1" if step < 2 else "m2", 1.0))
+        troubles += market.incidents
+
+    assert troubles == []
+    assert ("WEIGHTS_LANDED", f"epoch {first.epoch}") in market.events()

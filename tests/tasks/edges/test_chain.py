@@ -208,6 +208,16 @@ def test_weights_are_set_once_in_a_tempo(make_node, make_chain):
     assert set_once(chain, [node.target(4, "m2", 1.0)]).status is WeightStatus.CONFIRMED
 
 
+def test_a_node_that_lags_is_asked_for_nothing(make_node, make_chain):
+    """It has not seen our last weights yet, and would take the next ones in the same tempo."""
+    node = make_node()
+    chain = make_chain(node)
+
+    with pytest.raises(ChainAway, match="behind"):
+        set_once(chain, [node.target(3, "m1", 1.0)], began=chain.head().block + 2)
+    assert node.extrinsics_of("v1") == 0
+
+
 def test_weights_in_doubt_are_found_without_sending(make_node, make_chain):
     """What the chain has since a block is told; other weights, and older ones, are not there."""
     node = make_node()
