@@ -108,6 +108,8 @@ def _without_transcripts(table: pa.Table) -> pa.Table:
 
 def _drop_day(root: Path, name: str, folder: Path) -> None:
     with compacting(root, folder), alone(root):
+        if not folder.is_dir():  # a killed run had begun it, and it has just been ended
+            return
         for left in folder.glob(".*.part"):
             left.unlink()
         epochs = {epoch for part in parts_of(folder) for epoch in part.epochs}

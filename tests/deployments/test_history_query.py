@@ -1,6 +1,7 @@
 """`subnet history query`, as a user types it."""
 
 import json
+import re
 import subprocess
 
 import pytest
@@ -30,6 +31,17 @@ def test_a_table_for_people(tmp_path, history):
     assert " 2026-08-01      4    0.3         -  " in done.stdout
     assert "2026-08-02" not in done.stdout
     assert "2 rows; 1 more, see --rows, --csv and --json" in done.stdout
+
+
+def test_many_columns_are_shown_one_below_the_other(tmp_path, history):
+    """A block a row where columns would be too narrow to be read."""
+
+    done = subnet(
+        "history", "query", "select * from scores limit 1", "--history", str(history), folder=tmp_path
+    )
+
+    assert re.search(r"^ *rate_usd_per_hour +0\.3 *$", done.stdout, re.MULTILINE)
+    assert done.stdout.endswith("1 rows\n")
 
 
 def test_json_for_programs(tmp_path, history):

@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import signal
-import sys
 import threading
 from dataclasses import replace
 from datetime import timedelta
@@ -13,6 +11,7 @@ import pytest
 
 from storage import compaction, folders, history
 from storage.compaction import MAX_GROUP_BYTES, compact
+from storage.convert import tables_of
 from storage.errors import HistoryDamaged
 from storage.history import read_epoch, read_table, write_epoch
 from storage.schemas import SCHEMAS
@@ -28,6 +27,7 @@ from tests.storage.histories import (
     seen,
     write_days,
 )
+from tests.storage.killing import killed_at, moments_of
 
 
 def test_readers_see_the_same_before_and_after(tmp_path):
@@ -178,58 +178,6 @@ def test_a_fold_that_is_lost_is_damage(tmp_path):
 
 # --- killed ----------------------------------------------------------------------------------------
 
-_TRACED = {module.__file__ for module in (compaction, folders, history)}
-
-
-def _at_each_line(act, at_line):
-    """Run `act`; `at_line` is called before every line of the modules that fold."""
-
-    def trace(frame, event, argument):
-        if frame.f_code.co_filename not in _TRACED:
-            return None
-        if event == "line":
-            at_line()
-        return trace
-
-    sys.settrace(trace)
-    try:
-        act()
-    finally:
-        sys.settrace(None)
-
-
-def _moments(act, root):
-    """The lines before which the folder is not as it was a line earlier: a kill anywhere else leaves what one of these does."""
-    count, last, found = 0, None, []
-
-    def at_line():
-        nonlocal count, last
-        now = sorted((str(p), p.stat().st_size) for p in root.rglob("*"))
-        if now != last:
-            found.append(count)
-        last = now
-        count += 1
-
-    _at_each_line(act, at_line)
-    return found
-
-
-def _killed_at(act, line):
-    """Whether a process that does this was killed before this line."""
-    count = 0
-
-    def at_line():
-        nonlocal count
-        if count == line:
-            os.kill(os.getpid(), signal.SIGKILL)
-        count += 1
-
-    child = os.fork()
-    if not child:
-        _at_each_line(act, at_line)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-
 
 def test_killed_at_any_line_no_row_is_lost_or_doubled(tmp_path):
     """Killed wherever the folder changes: our readers see every row once, other tools never miss one, the next run ends it."""
@@ -239,14 +187,14 @@ def test_killed_at_any_line_no_row_is_lost_or_doubled(tmp_path):
     write_epoch(whole, replace(outcome(2, machines=1)))
     expected = rows(whole)
     shutil.copytree(whole, tmp_path / "dry")
-    moments = _moments(lambda: fold(tmp_path / "dry", tables=["scores"]), tmp_path / "dry")
+    moments = moments_of(lambda: fold(tmp_path / "dry", tables=["scores"]), tmp_path / "dry")
 
     assert len(moments) > 15
     for line in moments:
         root = tmp_path / f"killed-{line}"
         shutil.copytree(whole, root)
 
-        assert _killed_at(lambda root=root: fold(root, tables=["scores"]), line)
+        assert killed_at(lambda root=root: fold(root, tables=["scores"]), line)
 
         assert rows(root) == expected
         assert set(plain_rows(root)) >= set(expected)
@@ -256,6 +204,32 @@ def test_killed_at_any_line_no_row_is_lost_or_doubled(tmp_path):
         fold(root, tables=["scores"])
         assert rows(root) == plain_rows(root) == expected
         assert not list(root.rglob(".fold*.part"))
+        shutil.rmtree(root)
+
+
+@pytest.mark.parametrize("day", ["2026-08-01", "2026-08-02"])
+def test_killed_while_a_folded_epoch_is_archived_again(tmp_path, day):
+    """Killed wherever the folder changes: the epoch's rows are the old ones or the new ones, on its day or on a later one."""
+    whole = tmp_path / "whole"
+    write_days(whole, epochs=4)
+    fold(whole, tables=["scores"])
+    again = tables_of(outcome(2, machines=3))["scores"]
+    before, others = rows(whole), [row for row in rows(whole) if row[0] != 2]
+    after = sorted([*others, *((2, f"5Alice/m-{m}") for m in range(3))])
+
+    def write(root):
+        history._write_table(root / "scores", day, 2, again)
+
+    shutil.copytree(whole, tmp_path / "dry")
+    for line in moments_of(lambda: write(tmp_path / "dry"), tmp_path / "dry"):
+        root = tmp_path / f"killed-{line}"
+        shutil.copytree(whole, root)
+
+        assert killed_at(lambda root=root: write(root), line)
+
+        assert sorted(rows(root)) in (before, after)
+        write(root)
+        assert sorted(rows(root)) == after
         shutil.rmtree(root)
 
 

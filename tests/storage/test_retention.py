@@ -1,6 +1,7 @@
 """Retention: what is old enough is forgotten, whole days at once, and by default nothing is."""
 
 import os
+import shutil
 from dataclasses import replace
 from datetime import date
 
@@ -10,6 +11,7 @@ from storage.history import archived_epochs, read_epoch, read_table, read_transc
 from storage.retention import Forgotten, Keep, forget, forgettable
 from storage.schemas import SCHEMAS
 from tests.storage.histories import files, fold, outcome, plain_rows, rows, write_days
+from tests.storage.killing import killed_at, moments_of
 
 TODAY = date(2026, 8, 4)
 
@@ -86,3 +88,33 @@ def test_what_is_gone_already_is_no_trouble(tmp_path):
     forget(tmp_path, Forgotten("scores", "2026-07-01", "everything", 0))
 
     assert archived_epochs(tmp_path) == [1, 2]
+
+
+@pytest.mark.parametrize("what", ["everything", "transcripts"])
+def test_killed_at_any_line_a_day_is_there_or_gone(tmp_path, what):
+    """Killed wherever the folder changes: all of the day's rows are as they were or as they will be, the others untouched."""
+    whole = tmp_path / "whole"
+    write_days(whole, epochs=4)
+    fold(whole, tables=["verdicts"])
+    write_epoch(whole, outcome(2))
+    old = Forgotten("verdicts", "2026-08-01", what, 0)
+    shutil.copytree(whole, tmp_path / "dry")
+    moments = moments_of(lambda: forget(tmp_path / "dry", old), tmp_path / "dry")
+
+    def verdicts(root):
+        return repr(read_table(root, "verdicts").to_dict("records"))
+
+    before, after = verdicts(whole), verdicts(tmp_path / "dry")
+    assert before != after
+    assert len(moments) > 5
+    for line in moments:
+        root = tmp_path / f"killed-{line}"
+        shutil.copytree(whole, root)
+
+        assert killed_at(lambda root=root: forget(root, old), line)
+
+        assert verdicts(root) in (before, after)
+        forget(root, old)
+        assert verdicts(root) == after
+        assert plain_rows(root, "verdicts") == sorted(rows(root, "verdicts"))
+        shutil.rmtree(root)

@@ -7,7 +7,7 @@ import csv
 import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from storage.query import Limits, query_arrow
 from tasks.errors import SettingError, UserError
 
 SHOWN_ROWS = 100
+LEAST_WIDTH = 9
+"""Characters that a column needs to be read as one."""
 MAX_SQL_CHARACTERS = 100_000
 
 
@@ -100,16 +102,35 @@ def _print_csv(table: pa.Table) -> None:
 
 
 def _show(console: Console, table: pa.Table, rows: int) -> None:
+    """A line a row; where so many columns have no room, a block a row."""
+    shown = table.slice(0, rows)
+    if len(table.column_names) * LEAST_WIDTH <= console.width:
+        console.print(_as_table(shown))
+    else:
+        for row in _rows(shown):
+            console.print(_as_block(table.column_names, row))
+    more = len(table) - rows
+    tail = f"; {more:,} more, see --rows, --csv and --json" if more > 0 else ""
+    console.print(f"{len(table):,} rows{tail}", soft_wrap=True)
+
+
+def _as_table(table: pa.Table) -> Table:
     shown = Table(box=box.SIMPLE_HEAD)
     for field in table.schema:
         is_number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
         shown.add_column(cell(field.name), justify="right" if is_number else "left", overflow="fold")
-    for row in _rows(table.slice(0, rows)):
+    for row in _rows(table):
         shown.add_row(*(cell(_text(value, nothing="-")) for value in row))
-    console.print(shown)
-    more = len(table) - rows
-    tail = f"; {more:,} more, see --rows, --csv and --json" if more > 0 else ""
-    console.print(f"{len(table):,} rows{tail}", soft_wrap=True)
+    return shown
+
+
+def _as_block(names: Sequence[str], row: Sequence[object]) -> Table:
+    shown = Table(box=box.SIMPLE, show_header=False)
+    shown.add_column(no_wrap=True)
+    shown.add_column(overflow="fold")
+    for name, value in zip(names, row, strict=True):
+        shown.add_row(cell(name), cell(_text(value, nothing="-")))
+    return shown
 
 
 def _text(value: object, *, nothing: str) -> str:
