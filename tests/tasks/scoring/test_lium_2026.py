@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from storage.records import Quote, Severity
+from storage.records import Quote, Reason, Severity
 from tasks.policy import LIUM_2026, ShadowPolicy
 from tasks.scoring.bills import points_of, total_of
 from tasks.scoring.scoring import score_epoch
@@ -338,6 +338,21 @@ def test_a_price_of_more_than_three_times_the_base_earns_nothing(times, factor, 
 
     assert (score.price, score.score > 0) == (factor, factor > 0)
     assert codes(score, deciding=True) == ([] if factor else ["PRICE_ABOVE_MARKET"])
+
+
+def test_nothing_is_held_against_a_machine_without_a_verdict():
+    """Its price is told as a warning: that the proof was not got to is no failure, and its last score may be kept."""
+    made, its, *_ = machine("m-0", price=1_000.0)
+    away = Reason("NOT_READY", Severity.NO_VERDICT, "silence", "an answer", "Be there.")
+    not_got_to = verdict(made, severity=Severity.NO_VERDICT, reasons=(away,))
+
+    (score,) = score_epoch([made], [its], [not_got_to], grounds(view("5Alice"), quotes=TOKENS), LIUM_2026)
+
+    assert [(r.code, r.decides) for r in score.reasons][:2] == [
+        ("NOT_READY", True),
+        ("PRICE_ABOVE_MARKET", False),
+    ]
+    assert not any(r.fails for r in score.reasons)
 
 
 def test_a_price_below_the_floor_is_told():
