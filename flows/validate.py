@@ -31,7 +31,7 @@ from tasks.proof.step import prove
 from tasks.scoring.step import score
 from tasks.seeking import seek
 from tasks.telling import tell
-from tasks.weights import set_weights
+from tasks.weights import set_weights, were_set
 
 SKIPPED = "Skipped"
 """The state of a run that found its epoch taken or done."""
@@ -76,6 +76,8 @@ async def validate_epoch(edges: Edges, epoch: int | None, policy: Policy) -> Epo
 
 
 async def _work(run: EpochRun) -> None:
+    if await were_set(run):
+        return  # by a run that died: what they have paid must stay as it is
     replies = await seek(run)
     executors = executors_of(replies)
     reports = await inspect(run, executors)

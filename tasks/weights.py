@@ -43,6 +43,19 @@ async def set_weights(
     return vector, outcome
 
 
+async def were_set(run: EpochRun) -> bool:
+    """Whether a run that died has set this epoch's weights: then its scores are made, and the epoch only has to be closed.
+
+    Scores that were made again would not be those that were paid.
+    """
+    vector, _ = await asyncio.to_thread(run.state.meant_weights, run.epoch)
+    if vector is None or await settle(run) is None:
+        return False
+    run.is_scored = True
+    run.looks = await look_at_weights(run)
+    return True
+
+
 def mean(run: EpochRun, scores: Sequence[Score]) -> WeightVector:
     """The vector of this epoch's scores and of those that no weights have paid yet, kept in the state."""
     first, earned = unpaid(run)

@@ -8,10 +8,12 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
+from flows.validate import validate_epoch
 from storage import tables
 from storage.database import migrate, open_database
-from storage.history import read_table, write_epoch
+from storage.history import read_scores, read_table, write_epoch
 from storage.records import EpochHeader, Executor, MinerReply, Score, WeightStatus
+from storage.runs import this_run
 from storage.state import State
 from tasks.edges.chain import Chain, ChainSettings
 from tasks.edges.peers import Peers
@@ -23,6 +25,7 @@ from tests.tasks.inspection.runs import NOON
 from tests.tasks.nodes import make_node
 
 POLICY = replace(LOCALNET, weights=WeightPolicy(version_key=0))
+DEAD = replace(this_run(), token="dead", boot_id="before")
 
 
 class World:
@@ -31,13 +34,14 @@ class World:
     def __init__(self, folder, node, edges):
         self.folder, self.node, self.edges = folder, node, edges
 
-    def epoch(self, *scored, dies=None):
+    def epoch(self, *scored, dies=None, is_closed=True):
         """One epoch that scores (miner, value) pairs and sets weights; how its weights ended.
 
         `dies`: where the run is killed: "meant" before anything is sent, "sent" before it knows what became of it.
+        `is_closed`: whether the next run begins in another epoch.
         """
         view = self.edges.chain.view()
-        state = State(self.edges.engine)
+        state = State(self.edges.engine, run=None if is_closed else DEAD)
         header = EpochHeader(
             view.head.epoch, 51, view.head.block, view.head.block_hash, "v", "p", "d", "0", NOON
         )
@@ -51,7 +55,8 @@ class World:
                 vector = mean(run, scores)
                 if dies == "sent":
                     run.edges.chain.submit_weights(vector.targets, version_key=0, epoch_began_block=0)
-                state.abandon_epoch(run.epoch)
+                if is_closed:
+                    state.abandon_epoch(run.epoch)
                 return vector, None
             vector, outcome = asyncio.run(set_weights(run, replies, scores))
             self.incidents = tuple(run.incidents)
@@ -183,6 +188,18 @@ def test_a_run_that_died_after_sending_has_paid(world):
     assert vector.first_epoch == vector.epoch - 4
     assert market.row() == {"m2": 1.0}
     assert [kind for kind, _ in market.events()] == ["WEIGHTS_FOUND"]
+
+
+def test_what_a_dead_run_has_paid_stays_as_it_was(world):
+    """Killed after sending and begun again in the same epoch: nobody is scored anew, and the archive has what was paid."""
+    market = world()
+    vector, _ = market.epoch(("m1", 3.0), ("m2", 1.0), dies="sent", is_closed=False)
+    outcome = asyncio.run(validate_epoch(market.edges, None, POLICY))
+
+    assert [s.score for s in outcome.scores] == [3.0, 1.0]
+    assert (outcome.weights, outcome.weight_outcome.status) == (vector, WeightStatus.ALREADY_SET)
+    assert read_scores(market.edges.history, outcome.epoch) == outcome.scores
+    assert market.node.extrinsics_of("v1") == 1
 
 
 def test_equal_weights_of_an_earlier_epoch_are_not_taken_for_ones_in_doubt(world):
