@@ -33,18 +33,25 @@ class PriceStore:
             return tuple(record_of(Quote, row) for row in connection.execute(query).mappings())
 
     def save(self, answers: Iterable[PriceAnswer], agreed: Iterable[Quote]) -> None:
-        """What was just heard and what it comes to, all of it or nothing; an older number replaces no newer one."""
+        """What was just heard and what it comes to, all of it or nothing.
+
+        An older number replaces no newer one, but one of a later moment than any asking: a clock was ahead then.
+        """
+        answers = tuple(answers)
+        latest = max((answer.asked_at for answer in answers), default=None)
         with writing(self._engine) as connection:
             for answer in answers:
                 _save_answer(connection, answer)
             for quote in agreed:
                 insert = insert_into(connection, quotes_seen).values(row_of(quote))
                 newer = {name: insert.excluded[name] for name in ("value", "source", "as_of")}
+                is_older = quotes_seen.c.as_of <= insert.excluded.as_of
+                is_ahead = sa.false() if latest is None else quotes_seen.c.as_of > latest
                 connection.execute(
                     insert.on_conflict_do_update(
                         index_elements=["kind", "name"],
                         set_=newer,
-                        where=quotes_seen.c.as_of <= insert.excluded.as_of,
+                        where=sa.or_(is_older, is_ahead),
                     )
                 )
 

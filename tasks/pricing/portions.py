@@ -49,14 +49,16 @@ def next_portions(
             start = {m: rate + first * (revenue.get(m, 0.0) - rate) for m, rate in start.items()}
         return _quotes(start, now)
     elapsed_s = (now - kept[0].as_of).total_seconds()
+    # A clock that was far ahead once stops no portion until that moment; one a little behind another's counts no time twice.
+    as_of = now if elapsed_s < -policy.portion_catch_up_s else max(now, kept[0].as_of)
     old = {quote.name: quote.value for quote in kept}
     if not revenue:
-        return _quotes(dict(sorted(old.items())), max(now, kept[0].as_of))
+        return _quotes(dict(sorted(old.items())), as_of)
     shares = {
         model: moved(old.get(model, 0.0), revenue.get(model, 0.0), elapsed_s, policy)
         for model in sorted({*old, *revenue})
     }
-    return _quotes(shares, max(now, kept[0].as_of))
+    return _quotes(shares, as_of)
 
 
 def revenue_quotes(revenue: Mapping[str, float], now: datetime) -> tuple[Quote, ...]:

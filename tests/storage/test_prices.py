@@ -44,6 +44,15 @@ def test_an_older_number_replaces_no_newer(store):
     assert store.seen() == (newer,)
 
 
+def test_a_number_of_a_clock_that_was_ahead_is_replaced(store):
+    """Dated after the asking that brings another: it would stand until that day, and never be called old."""
+
+    store.save([], [replace(TAO, value=310.0, as_of=LATER)])
+    store.save([ANSWER], [TAO])
+
+    assert store.seen() == (TAO,)
+
+
 def test_a_source_that_is_away_keeps_what_it_said(store):
     """The fault stands beside its last quotes."""
 

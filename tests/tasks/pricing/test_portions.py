@@ -96,6 +96,17 @@ def test_a_clock_that_was_set_back_moves_nothing():
     assert next_portions(begun, {"H200": 1.0}, POLICY, NOON - STEP) == begun
 
 
+def test_a_clock_that_was_far_ahead_stops_no_portion():
+    """A step that was made in a year that has not come: from now on they move again."""
+
+    begun = next_portions((), {"L4": 1.0}, POLICY, NOON + timedelta(days=365))
+    back = next_portions(begun, {"H200": 1.0}, POLICY, NOON)
+    later = next_portions(back, {"H200": 1.0}, POLICY, NOON + STEP)
+
+    assert shares(back) == pytest.approx(shares(begun) | {"H200": shares(begun).get("H200", 0.0)})
+    assert shares(later)["L4"] == pytest.approx(shares(begun)["L4"] * 0.99)
+
+
 @given(st.dictionaries(st.sampled_from(["a/1", "a/2", "b/1", "c/9"]), st.floats(0.01, 1e4), max_size=4))
 def test_shares_of_revenue_are_shares(prices):
     """They sum to 1 over models, whatever the leases; a machine of no known model counts for nobody."""
