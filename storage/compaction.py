@@ -34,6 +34,7 @@ from storage.folders import (
     manifest_of,
     parts_of,
     replace_manifest,
+    tidy,
 )
 from storage.history import UNFINISHED, ZSTD_LEVEL, finish_tidying, part_batches, part_versions
 from storage.schemas import SCHEMAS, dictionary_columns
@@ -131,6 +132,8 @@ def compacting(root: Path, folder: Path) -> Iterator[None]:
     with alone(root, ".folding"):
         with alone(root):
             finish_tidying(root)
+            if folder.is_dir():  # the mark may be lost with the power, these files are not
+                tidy(folder)
         for left in folder.glob(".fold-*.part"):
             left.unlink()
         yield

@@ -7,7 +7,7 @@ than that share. Everything is counted in SQL: no more than the differences ever
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from storage.query import Limits, Source, query_views
 from storage.schemas import SCHEMAS
 
 LIMITS = Limits(seconds=600.0)
+EPOCHS_AT_ONCE = 288
+"""Two days of them are joined at once: a month would not fit into the memory that a query may take."""
 _TABLES = ("epochs", "scores", "verdicts", "weights")
 _NUMBERS = (pa.float64(), pa.int64())
 
@@ -60,7 +62,15 @@ class Comparison:
     """By table, then the largest first."""
 
 
-def compare(a: Path, b: Path, *, tolerance: float = 0.0, first: int = 0, last: int = 2**62) -> Comparison:
+def compare(
+    a: Path,
+    b: Path,
+    *,
+    tolerance: float = 0.0,
+    first: int = 0,
+    last: int = 2**62,
+    at_once: int = EPOCHS_AT_ONCE,
+) -> Comparison:
     """Compare the epochs from `first` to `last` that both histories have.
 
     OtherSubnet when they are of different subnets; HistoryDamaged, SchemaUnknown when a file can't be read.
@@ -72,30 +82,57 @@ def compare(a: Path, b: Path, *, tolerance: float = 0.0, first: int = 0, last: i
         return found
 
     _refuse_other_subnet(rows(_SUBNETS))
-    span = f"epoch between {first} and {last}"
-    of_a, of_b = (f"(select epoch from {side}_epochs where {span})" for side in "ab")  # noqa: S608  two numbers
-    both = f"({of_a} intersect {of_b})"
+    of_a, of_b = (f"(select epoch from {side}_epochs where {_between(first, last)})" for side in "ab")  # noqa: S608
     numbers, others = (_ints(row["epoch"] for row in rows(sql)) for sql in (of_a, of_b))
-    (count,) = rows(_COMPARED + both)
-    found = (_varied(**row) for sql in _questions(both, tolerance) for row in rows(sql))
+    both = sorted(numbers & others)
+    compared, found = 0, list[Varied]()
+    for at in range(0, len(both), at_once):
+        these = both[at : at + at_once]
+        span = f"{_between(these[0], these[-1])} and epoch in ({of_a} intersect {of_b})"
+        compared += sum(_ints(row["n"] for row in rows(_COMPARED + span)))
+        found += [_varied(**row) for sql in _questions(span, tolerance) for row in rows(sql)]
     return Comparison(
-        both=tuple(sorted(numbers & others)),
+        both=tuple(both),
         only_a=tuple(sorted(numbers - others)),
         only_b=tuple(sorted(others - numbers)),
-        compared=int(str(count["n"])),
-        differences=tuple(found),
+        compared=compared,
+        differences=tuple(_added_up(found)),
     )
+
+
+def _between(first: int, last: int) -> str:
+    return f"epoch between {first} and {last}"
 
 
 def _varied(worst: Any, **row: Any) -> Varied:
     return Varied(**row, **worst)
 
 
+def _added_up(found: Iterable[Varied]) -> Iterator[Varied]:
+    """One for each table, subject and column, of several spans; by table, then the largest first."""
+    whole: dict[tuple[str, str, str], Varied] = {}
+    for one in found:
+        key = (one.table, one.subject, one.column)
+        whole[key] = _sum(whole[key], one) if key in whole else one
+    tables = {name: at for at, name in enumerate(_TABLES)}
+    yield from sorted(
+        whole.values(), key=lambda v: (tables[v.table], -(v.largest or 0.0), v.subject, v.column)
+    )
+
+
+def _sum(one: Varied, other: Varied) -> Varied:
+    """Both, with the values of the larger."""
+    worst = max(one, other, key=lambda varied: varied.largest or 0.0)
+    epochs = one.epochs + other.epochs
+    total = (one.mean or 0.0) * one.epochs + (other.mean or 0.0) * other.epochs
+    return replace(worst, epochs=epochs, mean=None if worst.mean is None else total / epochs)
+
+
 _SUBNETS = """
 select a.netuid as a, b.netuid as b from a_epochs a join b_epochs b using (epoch) where a.netuid <> b.netuid limit 1"""
 
 
-_COMPARED = "select count(*) as n from a_scores join b_scores using (epoch, executor_key) where epoch in "
+_COMPARED = "select count(*) as n from a_scores join b_scores using (epoch, executor_key) where "
 
 
 def _refuse_other_subnet(rows: Sequence[dict[str, object]]) -> None:
@@ -110,7 +147,7 @@ def _ints(numbers: Iterable[object]) -> frozenset[int]:
 # --- questions -------------------------------------------------------------------------------------
 
 
-def _questions(both: str, tolerance: float) -> Iterator[str]:
+def _questions(span: str, tolerance: float) -> Iterator[str]:
     """One SELECT of `Varied` rows for each table."""
     texts = {name: f"{{side}}.{name}" for name in ("miner_hotkey", "model", "formula")} | {
         "reasons": "list_sort(list_transform({side}.reasons, r -> r.code))::VARCHAR"
@@ -118,11 +155,11 @@ def _questions(both: str, tolerance: float) -> Iterator[str]:
     numbers = [
         f.name for f in SCHEMAS["scores"] if f.type in _NUMBERS and f.name not in {"epoch", "miner_uid"}
     ]
-    yield _question("scores", "executor_key", _cells(numbers, texts), both, tolerance)
+    yield _question("scores", "executor_key", _cells(numbers, texts), span, tolerance)
     verdict = {"code": "{side}.code", "severity": "{side}.severity"}
-    yield _question("verdicts", "executor_key", _cells([], verdict), both, tolerance)
+    yield _question("verdicts", "executor_key", _cells([], verdict), span, tolerance)
     meant = "where kind = 'meant'"
-    yield _question("weights", "hotkey", _cells(["weight"], {}), both, tolerance, where=meant)
+    yield _question("weights", "hotkey", _cells(["weight"], {}), span, tolerance, where=meant)
 
 
 def _cells(numbers: Sequence[str], texts: dict[str, str]) -> str:
@@ -138,14 +175,14 @@ def _cells(numbers: Sequence[str], texts: dict[str, str]) -> str:
 
 
 def _question(
-    table: str, key: str, cells: str, both: str, tolerance: float, *, where: str = "where true"
+    table: str, key: str, cells: str, span: str, tolerance: float, *, where: str = "where true"
 ) -> str:
     row = (
         "{'name': 'row', 'x': null, 'y': null, 'a': if(has_a, 'there', null), 'b': if(has_b, 'there', null)}"
     )
     return f"""
-    with one as (select *, true as has_a from a_{table} {where} and epoch in {both}),
-    other as (select *, true as has_b from b_{table} {where} and epoch in {both}),
+    with one as (select *, true as has_a from a_{table} {where} and {span}),
+    other as (select *, true as has_b from b_{table} {where} and {span}),
     pairs as (
         select coalesce(a.epoch, b.epoch) as epoch, coalesce(a.{key}, b.{key}) as subject,
             if(has_a and has_b, {cells}, [{row}]) as cells
@@ -158,6 +195,6 @@ def _question(
             abs(v.x - v.y) <= {tolerance!r} * greatest(abs(v.x), abs(v.y)), false)
     )
     select '{table}' as "table", subject, name as "column", count(*) as epochs, max(difference) as largest,
-        avg(difference) as mean, max_by({{'epoch': epoch, 'a': a, 'b': b}}, coalesce(difference, 0)) as worst
+        avg(difference) as mean, max_by({{'epoch': epoch, 'a': a, 'b': b}}, [coalesce(difference, 0), -epoch]) as worst
     from differing group by all order by largest desc nulls last, subject, "column"
     """  # noqa: S608  our own names and a number

@@ -53,7 +53,11 @@ def test_differences_by_machine_and_column(tmp_path):
 
     assert found == (
         Varied("scores", "5Alice/m-0", "score", 2, pytest.approx(0.3), pytest.approx(0.2), 3, "0.3", "0.6"),
-        Varied("scores", "5Alice/m-0", "model", 3, None, None, found[1].epoch, "RTX 4090", "RTX 3090"),
+        Varied("scores", "5Alice/m-0", "model", 3, None, None, 1, "RTX 4090", "RTX 3090"),
+    )
+    assert compare(tmp_path / "a", tmp_path / "b", at_once=2).differences == (
+        replace(found[0], largest=pytest.approx(0.3), mean=pytest.approx(0.2)),
+        found[1],
     )
     (alone,) = compare(tmp_path / "a", tmp_path / "b", tolerance=0.4).differences[:-1]
     assert (alone.column, alone.epochs) == ("score", 1)
