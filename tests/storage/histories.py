@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from datetime import date, timedelta
 
+import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 
@@ -80,14 +81,31 @@ def files(root, name):
 
 
 def as_schema(root, epoch, version):
-    """Make an archived epoch look as older code left it."""
+    """Make an archived epoch what the code of an older schema wrote: its columns, its reasons, its tables and no more."""
     for name in SCHEMAS:
         for path in (root / name).glob(f"day=*/epoch-{epoch}.parquet"):
             if since(name) > version:
                 path.unlink()
                 continue
-            table = pq.ParquetFile(path).read()
+            table = pq.ParquetFile(path).read().drop_columns(_later_columns(name, version))
+            for at, field in enumerate(table.schema):
+                if field.name in {"reasons", "incidents"}:
+                    rows = [[{k: r[k] for k in _REASON} for r in listed] for listed in table[at].to_pylist()]
+                    table = table.set_column(at, field.name, pa.array(rows, _REASONS))
             pq.write_table(table.replace_schema_metadata({"schema_version": str(version)}), path)
+
+
+_REASON = ("code", "severity", "got", "wanted", "mend")
+_REASONS = pa.list_(pa.struct([(name, pa.string()) for name in _REASON]))
+
+
+def _later_columns(name, version):
+    if name == "reports":
+        return ["bandwidth_rtt_ms"] if version < 2 else []
+    if name == "epochs":
+        return ["policy_values", "scored_at", "owner_hotkey", "weight_first_epoch"]
+    names = SCHEMAS[name].names
+    return names[names.index("reasons") + 1 :] if name == "scores" else []
 
 
 def manifest(root, name, day):

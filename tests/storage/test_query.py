@@ -61,6 +61,18 @@ def test_a_column_that_old_files_lack_is_null(tmp_path):
     assert set(found["code"]) == {"GPU_VRAM_MISMATCH"}
 
 
+def test_a_history_of_old_files_alone_has_all_columns(tmp_path):
+    """What nobody knew then is null, also within a list of structs, and tables of later schemas are empty."""
+    write_days(tmp_path, epochs=1)
+    as_schema(tmp_path, 1, 1)
+
+    found = query(tmp_path, "select formula, reasons[1].code as code, reasons[1].is_shadow as s from scores")
+
+    assert found["code"].tolist() == ["GPU_VRAM_MISMATCH"] * 2
+    assert found[["formula", "s"]].isna().all().all()
+    assert query(tmp_path, "select count(*) as n from standings")["n"].tolist() == [0]
+
+
 def test_sums_are_plain_numbers(history):
     """A sum of integers is an integer, a decimal literal a float, a time is in UTC."""
     found = query(
