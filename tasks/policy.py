@@ -254,7 +254,7 @@ class RecordPolicy:
     grace_epochs: int = 1
     """Epochs in a row without a verdict for which the last score is kept."""
     grace_budget: int = 20
-    """The last score is kept while kept epochs x this <= epochs seen: else one card could be shown in two listings in turn,
+    """The last score is kept while kept epochs x this <= passed ones: else one card could be shown in two listings in turn,
     and both were paid. 0: no budget."""
     swap_valid_s: float = 604_800.0
     """A signed swap of cards counts no longer than so long after it was signed."""

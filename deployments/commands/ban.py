@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from deployments.localnet.layout import Layout
+from deployments.numbers import FiniteRange
 from deployments.sites import folder_of, load_dotenv
 from deployments.view import cell, make_console
 from flows.settings import read_settings
@@ -57,7 +58,7 @@ def command() -> None:
 @_subject
 @click.option("--reason", required=True, help="Shown to the miner.")
 @click.option(
-    "--days", type=click.FloatRange(0, MAX_DAYS, min_open=True), help="Until it is lifted, if not given."
+    "--days", type=FiniteRange(0, MAX_DAYS, min_open=True), help="Until it is lifted, if not given."
 )
 @click.option("--by", help="Who decides it; the user's name if not given.")
 def add(*, miner: str | None, card: str | None, reason: str, days: float | None, by: str | None) -> None:

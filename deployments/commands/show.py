@@ -49,7 +49,9 @@ def command(*, epoch: int | None, miner: str | None, as_json_: bool) -> None:
         outcome = read_epoch(settings.history, epoch)
     if outcome is None:
         raise SettingError(
-            "--epoch", str(epoch or "newest"), "an epoch that was run; `subnet epoch` runs one"
+            "--epoch",
+            "newest" if epoch is None else str(epoch),
+            "an epoch that was run; `subnet epoch` runs one",
         )
     if miner is not None:
         outcome = of_miner(outcome, miner)

@@ -51,7 +51,7 @@ def _is_unheard(score: Score) -> bool:
 
 def _may_keep(record: ExecutorRecord, policy: RecordPolicy) -> bool:
     is_first = record.no_verdicts_in_a_row < policy.grace_epochs
-    is_within = record.kept_scores * policy.grace_budget <= record.epochs_seen
+    is_within = record.kept_scores * policy.grace_budget <= record.epochs_passed
     return record.last_score > 0.0 and is_first and is_within
 
 

@@ -42,3 +42,14 @@ def test_a_ban_needs_one_subject_in_its_form(tmp_path):
         done = typed(tmp_path, "add", *words, "--reason", "lies")
 
         assert isinstance(done.exception, SettingError), words
+
+
+def test_days_are_a_number(tmp_path):
+    """What compares with no bound is out of every bound: exit code 2 and one sentence."""
+
+    done = typed(tmp_path, "add", "--miner", HOTKEY, "--reason", "lies", "--days", "nan")
+
+    assert (done.exit_code, done.output.splitlines()[-1]) == (
+        2,
+        "Error: Invalid value for '--days': 'nan' is no finite number.",
+    )

@@ -40,3 +40,12 @@ def test_a_miner_sees_its_own_machines_with_every_term(tmp_path):
     assert told["executors"][0]["terms"]["uptime"] == 1.0
     assert isinstance(refused.exception, SettingError)
     assert "a miner of epoch 7: 5Alice, 5Bob" in str(refused.exception)
+
+
+def test_an_epoch_that_is_not_there_is_named(tmp_path):
+    """Also the epoch 0, which is not the newest."""
+    environment = {"SUBNET_FOLDER": str(tmp_path)}
+
+    missing = CliRunner().invoke(subnet, ["show", "--epoch", "0"], env=environment)
+
+    assert str(missing.exception).startswith("--epoch is '0', expected an epoch that was run")

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deployments.histories import FOLDER, json_option, span_of
+from deployments.numbers import FiniteRange
 from deployments.view import cell, make_console
 from storage.comparison import Comparison, OtherSubnet, Varied, compare
 from tasks.errors import SettingError, UserError
@@ -28,7 +29,7 @@ SHOWN = 20
 @click.option("--epochs", "span", help="Only this range, A-B.")
 @click.option(
     "--tolerance",
-    type=click.FloatRange(0.0, 1.0),
+    type=FiniteRange(0.0, 1.0),
     default=0.0,
     show_default=True,
     help="Numbers that differ by no more than this share of the larger are the same.",

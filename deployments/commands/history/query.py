@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deployments.histories import history_option, json_option, own_history
+from deployments.numbers import FiniteRange
 from deployments.view import cell, make_console
 from storage.errors import QueryRefused
 from storage.query import Limits, query_arrow
@@ -39,7 +40,7 @@ MAX_SQL_CHARACTERS = 100_000
 @click.option(
     "--timeout",
     "seconds",
-    type=click.FloatRange(0.1, 3_600),
+    type=FiniteRange(0.1, 3_600),
     default=60.0,
     show_default=True,
     help="Seconds that it may take.",

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from deployments.histories import history_option, json_option, own_history, own_settings
+from deployments.numbers import FiniteRange
 from deployments.sites import local_substrate
 from deployments.view import cell, make_console
 from flows.settings import Settings
@@ -39,21 +40,15 @@ Row = tuple[Hypothetical, Estimate]
 @click.option("--model", "model_name", required=True, help='The cards, e.g. "RTX 4090" or "H100 PCIe".')
 @click.option("--cards", type=click.IntRange(1, 14), default=1, show_default=True, help="How many of them.")
 @click.option("--leased/--idle", "is_leased", default=None, help="Only so; both when not given.")
+@click.option("--uptime-days", type=FiniteRange(0, 3_650), help="Of unbroken passing; 0 and 30 if not given.")
 @click.option(
-    "--uptime-days", type=click.FloatRange(0, 3_650), help="Of unbroken passing; 0 and 30 if not given."
+    "--price", type=FiniteRange(0, 1_000), help="USD an hour that the machine asks; the market's rate."
 )
+@click.option("--rent", type=FiniteRange(0, 1_000), help="USD an hour that its renter pays; what it asks.")
 @click.option(
-    "--price", type=click.FloatRange(0, 1_000), help="USD an hour that the machine asks; the market's rate."
+    "--performance", type=FiniteRange(0.1, 2), default=1.0, show_default=True, help="Over its class."
 )
-@click.option(
-    "--rent", type=click.FloatRange(0, 1_000), help="USD an hour that its renter pays; what it asks."
-)
-@click.option(
-    "--performance", type=click.FloatRange(0.1, 2), default=1.0, show_default=True, help="Over its class."
-)
-@click.option(
-    "--mbit", type=click.FloatRange(1, 1e6), default=1_000.0, show_default=True, help="Mbit/s each way."
-)
+@click.option("--mbit", type=FiniteRange(1, 1e6), default=1_000.0, show_default=True, help="Mbit/s each way.")
 @click.option("--no-isolation", is_flag=True, help="Without an isolating container runtime.")
 @click.option("--no-collateral", is_flag=True, help="Without a deposit.")
 @click.option(
@@ -65,16 +60,12 @@ Row = tuple[Hypothetical, Estimate]
 )
 @click.option(
     "--alpha-per-day",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     help=f"For all miners; {ALPHA_PER_DAY:g} if not given.",
 )
 @click.option("--chain", "is_from_chain", is_flag=True, help="Read the emission from the settings' chain.")
-@click.option(
-    "--tao-usd", type=click.FloatRange(0, min_open=True), help="Price of TAO; the epoch's if not given."
-)
-@click.option(
-    "--alpha-tao", type=click.FloatRange(0, min_open=True), help="Price of alpha in TAO; the epoch's."
-)
+@click.option("--tao-usd", type=FiniteRange(0, min_open=True), help="Price of TAO; the epoch's if not given.")
+@click.option("--alpha-tao", type=FiniteRange(0, min_open=True), help="Price of alpha in TAO; the epoch's.")
 @click.option("--epoch", type=click.IntRange(min=0), help="To stand beside; the newest if not given.")
 @click.option("--alone", is_flag=True, help="On a subnet with no other machine, without any archive.")
 @history_option

@@ -40,3 +40,13 @@ def test_mistakes_are_told(tmp_path):
     assert [isinstance(done.exception, SettingError) for done in (several, none, nothing)] == [True] * 3
     assert "H100 PCIe" in str(several.exception)
     assert "--alone needs none" in str(nothing.exception)
+
+
+def test_numbers_are_finite(tmp_path):
+    """`nan` and `inf` are in no range, and no estimate is made of them."""
+    wrong = (("--price", "nan"), ("--mbit", "nan"), ("--alpha-per-day", "inf"), ("--tao-usd", "nan"))
+
+    done = [typed(tmp_path, "--model", "H200", "--alone", *words) for words in wrong]
+
+    assert [one.exit_code for one in done] == [2, 2, 2, 2]
+    assert "'inf' is no finite number" in done[2].output

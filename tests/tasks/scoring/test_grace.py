@@ -14,7 +14,7 @@ POLICY = RecordPolicy()
 AWAY = Reason("HOST_UNREACHABLE", Severity.NO_VERDICT, "", "", "")
 WRONG = Reason("WALK_STATE_WRONG", Severity.FAIL, "", "", "")
 LOWERED = Reason("HOST_MINIMUM_LOWERED", Severity.WARN, "", "", "")
-GOOD = ExecutorRecord("m/1", epochs_seen=30, last_score=0.4, last_score_epoch=6)
+GOOD = ExecutorRecord("m/1", epochs_seen=40, epochs_passed=30, last_score=0.4, last_score_epoch=6)
 
 
 def unpaid(*reasons: Reason) -> Score:
@@ -47,7 +47,7 @@ def test_the_last_score_is_kept_and_the_bill_says_so():
         (GOOD, (LOWERED,)),  # nothing decided: the score itself was 0
         (replace(GOOD, last_score=0.0), (AWAY,)),  # the last verdict was a failed one
         (ExecutorRecord("m/1"), (AWAY,)),  # never seen before
-        (replace(GOOD, kept_scores=2), (AWAY,)),  # 2 x 20 of 30 epochs seen
+        (replace(GOOD, kept_scores=2), (AWAY,)),  # 2 x 20 of 30 epochs passed
     ],
 )
 def test_whoever_is_not_in_grace_gets_nothing(record, reasons):
@@ -57,10 +57,17 @@ def test_whoever_is_not_in_grace_gets_nothing(record, reasons):
 
 
 def test_grace_comes_again_with_the_budget():
-    """Kept twice, a third time is within 5 % from the fortieth epoch on."""
+    """Kept twice, a third time is within 5 % from the fortieth passed epoch on."""
 
-    assert graced(replace(GOOD, kept_scores=2, epochs_seen=39), AWAY).score == 0.0
-    assert graced(replace(GOOD, kept_scores=2, epochs_seen=40), AWAY).score == 0.4
+    assert graced(replace(GOOD, kept_scores=2, epochs_passed=39), AWAY).score == 0.0
+    assert graced(replace(GOOD, kept_scores=2, epochs_passed=40), AWAY).score == 0.4
+
+
+def test_being_listed_saves_up_no_grace():
+    """A name that was announced for two months without a machine behind it has no epochs to be forgiven."""
+    hollow = replace(GOOD, epochs_seen=8_640, epochs_passed=1, kept_scores=1)
+
+    assert graced(hollow, AWAY).score == 0.0
 
 
 def test_who_passed_is_not_in_grace():
