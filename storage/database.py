@@ -56,7 +56,9 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
 @contextmanager
 def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
     """A transaction that writes; on SQLite it holds the write lock from its first moment."""
-    with _translated(), engine.connect().execution_options(is_writer=True) as connection, connection.begin():
+    # Without the second, nobody can tell on PostgreSQL whether an insert has inserted.
+    options = {"is_writer": True, "preserve_rowcount": True}
+    with _translated(), engine.connect().execution_options(**options) as connection, connection.begin():
         yield connection
 
 

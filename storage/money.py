@@ -6,6 +6,8 @@ transaction that takes it, so that two charges can't spend one balance.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import sqlalchemy as sa
 
 from storage.convert import record_of, row_of
@@ -29,6 +31,8 @@ class Money:
         """
         _check(transfer)
         with writing(self._engine) as connection:
+            if floor_micro_usd is not None:
+                _one_at_a_time(connection, (e.account for e in transfer.entries if e.micro_usd < 0))
             insert = (
                 insert_into(connection, transfers)
                 .values(row_of(transfer, "entries"))
@@ -59,7 +63,8 @@ class Money:
     def of_lease(self, lease_id: str) -> tuple[Transfer, ...]:
         """All transfers about a lease, oldest first: its bill."""
         query = sa.select(transfers).where(transfers.c.lease_id == lease_id)
-        sides = sa.select(entries).where(entries.c.transfer_id == sa.bindparam("transfer_id"))
+        of_transfer = entries.c.transfer_id == sa.bindparam("transfer_id")
+        sides = sa.select(entries).where(of_transfer).order_by(entries.c.account)
         with reading(self._engine) as connection:
             rows = (
                 connection.execute(query.order_by(transfers.c.at, transfers.c.transfer_id)).mappings().all()
@@ -94,6 +99,14 @@ def _check(transfer: Transfer) -> None:
     accounts = [entry.account for entry in transfer.entries]
     if total or len(set(accounts)) != len(accounts) or not accounts:
         raise NotBalanced(transfer.transfer_id, total)
+
+
+def _one_at_a_time(connection: sa.Connection, accounts: Iterable[str]) -> None:
+    """Let no other transaction spend from these until this one ends; SQLite has one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        for account in sorted(accounts):
+            key = sa.func.hashtextextended(account, 0)
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
 
 
 def _balance(connection: sa.Connection, account: str) -> int:

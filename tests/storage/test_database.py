@@ -87,6 +87,16 @@ def test_migrations_are_written_for_postgresql_too():
     assert "BYTEA" in text
 
 
+def test_who_writes_is_told_how_many_rows_an_insert_has_inserted(tmp_path):
+    """All compare-and-set rests on it; the driver of PostgreSQL forgets it unless it is asked to keep it."""
+    engine = open_database(f"sqlite:///{tmp_path}/subnet.db")
+    with writing(engine) as connection:
+        is_kept = connection.get_execution_options()["preserve_rowcount"]
+    engine.dispose()
+
+    assert is_kept
+
+
 def _migrate_and_report(url, results):
     try:
         migrate(open_database(url))
