@@ -57,7 +57,7 @@ def subnet() -> None:
 
 
 def main() -> None:
-    """Run the command line; every error of ours becomes one clear sentence and an exit code."""
+    """Run the command line; every error of ours, and of a file or a disk, becomes one clear sentence and an exit code."""
     _keep_caches()
     try:
         code = subnet.main(standalone_mode=False)
@@ -71,7 +71,7 @@ def main() -> None:
     except Exception as error:
         if _is_interrupted(error):
             sys.exit(130)
-        if not isinstance(error, SubnetError | StorageError):
+        if not isinstance(error, SubnetError | StorageError | OSError):
             raise
         click.echo(f"Error: {error}", err=True)
         sys.exit(2 if isinstance(error, UserError) else 1)

@@ -101,6 +101,9 @@ TermName = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,40}\z")]
 CardId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,64}\z")]
 Statement = Annotated[str, StringConstraints(max_length=MAX_STATEMENT_CHARS, pattern=r"^[\n\x20-\x7e]*\z")]
 Price = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
+Term = Annotated[float, Field(allow_inf_nan=False)]
+UnixSeconds = Annotated[int, Field(ge=0, le=253_402_300_799)]
+"""Until the year 9999: whoever reads it can show it."""
 
 
 class Wire(BaseModel):
@@ -166,11 +169,10 @@ class MachineResult(Wire):
     executor_id: ExecutorId
     score: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     """USD an hour, or a share, as the policy's formula has it."""
-    terms: Annotated[dict[TermName, float], Field(max_length=64)]
+    terms: Annotated[dict[TermName, Term], Field(max_length=64)]
     cards: Annotated[tuple[CardId, ...], Field(max_length=16)] = ()
     """Those that the machine is held to."""
-    passed_since: Annotated[int, Field(ge=0, le=2**48)] | None = None
-    """Unix seconds."""
+    passed_since: UnixSeconds | None = None
     reasons: Annotated[tuple[ToldReason, ...], Field(max_length=64)] = ()
 
 
@@ -179,9 +181,8 @@ class Results(Wire):
 
     epoch: Annotated[int, Field(ge=0, le=2**48)]
     policy: Annotated[str, StringConstraints(max_length=64, pattern=r"^[\x20-\x7e]*\z")]
-    scored_at: Annotated[int, Field(ge=0, le=2**48)]
-    """Unix seconds."""
-    weight: Annotated[float, Field(ge=0, le=1)] | None = None
+    scored_at: UnixSeconds
+    weight: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     """The miner's share of the weights as meant; None when none were."""
     reasons: Annotated[tuple[ToldReason, ...], Field(max_length=64)] = ()
     """Of the miner's own answer."""

@@ -2,9 +2,10 @@
 
 import json
 
-from storage.history import archived_epochs
+from storage.history import archived_epochs, write_epoch
 from tests.deployments.test_cli import subnet
 from tests.storage.histories import files, write_days
+from tests.storage.outcomes import small_outcome
 
 
 def test_past_days_are_folded(tmp_path):
@@ -59,3 +60,17 @@ def test_forgetting_without_a_policy_is_a_mistake(tmp_path):
 
     assert done.returncode == 2
     assert done.stderr.startswith("Error: everything is kept for ever: give --transcripts-days or --days")
+
+
+def test_a_file_that_can_not_be_opened_is_one_sentence(tmp_path):
+    """A link that leads to itself in the archive: exit code 1, the file is named, and nothing is folded."""
+    write_epoch(tmp_path / ".local" / "history", small_outcome(7))
+    (found,) = (tmp_path / ".local" / "history" / "scores").rglob("epoch-7.parquet")
+    found.unlink()
+    found.symlink_to(found.name)
+
+    done = subnet("history", "compact", folder=tmp_path)
+
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert done.stderr.startswith("Error: ")
+    assert "epoch-7.parquet" in done.stderr

@@ -60,9 +60,8 @@ def show(console: Console, hotkey: str, results: Results) -> None:
     """One validator's results: a line a machine, and under it what keeps it from more."""
     at = datetime.fromtimestamp(results.scored_at, UTC)
     weight = "no weights made" if results.weight is None else f"weight {results.weight:.4f}"
-    console.print(
-        f"validator {short(hotkey)}, epoch {results.epoch} of {at:%Y-%m-%d %H:%M} UTC, policy {results.policy}, {weight}"
-    )
+    line = f"validator {short(hotkey)}, epoch {results.epoch} of {at:%Y-%m-%d %H:%M} UTC, policy {results.policy}, {weight}"
+    console.print(cell(line), soft_wrap=True)
     _list(console, results.reasons, "  ")
     for machine in results.machines:
         console.print(cell(f"  {machine.executor_id}: score {machine.score:.6f}"), soft_wrap=True)

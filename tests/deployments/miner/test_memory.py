@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from click.testing import CliRunner
+from pydantic import ValidationError
 
 from deployments.cli import subnet
 from deployments.commands.miner.swap import signed_swap
@@ -134,3 +135,33 @@ def test_a_miner_announces_a_swap_and_reads_its_results(tmp_path):
     assert "DISK_BELOW_MINIMUM (fail): got 20 GiB free; wanted 100 GiB free" in shown
     assert "Free some disk." in shown
     assert isinstance(refused.exception, SettingError)
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        {"scored_at": 2**48},
+        {"machines": [{"executor_id": "a", "score": 0.1, "terms": {}, "passed_since": 2**48}]},
+        {"machines": [{"executor_id": "a", "score": 0.1, "terms": {"uptime": float("inf")}}]},
+        {"weight": float("nan")},
+    ],
+)
+def test_numbers_that_no_reader_can_show_are_refused(hostile):
+    """A moment after the year 9999, an endless term: a validator could keep its miner from reading any results."""
+    body = json.dumps(json.loads(RESULTS.model_dump_json()) | hostile)
+
+    with pytest.raises(ValidationError):
+        wire.Results.model_validate_json(body)
+
+
+def test_what_a_validator_calls_its_policy_is_only_text(tmp_path):
+    """A terminal's markup in it is shown and not read."""
+    config = tmp_path / "alice.toml"
+    config.write_text(toml(f'folder = "{tmp_path / "memory"}"', ENTRY))
+    keep_results(
+        tmp_path / "memory", VALIDATOR.ss58_address, RESULTS.model_copy(update={"policy": "[/red][b]mine"})
+    )
+
+    done = CliRunner().invoke(subnet, ["miner", "status", "--config", str(config)])
+
+    assert "policy [/red][b]mine, weight 0.2500" in done.output
