@@ -14,10 +14,10 @@ from rich.console import Console
 
 from deployments.histories import epochs_of, history_option, json_option, own_history
 from deployments.view import cell, make_console
-from storage.history import archived_since, read_arrow, read_scores
+from storage.history import archived_since, read_arrow, read_epoch, read_scores
 from tasks.errors import PolicyRefused, SettingError, UserError
 from tasks.policy import ShadowPolicy, policy_of
-from tasks.scoring.shadowed import Change, changes
+from tasks.scoring.shadowed import POOLED, Change, changes, enforced_alone
 
 SHOWN = 40
 """Lines of one check or term; the JSON has all."""
@@ -78,7 +78,11 @@ def _shadows(root: Path, numbers: Sequence[int]) -> Iterator[tuple[int, ShadowPo
 
 
 def _changes(root: Path, number: int, shadow: ShadowPolicy) -> tuple[Change, ...]:
-    return changes(number, read_scores(root, number), shadow)
+    scores = read_scores(root, number)
+    if shadow.terms and any(score.formula in POOLED for score in scores):
+        epoch = read_epoch(root, number, transcripts=False)
+        return changes(number, scores, shadow, enforced_alone(epoch, shadow) if epoch else {})
+    return changes(number, scores, shadow)
 
 
 def _document(

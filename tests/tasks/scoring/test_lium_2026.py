@@ -10,7 +10,9 @@ from storage.records import Quote, Reason, Severity
 from tasks.policy import LIUM_2026, ShadowPolicy
 from tasks.scoring.bills import points_of, total_of
 from tasks.scoring.scoring import score_epoch
+from tasks.scoring.shadowed import changes, enforced_alone
 from tasks.scoring.shares import Ground, weight_vector
+from tests.storage.outcomes import small_outcome
 from tests.tasks.scoring.worlds import (
     NOW,
     SHARED,
@@ -405,3 +407,28 @@ def test_a_term_in_shadow_changes_the_pools_only_in_what_is_archived():
     assert [(r.code, r.severity, r.is_shadow, r.decides) for r in old.reasons] == [
         ("DRIVER_TOO_OLD", Severity.FAIL, True, False)
     ]
+
+
+def test_whom_a_term_in_shadow_would_have_changed_is_scored_again():
+    """Pools tie all machines together, so an epoch is scored with the one term enforced: the old driver earns nothing."""
+    shadow = ShadowPolicy(terms=("driver", "idle_isolation"))
+    policy = replace(LIUM_2026, shadow=shadow)
+    machines = (machine("old", driver="535.1"), machine("open", runtimes=SHARED), machine("new"))
+    executors, reports = tuple(m[0] for m in machines), tuple(m[1] for m in machines)
+    verdicts = tuple(verdict(m[0], *[3_350.0] * 8) for m in machines)
+    known = grounds(view("5Alice"), quotes=TOKENS, policy=policy)
+    scores = score_epoch(executors, reports, verdicts, known, policy)
+    epoch = replace(
+        small_outcome(7),
+        executors=executors,
+        reports=reports,
+        verdicts=verdicts,
+        scores=scores,
+        grounds=known,
+    )
+
+    found = {(c.name, c.executor_key): c for c in changes(7, scores, shadow, enforced_alone(epoch, shadow))}
+
+    old, unisolated = found["driver", "5Alice/old"], found["idle_isolation", "5Alice/open"]
+    assert (old.score > 0, old.then, old.enforced, old.why) == (True, 0.0, 0.0, "driver 0")
+    assert unisolated.then == pytest.approx(0.8 * unisolated.score)
