@@ -7,7 +7,7 @@ weights that were set -> one and two tempos later our row is what was meant | an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -43,7 +43,7 @@ async def settle(run: EpochRun) -> tuple[WeightVector, WeightOutcome] | None:
 
 
 def _settle(run: EpochRun) -> tuple[WeightVector, WeightOutcome] | None:
-    for vector in run.state.weights_in_doubt(run.epoch, DOUBTS):
+    for vector in _possible(run, run.state.weights_in_doubt(run.epoch, DOUBTS)):
         found = run.edges.chain.find_weights(
             vector.targets,
             version_key=run.policy.weights.version_key,
@@ -56,6 +56,12 @@ def _settle(run: EpochRun) -> tuple[WeightVector, WeightOutcome] | None:
     _follow_newest(run)
     ours, outcome = run.state.meant_weights(run.epoch)
     return (ours, outcome) if ours and outcome and outcome.status in IS_SET else None
+
+
+def _possible(run: EpochRun, doubts: Sequence[WeightVector]) -> list[WeightVector]:
+    """Those since which our row has changed at all: after a night without the chain, one question instead of many."""
+    me = run.edges.chain.view().by_hotkey(run.edges.own_hotkey) if doubts else None
+    return [v for v in doubts if me is not None and me.last_update_block >= began_block(run, v.epoch)]
 
 
 def _follow_newest(run: EpochRun) -> None:

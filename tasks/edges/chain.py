@@ -208,9 +208,12 @@ class Chain:
         attempt = prepared(view, rules, targets, hotkey=self._hotkey, version_key=version_key, landed=landed)
         if isinstance(attempt, WeightOutcome):
             return None
-        # A uid that changed hands since is still in the row that was sent before.
-        whole = replace(attempt, targets=tuple(targets))
-        return self._already(whole, epoch_began_block) or self._already(attempt, epoch_began_block)
+        if attempt.dropped:
+            # A uid that changed hands since is still in the row that was sent before.
+            whole = self._already(replace(attempt, targets=tuple(targets)), epoch_began_block)
+            if whole is not None:
+                return whole
+        return self._already(attempt, epoch_began_block)
 
     def close(self) -> None:
         """Let the connection go; a later call makes a new one."""

@@ -202,6 +202,27 @@ def test_what_a_dead_run_has_paid_stays_as_it_was(world):
     assert market.node.extrinsics_of("v1") == 1
 
 
+def test_a_night_without_the_chain_is_one_question_in_the_morning(world):
+    """Our row is as old as before: none of the many vectors that nobody saw set is looked for by itself."""
+    market = world()
+    asked = []
+
+    class Asked(Chain):
+        def find_weights(self, targets, **options):
+            asked.append(targets)
+            return super().find_weights(targets, **options)
+
+    for _ in range(4):
+        market.epoch(("m1", 1.0), dies="meant")
+        market.next_epoch()
+    market.edges.chain.__class__ = Asked
+    vector, outcome = market.epoch(("m2", 4.0))
+
+    assert (asked, outcome.status) == ([], WeightStatus.CONFIRMED)
+    assert vector.first_epoch == vector.epoch - 4
+    assert market.row() == {"m1": 0.5, "m2": 0.5}
+
+
 def test_equal_weights_of_an_earlier_epoch_are_not_taken_for_ones_in_doubt(world):
     """The row is what the dead run meant, but it was set before it: its scores are not paid by that."""
     market = world()
