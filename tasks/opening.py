@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from storage.errors import StorageError
-from storage.history import write_epoch
+from storage.history import read_arrow, write_epoch
 from storage.records import EpochHeader, EpochOutcome, SubnetView
 from storage.state import State
 from tasks.epoch import Edges, EpochRun, Kept
@@ -80,6 +80,16 @@ def archive_closed(edges: Edges, state: State, epoch: int) -> EpochOutcome | Non
     outcome = state.load_outcome(epoch)
     if outcome is None or state.is_archived(epoch):
         return outcome
-    write_epoch(edges.history, outcome)
+    if not _is_older(edges, outcome):
+        write_epoch(edges.history, outcome)
     state.mark_archived(epoch)
     return outcome
+
+
+def _is_older(edges: Edges, outcome: EpochOutcome) -> bool:
+    """Whether the history has the epoch as it ended later: a state of yesterday, put back, knows half of it."""
+    try:
+        told = read_arrow(edges.history, "epochs", epoch=outcome.epoch, columns=["finished_at"])
+    except StorageError:
+        return False  # what can't be read is written again
+    return any(finished_at > outcome.finished_at for finished_at in told["finished_at"].to_pylist())

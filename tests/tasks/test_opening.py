@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from storage.history import read_epoch
@@ -36,6 +37,22 @@ def test_archiving_twice_keeps_the_transcripts(tmp_path):
 
     archived = read_epoch(tmp_path / "history", 7)
     assert [v.transcript for v in archived.verdicts] == [v.transcript for v in small_outcome(7).verdicts]
+
+
+def test_a_state_of_yesterday_takes_nothing_from_the_archive(tmp_path):
+    """Put back from a copy that was made in the middle of an epoch: the archive has it whole, and keeps it."""
+
+    with edges_in(tmp_path) as edges:
+        archive_closed(edges, closed(edges, 7), 7)
+    (tmp_path / "copy").mkdir()
+    with edges_in(tmp_path / "copy") as older:
+        state = State(older.engine, clock=lambda: datetime.now(UTC) - timedelta(days=1))
+        state.open_epoch(header(7))
+        state.abandon_epoch(7)
+        archive_closed(replace(older, history=tmp_path / "history"), state, 7)
+
+        assert state.is_archived(7)
+    assert read_epoch(tmp_path / "history", 7).verdicts == small_outcome(7).verdicts
 
 
 def test_an_epoch_opens_though_the_history_takes_nothing(tmp_path):
