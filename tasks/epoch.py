@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
@@ -92,6 +92,13 @@ class Kept:
     def report_of(self, executor: Executor) -> HostReport | None:
         """The report of a machine that has its verdict, if its miner still announces it as it did."""
         return self.reports.get(executor.key) if self.executors.get(executor.key) == executor else None
+
+    def without(self, executor_key: str) -> Kept:
+        """The same, as if nothing had been found out of this machine."""
+        executors, reports = dict(self.executors), dict(self.reports)
+        executors.pop(executor_key, None)
+        reports.pop(executor_key, None)
+        return replace(self, executors=executors, reports=reports)
 
 
 class EpochRun:

@@ -48,6 +48,7 @@ NEWCOMER = "a new miner"
 """Stands for the hotkey of a miner that has no machine in the epoch."""
 _NAME = "estimate"
 _FREE_BYTES = 1 << 50
+_PLENTY_RAO = 1 << 62
 _DRIVER = "999.99"
 
 
@@ -69,6 +70,7 @@ class Hypothetical:
     mbit_s: float = 1_000.0
     is_isolating: bool = True
     has_collateral: bool = True
+    """Deposited for it; what a miner that is there has locked on the chain is as in the epoch."""
     is_proven: bool | None = None
     """Whether enough miners have proved the model; None: as it is in the epoch."""
     miner_hotkey: str = NEWCOMER
@@ -145,7 +147,9 @@ def _with(
 ) -> tuple[EpochOutcome, Grounds]:
     known = next((n for n in grounds.neurons if n.hotkey == machine.miner_hotkey), None)
     uid = known.uid if known else max((n.uid for n in grounds.neurons), default=-1) + 1
-    neurons = grounds.neurons if known else (*grounds.neurons, _neuron(machine.miner_hotkey, uid))
+    locked_rao = _PLENTY_RAO if machine.has_collateral else None
+    newcomer = replace(_neuron(machine.miner_hotkey, uid), collateral_locked_rao=locked_rao)
+    neurons = grounds.neurons if known else (*grounds.neurons, newcomer)
     joined = replace(
         world,
         executors=(*world.executors, _executor(machine, uid, _price(machine, grounds, policy))),
@@ -277,7 +281,7 @@ def _unproven() -> Reason:
 def _standing(machine: Hypothetical, now: datetime) -> Standing:
     since = now - timedelta(seconds=machine.passing_s)
     record = ExecutorRecord(_key(machine), since, passed_since=since)
-    deposit_rao = (1 << 62) if machine.has_collateral else 0
+    deposit_rao = _PLENTY_RAO if machine.has_collateral else 0
     return Standing(_key(machine), record, machine.is_leased, deposit_rao)
 
 

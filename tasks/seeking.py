@@ -57,5 +57,6 @@ def apply_swaps(run: EpochRun, replies: Sequence[MinerReply], now: datetime) -> 
             after = swapped(before, swap, now)
             if run.state.swap_cards(run.epoch, before, after, swap_event(swap, now)):
                 run.records = {**run.records, swap.executor_key: after}
+                run.kept = run.kept.without(swap.executor_key)  # it was of other cards
         settled.append(replace(reply, reasons=(*reply.reasons, *reasons)))
     return tuple(settled)

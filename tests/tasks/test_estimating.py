@@ -103,6 +103,17 @@ def test_a_model_that_nobody_has_proved_is_paid_as_unproven():
     assert estimate(flagged, twin(), lenient).score.performance == 1.0
 
 
+@pytest.mark.parametrize(("has_collateral", "factor"), [(True, 1.0), (False, 0.5)])
+@pytest.mark.parametrize("source", ["chain", "ledger"])
+def test_collateral_is_there_wherever_the_policy_looks_for_it(source, has_collateral, factor):
+    """A newcomer that is said to have its collateral has it, in the ledger or locked on the chain."""
+    policy = replace(DEFAULT, collateral=replace(DEFAULT.collateral, source=source))
+
+    found = estimate(world(tokens=((ALPHA_TAO, 0.02),)), twin(has_collateral=has_collateral), policy)
+
+    assert found.score.collateral == factor
+
+
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_every_preset_estimates(name):
     """Alone on a subnet a machine of a listed model is paid while it is leased, under every formula."""

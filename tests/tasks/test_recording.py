@@ -18,7 +18,7 @@ from storage.records import (
     Severity,
     Verdict,
 )
-from tasks.policy import DEFAULT
+from tasks.policy import DEFAULT, LIUM_2025, LIUM_2026
 from tasks.recording import FAILURE_BUDGET, is_exhausted, next_record, next_records, resets_of, with_score
 from tasks.scoring.grace import KEPT_LAST_SCORE
 
@@ -155,13 +155,14 @@ def test_the_failure_budget_is_five_per_cent(failed, count, resets):
     assert is_exhausted(failed, count, 20) is resets
 
 
+@pytest.mark.parametrize("policy", [DEFAULT, LIUM_2025, LIUM_2026], ids=lambda policy: policy.name)
 @pytest.mark.parametrize(("count", "kept"), [(20, True), (19, False)])
-def test_a_failure_within_the_budget_breaks_no_run(count, kept):
+def test_a_failure_within_the_budget_breaks_no_run(count, kept, policy):
     """The 21st verdict may be a failed one: the run and the counters stay; as the 20th it ends both."""
 
     known = ExecutorRecord("m/1", EARLIER, count, count, count, EARLIER, verified_count=count)
 
-    record = next_record(known, report(FULL), None, DEFAULT, NOW)
+    record = next_record(known, report(FULL), None, policy, NOW)
 
     assert record.passed_since == (EARLIER if kept else None)
     assert (record.verified_count, record.verified_failed) == ((21, 1) if kept else (0, 0))

@@ -5,10 +5,12 @@ from datetime import timedelta
 
 from bittensor import sp_core
 
-from storage.records import ExecutorRecord, MinerReply
+from storage.records import ExecutorRecord, HostFacts, HostReport, MinerReply
 from tasks.edges.signing import sign_statement
+from tasks.epoch import Kept
 from tasks.seeking import apply_swaps
 from tasks.swaps import Swap
+from tests.storage.outcomes import small_outcome
 from tests.tasks.inspection.runs import NOON, edges_in, run_over
 
 MINER = sp_core.Keypair.create_from_uri("//Miner")
@@ -37,6 +39,20 @@ def test_a_swap_is_applied_once(tmp_path):
     assert (first.announced_uuids, first.passed_since) == (("GPU-2",), None)
     assert known == {KEY: first}
     assert [event.kind for event in events] == ["CARDS_SWAPPED"]
+
+
+def test_a_swapped_machine_is_looked_at_again(tmp_path):
+    """What a run that died has proved of it was of the cards that are gone: kept, it would hold the machine to those."""
+    machine = replace(small_outcome(7).executors[0], miner_hotkey=MINER.ss58_address, executor_id="rack1-a")
+    other = replace(machine, executor_id="rack1-b")
+    reports = {e.key: HostReport(e.key, HostFacts(), (), None, (), 0.0, 0.0) for e in (machine, other)}
+    with edges_in(tmp_path) as edges, run_over(edges, records={KEY: KNOWN}) as run:
+        run.state.update_records(run.epoch, [KNOWN])
+        run.kept = Kept({e.key: e for e in (machine, other)}, reports)
+        apply_swaps(run, [announced()], NOON)
+
+        assert run.kept.report_of(machine) is None
+        assert run.kept.report_of(other) is not None
 
 
 def test_a_swap_that_does_not_count_is_told(tmp_path):
