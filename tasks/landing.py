@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from storage.records import (
@@ -108,7 +107,7 @@ def _look(run: EpochRun) -> tuple[Look, ...]:
         vector, outcome = run.state.meant_weights(landing.epoch)
         if vector is None or outcome is None:
             continue
-        meant, row = _meant(vector, outcome), _shares(landed)
+        meant, row = _meant(run, vector, outcome), _shares(landed)
         seen = look(landing, meant, row, head.block, is_superseded=successor is not None)
         if run.state.save_look(seen, _ended(seen)) and seen.state is LandingState.DIFFERS:
             run.incidents.append(differs(seen))
@@ -116,14 +115,12 @@ def _look(run: EpochRun) -> tuple[Look, ...]:
     return tuple(looks)
 
 
-def _meant(vector: WeightVector, outcome: WeightOutcome) -> dict[int, float]:
+def _meant(run: EpochRun, vector: WeightVector, outcome: WeightOutcome) -> dict[int, float]:
     """What must be on the chain: what was read back, or of sealed weights what was sent."""
     if outcome.status is not WeightStatus.COMMITTED:
         return _shares(outcome.landed)
     gone = frozenset(outcome.dropped_hotkeys)
-    kept = [target for target in vector.targets if target.hotkey not in gone]
-    total = sum(target.weight for target in kept)
-    return _shares(replace(target, weight=target.weight / total) for target in kept)
+    return _shares(run.edges.chain.as_sent([t for t in vector.targets if t.hotkey not in gone]))
 
 
 def _shares(targets: Iterable[WeightTarget]) -> dict[int, float]:

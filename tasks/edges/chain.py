@@ -168,6 +168,19 @@ class Chain:
         """Our row as the chain has it now."""
         return self.own_row()[1]
 
+    def as_sent(self, targets: Sequence[WeightTarget]) -> tuple[WeightTarget, ...]:
+        """These targets as they are on the chain once they are set: cut at the subnet's greatest weight, rounded to u16."""
+
+        async def read(client: bt.Client) -> int:
+            snapshot = await client.at()
+            return _limit(
+                await snapshot.query(("SubtensorModule", "MaxWeightsLimit"), [self.settings.netuid])
+            )
+
+        row = shares(dict(zip(*_quantised(targets, self._call(read)), strict=True)))
+        hotkeys = {t.uid: t.hotkey for t in targets}
+        return tuple(WeightTarget(uid, hotkeys[uid], share) for uid, share in sorted(row.items()))
+
     # --- writes
 
     def serve(self, address: str, port: int) -> None:
@@ -249,7 +262,11 @@ class Chain:
 
         async def send(client: bt.Client, substrate: object) -> bt.ExtrinsicResult:
             if attempt.view.is_commit_reveal and isinstance(substrate, SealsWeights):
-                substrate.seal(self._hotkey, *_quantised(attempt), attempt.version_key)
+                substrate.seal(
+                    self._hotkey,
+                    *_quantised(attempt.targets, attempt.rules.max_weights_limit),
+                    attempt.version_key,
+                )
             return await client.execute(intent, self._signer, wait_for_finalization=False)
 
         try:
@@ -363,7 +380,7 @@ class Chain:
         rules = ChainRules(
             consensus=next(iter(consensus)) if isinstance(consensus, Mapping) else str(consensus),
             stake_threshold_rao=int(threshold or 0),
-            max_weights_limit=U16_MAX if limit is None else int(limit),
+            max_weights_limit=_limit(limit),
         )
         return view, rules, landed
 
@@ -547,10 +564,15 @@ def _parameter(parameters: Mapping[str, Any], name: str) -> int:
     return value
 
 
-def _quantised(attempt: Attempt) -> tuple[list[int], list[int]]:
+def _limit(told: Any) -> int:
+    """The greatest weight; runtimes that tell none have none."""
+    return U16_MAX if told is None else int(told)
+
+
+def _quantised(targets: Sequence[WeightTarget], limit: int) -> tuple[list[int], list[int]]:
     """The uids and u16 values that the SDK will send for these targets."""
-    ordered = sorted(attempt.targets, key=lambda t: t.uid)
-    weights, limit = [t.weight for t in ordered], attempt.rules.max_weights_limit
+    ordered = sorted(targets, key=lambda t: t.uid)
+    weights = [t.weight for t in ordered]
     if limit < U16_MAX and len(ordered) > 1:
         weights = clip_to_max_weight(weights, limit / U16_MAX)
     uids, values = normalize([t.uid for t in ordered], weights)
@@ -559,7 +581,7 @@ def _quantised(attempt: Attempt) -> tuple[list[int], list[int]]:
 
 def _holds(attempt: Attempt, landed: Sequence[WeightTarget]) -> bool:
     """Whether the chain's row is what the attempt wants to set."""
-    wanted = shares(dict(zip(*_quantised(attempt), strict=True)))
+    wanted = shares(dict(zip(*_quantised(attempt.targets, attempt.rules.max_weights_limit), strict=True)))
     return same_row(wanted, {t.uid: t.weight for t in landed})
 
 

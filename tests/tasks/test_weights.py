@@ -376,3 +376,17 @@ def test_sealed_weights_land_however_late_they_are_revealed(world):
 
     assert troubles == []
     assert ("WEIGHTS_LANDED", f"epoch {first.epoch}") in market.events()
+
+
+def test_sealed_weights_land_as_the_chain_rounds_and_cuts_them(world):
+    """A greatest weight of the subnet,: what was sent is looked for, not what was wished."""
+    market = world(commit_reveal=True, max_weights_limit=40_000)
+    first, _ = market.epoch(("m1", 3.0), ("m2", 1.0))
+    troubles = []
+    for _ in range(6):
+        market.next_epoch(2)
+        market.epoch(("m1", 3.0), ("m2", 1.0))
+        troubles += market.incidents
+
+    assert troubles == []
+    assert ("WEIGHTS_LANDED", f"epoch {first.epoch}") in market.events()

@@ -326,6 +326,15 @@ def test_a_greatest_weight_is_clipped_and_still_confirmed(make_node, make_chain)
     assert max(t.weight for t in outcome.landed) == pytest.approx(0.5, abs=1e-3)
 
 
+def test_many_small_shares_are_told_as_they_are_rounded(make_node, make_chain):
+    """The greatest becomes 65,535, so that 200 shares of 0.0005 beside one of 0.9 are 36 each and not 36.4."""
+    node = make_node()
+    small = [node.target(uid, "m1", 0.0005) for uid in range(1, 201)]
+    row = make_chain(node).as_sent([node.target(0, "m2", 0.9), *small])
+
+    assert [t.weight for t in row] == pytest.approx([65_535 / 72_735, *[36 / 72_735] * 200])
+
+
 def test_sealed_weights_are_committed_once(make_node, make_chain):
     """Under commit-reveal a second call finds the commit, and the row lands an epoch later."""
     node = make_node(commit_reveal=True)
