@@ -40,7 +40,8 @@ def is_alive(run: Run, last_sign: datetime, now: datetime) -> bool:
     if now - last_sign > SILENCE:
         return False
     if run.host != socket.gethostname():
-        return True
+        # A machine whose clock was far ahead when it died would hold its epoch until that moment.
+        return last_sign - now <= SILENCE
     if run.boot_id != _boot_id():
         return False
     return _process_is_there(run.pid, run.started_ticks)

@@ -22,6 +22,8 @@ LONG_GONE = NOON - SILENCE - timedelta(seconds=1)
         ({"boot_id": "before the power failed"}, NOON, False),
         ({"host": "another-machine", "boot_id": "its own", "pid": 1}, NOON, True),
         ({"host": "another-machine"}, LONG_GONE, False),
+        ({"host": "another-machine"}, NOON + timedelta(days=1), False),
+        ({}, NOON + timedelta(days=1), True),
         ({"started_ticks": 0}, NOON, True),
         ({"started_ticks": 0, "pid": 2**22 + 1}, NOON, False),
     ],
