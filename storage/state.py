@@ -182,6 +182,15 @@ class State:
             _upsert(connection, tables.miner_replies, answers)
             _upsert(connection, tables.executors, machines)
 
+    def last_listed(self, epoch: int, hotkeys: Iterable[str]) -> tuple[Executor, ...]:
+        """The machines of these miners in the newest epoch before this one."""
+        wanted = frozenset(hotkeys)
+        newest = sa.select(sa.func.max(tables.epochs.c.epoch)).where(tables.epochs.c.epoch < epoch)
+        with reading(self._engine) as connection:
+            before = connection.execute(newest).scalar()
+            found = () if before is None else _executors(connection, before)
+            return tuple(e for e in found if e.miner_hotkey in wanted)
+
     def save_reports(self, epoch: int, reports: Iterable[HostReport]) -> None:
         """What inspection told of some machines; a dead run's verdicts and scores of them rest on older reports, and go."""
         rows = [row_of(report) | {"epoch": epoch} for report in reports]

@@ -124,6 +124,8 @@ class EpochRun:
         """What the archive knows of each model: loaded once when the epoch opens, never changed after."""
         self.kept = Kept()
         """Loaded once when the epoch opens, never changed after."""
+        self.unheard: dict[str, tuple[Reason, ...]] = {}
+        """Machines that nobody could be asked for, and why: they are not visited, and scored for grace alone."""
         self.progress = Progress(header.epoch, state.set_phase)
         self.incidents: list[Reason] = []
         self.collateral = edges.collateral or OwnLedger(edges.engine)

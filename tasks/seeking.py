@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from storage.records import MinerReply
+from storage.records import Executor, MinerReply
 from tasks.discovery import discover, executors_of, serving
 from tasks.edges.signing import is_signed_by
 from tasks.epoch import EpochRun
+from tasks.scoring.grace import may_keep
 from tasks.stepping import step
 from tasks.swaps import Occasion, judge_swaps, swap_event, swapped
 
@@ -24,6 +26,7 @@ async def seek(run: EpochRun) -> tuple[MinerReply, ...]:
     run.progress.begin("discovery", len(serving(run.view, run.edges.own_hotkey)))
     replies = await ask_miners(run)
     replies = await asyncio.to_thread(apply_swaps, run, replies, datetime.now(UTC))
+    replies = await asyncio.to_thread(with_unheard, run, replies)
     executors = executors_of(replies)
     await asyncio.to_thread(run.state.save_discovery, run.epoch, replies, executors)
     run.progress.end(f"{len(executors)} machines of {len(replies)} miners")
@@ -41,6 +44,25 @@ async def ask_miners(run: EpochRun) -> tuple[MinerReply, ...]:
         expires_at=int(time.time()) + KEY_LIFE_S,
         on_reply=lambda _: run.progress.step(),
     )
+
+
+def with_unheard(run: EpochRun, replies: Sequence[MinerReply]) -> tuple[MinerReply, ...]:
+    """Silent doors with the machines that they listed last, as far as these are in grace; they are not visited.
+
+    A door that gave no verdict is none of its machines' failure: without a row they would not keep their scores.
+    """
+    silent = {reply.hotkey: reply for reply in replies if _is_silent(reply)}
+    found: dict[str, list[Executor]] = defaultdict(list)
+    for executor in run.state.last_listed(run.epoch, silent) if silent else ():
+        if may_keep(run.record_of(executor.key), run.policy.records):
+            reply = silent[executor.miner_hotkey]
+            found[reply.hotkey].append(replace(executor, miner_uid=reply.uid))
+            run.unheard[executor.key] = reply.reasons
+    return tuple(replace(r, executors=tuple(found[r.hotkey])) if r.hotkey in found else r for r in replies)
+
+
+def _is_silent(reply: MinerReply) -> bool:
+    return not reply.evidence and bool(reply.reasons) and not any(reason.fails for reason in reply.reasons)
 
 
 def apply_swaps(run: EpochRun, replies: Sequence[MinerReply], now: datetime) -> tuple[MinerReply, ...]:

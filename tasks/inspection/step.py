@@ -25,7 +25,7 @@ PHASE_DEADLINE_S = 240.0
 async def inspect(run: EpochRun, executors: Sequence[Executor]) -> tuple[HostReport, ...]:
     """Reports of all machines, in the order of `executors`; who has its verdict from a run that died is not asked again."""
     kept = {e.key: report for e in executors if (report := run.kept.report_of(e)) is not None}
-    asked = [e for e in executors if e.key not in kept]
+    asked = [e for e in executors if e.key not in kept and e.key not in run.unheard]
     run.progress.begin("inspection", len(asked))
     until = run.clock() + PHASE_DEADLINE_S
     parts = await asyncio.gather(
@@ -34,7 +34,8 @@ async def inspect(run: EpochRun, executors: Sequence[Executor]) -> tuple[HostRep
             for shard in shards(in_turns(asked, run.records), run.edges.executors_per_shard)
         )
     )
-    told = kept | {report.executor_key: report for part in parts for report in part}
+    unheard = {k: HostReport(k, HostFacts(), (), None, why, 0.0, 0.0) for k, why in run.unheard.items()}
+    told = unheard | kept | {report.executor_key: report for part in parts for report in part}
     every = with_duplicates((told[e.key] for e in executors), executors, run.records)
     judged = with_bans(every, executors, run.records, run.bans, run.leased_keys)
     run.banned_codes = {b.report.executor_key: CODES[b.ban.kind] for b in judged if b.ban}

@@ -35,7 +35,7 @@ def is_kept(score: Score) -> bool:
 
 
 def _graced(score: Score, record: ExecutorRecord | None, policy: RecordPolicy) -> Score:
-    if record is None or not _is_unheard(score) or not _may_keep(record, policy):
+    if record is None or not _is_unheard(score) or not may_keep(record, policy):
         return score
     # Nothing is known of this epoch's terms, so what is in shadow changes the kept score as little as the others.
     enforced = None if score.enforced_score is None else record.last_score
@@ -49,7 +49,8 @@ def _is_unheard(score: Score) -> bool:
     return bool(deciding) and not any(reason.fails for reason in deciding)
 
 
-def _may_keep(record: ExecutorRecord, policy: RecordPolicy) -> bool:
+def may_keep(record: ExecutorRecord, policy: RecordPolicy) -> bool:
+    """Whether the record's last score would be kept, once nothing is found out about its machine."""
     is_first = record.no_verdicts_in_a_row < policy.grace_epochs
     is_within = record.kept_scores * policy.grace_budget <= record.epochs_passed
     return record.last_score > 0.0 and is_first and is_within

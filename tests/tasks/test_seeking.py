@@ -1,20 +1,31 @@
 """Swaps that miners announce, over a real state: applied once, told when they do not count."""
 
+import asyncio
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
 from bittensor import sp_core
 
-from storage.records import ExecutorRecord, HostFacts, HostReport, MinerReply
+from storage.records import ExecutorRecord, HostFacts, HostReport, MinerReply, Reason, Severity
+from storage.state import State
 from tasks.edges.signing import sign_statement
-from tasks.epoch import Kept
-from tasks.seeking import apply_swaps
+from tasks.epoch import EpochRun, Kept
+from tasks.inspection.step import inspect
+from tasks.policy import DEFAULT, LIUM_2025
+from tasks.scoring.step import score
+from tasks.seeking import apply_swaps, with_unheard
 from tasks.swaps import Swap
 from tests.storage.outcomes import small_outcome
-from tests.tasks.inspection.runs import NOON, edges_in, run_over
+from tests.tasks.inspection.runs import HEADER, NOON, edges_in, list_in_state, run_over, view_at
 
 MINER = sp_core.Keypair.create_from_uri("//Miner")
 KEY = f"{MINER.ss58_address}/rack1-a"
+RACK = replace(small_outcome(7).executors[0], miner_hotkey=MINER.ss58_address, executor_id="rack1-a")
+AWAY = Reason("MINER_TIMEOUT", Severity.NO_VERDICT, "no whole answer", "an answer within 10 s", "Start it.")
+FORGED = Reason("MINER_BAD_SIGNATURE", Severity.FAIL, "", "", "")
+GRACED = ExecutorRecord(KEY, NOON, 30, 30, 30, NOON, last_score=0.4, last_score_epoch=7)
 KNOWN = ExecutorRecord(KEY, NOON, 9, 9, 9, NOON, "NVIDIA L4", 1, ("GPU-1",), verified_count=9)
 
 
@@ -43,7 +54,7 @@ def test_a_swap_is_applied_once(tmp_path):
 
 def test_a_swapped_machine_is_looked_at_again(tmp_path):
     """What a run that died has proved of it was of the cards that are gone: kept, it would hold the machine to those."""
-    machine = replace(small_outcome(7).executors[0], miner_hotkey=MINER.ss58_address, executor_id="rack1-a")
+    machine = RACK
     other = replace(machine, executor_id="rack1-b")
     reports = {e.key: HostReport(e.key, HostFacts(), (), None, (), 0.0, 0.0) for e in (machine, other)}
     with edges_in(tmp_path) as edges, run_over(edges, records={KEY: KNOWN}) as run:
@@ -53,6 +64,62 @@ def test_a_swapped_machine_is_looked_at_again(tmp_path):
 
         assert run.kept.report_of(machine) is None
         assert run.kept.report_of(other) is not None
+
+
+def silent(*reasons):
+    """A door that gave nothing, for these reasons."""
+    return MinerReply(MINER.ss58_address, 4, (), reasons)
+
+
+def known_run(folder, stack, *, record=GRACED, policy=DEFAULT):
+    """Epoch 8 of a validator that has met the machine in epoch 7."""
+    edges = stack.enter_context(edges_in(folder))
+    with run_over(edges) as before:
+        list_in_state(before, RACK)
+        before.state.finish_epoch(7)
+    header = replace(HEADER, epoch=8)
+    state = State(edges.engine)
+    state.open_epoch(header)
+    run = EpochRun(
+        edges,
+        state=state,
+        header=header,
+        policy=policy,
+        view=view_at(400),
+        records={record.executor_key: record},
+    )
+    return stack.enter_context(run)
+
+
+def test_machines_behind_a_silent_door_are_in_grace(tmp_path):
+    """The door's silence is no failed verdict of its machines: they stand as last listed, unasked, and keep their score."""
+    with ExitStack() as stack:
+        run = known_run(tmp_path, stack)
+        (reply,) = with_unheard(run, [silent(AWAY)])
+        list_in_state(run, *reply.executors)
+        (report,) = asyncio.run(inspect(run, reply.executors))
+        scores = asyncio.run(score(run, reply.executors, [report], []))
+
+    assert [e.key for e in reply.executors] == [KEY]
+    assert (report.facts.cards, report.reasons) == ((), (AWAY,))
+    assert [(s.score, s.passed, s.reasons[0].code) for s in scores] == [(0.4, 0.0, "MINER_TIMEOUT")]
+
+
+@pytest.mark.parametrize(
+    ("reasons", "record", "policy"),
+    [
+        ((AWAY,), replace(GRACED, no_verdicts_in_a_row=1), DEFAULT),  # the second epoch in a row
+        ((AWAY,), replace(GRACED, last_score=0.0), DEFAULT),  # nothing to keep
+        ((FORGED,), GRACED, DEFAULT),  # it did answer
+        ((AWAY,), GRACED, LIUM_2025),  # no grace at all
+    ],
+)
+def test_who_has_no_grace_stands_nowhere(tmp_path, reasons, record, policy):
+    """A second silence, a last score of 0, a forged answer, a policy without grace: the door has no machines."""
+    with ExitStack() as stack:
+        run = known_run(tmp_path, stack, record=record, policy=policy)
+
+        assert with_unheard(run, [silent(*reasons)]) == (silent(*reasons),)
 
 
 def test_a_swap_that_does_not_count_is_told(tmp_path):
