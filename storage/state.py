@@ -254,13 +254,16 @@ class State:
             found = connection.execute(query).scalar()
         return -1 if found is None else int(found)
 
-    def settle_weights(self, vector: WeightVector, outcome: WeightOutcome) -> bool:
-        """Keep what became of a vector in doubt, of a closed epoch too; False when somebody else has settled it."""
+    def settle_weights(self, vector: WeightVector, outcome: WeightOutcome, event: Event) -> bool:
+        """Keep what became of a vector in doubt, of a closed epoch too, with its event; False when somebody else has."""
         table = tables.weight_sets
         in_doubt = sa.or_(table.c.status.is_(None), table.c.status == WeightStatus.UNKNOWN.value)
         settled = sa.update(table).where(table.c.epoch == vector.epoch, in_doubt).values(row_of(outcome))
         with writing(self._engine) as connection:
-            return connection.execute(settled).rowcount == 1
+            if connection.execute(settled).rowcount != 1:
+                return False
+            _note(connection, [event])
+            return True
 
     def unarchived_epochs(self, since: int, before: int) -> tuple[int, ...]:
         """Closed epochs after `since` and before `before` that the history does not have, ascending."""

@@ -29,6 +29,8 @@ from tasks.stepping import step
 
 DOUBTS = 16
 """So many vectors at most are looked for: older ones are settled by what came after them."""
+FOUND = "WEIGHTS_FOUND"
+"""The event of weights that a run had set that died."""
 IS_SET = frozenset({WeightStatus.CONFIRMED, WeightStatus.COMMITTED, WeightStatus.ALREADY_SET})
 
 
@@ -48,8 +50,7 @@ def _settle(run: EpochRun) -> tuple[WeightVector, WeightOutcome] | None:
             version_key=run.policy.weights.version_key,
             epoch_began_block=began_block(run, vector.epoch),
         )
-        if found is not None and run.state.settle_weights(vector, found):
-            run.state.note_event(_found(vector, found))
+        if found is not None and run.state.settle_weights(vector, found, _found(vector, found)):
             follow(run, vector, found)
             break  # it is the newest that the chain has: what was meant before it is settled with it
     _follow_newest(run)
@@ -78,7 +79,12 @@ def began_block(run: EpochRun, epoch: int) -> int:
 
 def _found(vector: WeightVector, found: WeightOutcome) -> Event:
     message = f"weights of a run that died were found on the chain, set at block {found.block}"
-    return Event(datetime.now(UTC), "WEIGHTS_FOUND", f"epoch {vector.epoch}", message)
+    return Event(datetime.now(UTC), FOUND, f"epoch {vector.epoch}", message)
+
+
+def found_epoch(subject: str) -> int:
+    """The epoch that an event of found weights is about."""
+    return int(subject.removeprefix("epoch "))
 
 
 def follow(run: EpochRun, vector: WeightVector, outcome: WeightOutcome) -> None:

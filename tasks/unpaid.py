@@ -12,6 +12,7 @@ from storage.errors import StorageError
 from storage.history import archived_epochs, read_arrow
 from storage.state import SET
 from tasks.epoch import EpochRun
+from tasks.landing import FOUND, found_epoch
 from tasks.replaying import archived_scores
 from tasks.scoring.shares import Earned
 
@@ -40,15 +41,24 @@ def _archived(run: EpochRun, oldest: int) -> Sequence[int]:
 
 def _last_paid(run: EpochRun, archived: Iterable[int], known: int | None) -> int | None:
     """The newest epoch whose weights were set: by the state, or by the archive where that knows of a newer one."""
+    paid = [] if known is None else [known]
     for epoch in sorted((e for e in archived if known is None or e > known), reverse=True):
         try:
-            told = read_arrow(run.edges.history, "epochs", epoch=epoch, columns=["weight_status"])
+            paid += _told_paid(run, epoch)
         except StorageError as error:
             run.note_incident(error)
-            continue
-        if any(status in SET for status in told["weight_status"].to_pylist()):
-            return epoch
-    return known
+        if paid and max(paid) >= epoch:
+            break  # what older epochs tell is older
+    return max(paid, default=None)
+
+
+def _told_paid(run: EpochRun, epoch: int) -> list[int]:
+    """The epochs of which this one's archive tells that their weights were set: its own, and those that it has found."""
+    own = read_arrow(run.edges.history, "epochs", epoch=epoch, columns=["weight_status"])
+    paid = [epoch for status in own["weight_status"].to_pylist() if status in SET]
+    events = read_arrow(run.edges.history, "events", epoch=epoch, columns=["kind", "subject"])
+    told = zip(events["kind"].to_pylist(), events["subject"].to_pylist(), strict=True)
+    return paid + [found_epoch(subject) for kind, subject in told if kind == FOUND]
 
 
 def _scores_of(run: EpochRun, epoch: int, *, is_archived: bool) -> Iterable[Earned]:

@@ -19,6 +19,7 @@ from tasks.edges.chain import Chain, ChainSettings
 from tasks.edges.peers import Peers
 from tasks.edges.shell import Shell
 from tasks.epoch import Edges, EpochRun
+from tasks.landing import settle
 from tasks.policy import LOCALNET, WeightPolicy
 from tasks.weights import mean, set_weights
 from tests.tasks.inspection.runs import NOON
@@ -52,6 +53,7 @@ class World:
             state.save_discovery(run.epoch, replies, [e for r in replies for e in r.executors])
             state.save_scores(run.epoch, scores)
             if dies is not None:
+                asyncio.run(settle(run))
                 vector = mean(run, scores)
                 if dies == "sent":
                     run.edges.chain.submit_weights(vector.targets, version_key=0, epoch_began_block=0)
@@ -302,6 +304,20 @@ def test_a_state_that_was_lost_pays_nothing_twice(world):
     vector, outcome = market.epoch(("m2", 1.0))
 
     assert (vector.first_epoch, outcome.status) == (vector.epoch, WeightStatus.CONFIRMED)
+    assert market.row() == {"m2": 1.0}
+
+
+def test_a_state_that_was_lost_pays_nothing_twice_that_was_found(world):
+    """The run that set the weights died, the next one found them, and then the state was lost: the archive tells it."""
+    market = world()
+    market.epoch(("m1", 9.0), dies="sent")
+    market.next_epoch()
+    market.epoch(("m2", 1.0))
+    market.next_epoch(4)
+    market.lose_state()
+    vector, _ = market.epoch(("m2", 1.0))
+
+    assert vector.first_epoch == vector.epoch - 4
     assert market.row() == {"m2": 1.0}
 
 
