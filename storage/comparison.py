@@ -40,7 +40,7 @@ class Varied:
     epochs: int
     """In which it differs."""
     largest: float | None
-    """Of the differences; None where it is no number."""
+    """Of the differences; None where it is no finite number."""
     mean: float | None
     epoch: int
     """Of the largest difference, and the values there."""
@@ -82,7 +82,7 @@ def compare(
         return found
 
     _refuse_other_subnet(rows(_SUBNETS))
-    of_a, of_b = (f"(select epoch from {side}_epochs where {_between(first, last)})" for side in "ab")  # noqa: S608
+    of_a, of_b = (_EPOCHS.format(side=side, span=_between(first, last)) for side in "ab")
     numbers, others = (_ints(row["epoch"] for row in rows(sql)) for sql in (of_a, of_b))
     both = sorted(numbers & others)
     compared, found = 0, list[Varied]()
@@ -132,6 +132,7 @@ _SUBNETS = """
 select a.netuid as a, b.netuid as b from a_epochs a join b_epochs b using (epoch) where a.netuid <> b.netuid limit 1"""
 
 
+_EPOCHS = "(select epoch::BIGINT as epoch from {side}_epochs where {span})"
 _COMPARED = "select count(*) as n from a_scores join b_scores using (epoch, executor_key) where "
 
 
@@ -184,15 +185,16 @@ def _question(
     with one as (select *, true as has_a from a_{table} {where} and {span}),
     other as (select *, true as has_b from b_{table} {where} and {span}),
     pairs as (
-        select coalesce(a.epoch, b.epoch) as epoch, coalesce(a.{key}, b.{key}) as subject,
+        select coalesce(a.epoch, b.epoch) as epoch, coalesce(a.{key}, b.{key}, '') as subject,
             if(has_a and has_b, {cells}, [{row}]) as cells
         from one a full join other b on a.epoch = b.epoch and a.{key} = b.{key}
     ),
     values_ as (select epoch, subject, unnest(cells) as v from pairs),
     differing as (
-        select epoch, subject, v.name as name, v.a as a, v.b as b, abs(v.x - v.y) as difference from values_
+        select epoch, subject, v.name as name, v.a as a, v.b as b,
+            if(isfinite(v.x - v.y), abs(v.x - v.y), null) as difference from values_
         where v.a is distinct from v.b and not coalesce(
-            abs(v.x - v.y) <= {tolerance!r} * greatest(abs(v.x), abs(v.y)), false)
+            isfinite(v.x) and isfinite(v.y) and abs(v.x - v.y) <= {tolerance!r} * greatest(abs(v.x), abs(v.y)), false)
     )
     select '{table}' as "table", subject, name as "column", count(*) as epochs, max(difference) as largest,
         avg(difference) as mean, max_by({{'epoch': epoch, 'a': a, 'b': b}}, [coalesce(difference, 0), -epoch]) as worst

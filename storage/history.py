@@ -172,13 +172,21 @@ def finish_tidying(root: Path) -> None:
     """What a killed compaction has left to be removed; only for who is alone."""
     mark = root / UNFINISHED
     if mark.exists():
-        name, _, day = mark.read_text(encoding="utf-8").partition(" ")
-        for folder in folders_of(root, name, day):
+        for folder in _marked(root, mark):
             tidy(folder)
         mark.unlink()
 
 
 # --- files -----------------------------------------------------------------------------------------
+
+
+def _marked(root: Path, mark: Path) -> list[Path]:
+    """The folder that a mark names; none when its content was lost with the power: the next compaction tidies it."""
+    try:
+        name, _, day = mark.read_text(encoding="utf-8").partition(" ")
+        return folders_of(root, name, day)
+    except (StorageError, ValueError):
+        return []
 
 
 def _write_table(folder: Path, day: str, epoch: int, table: pa.Table) -> Path:

@@ -110,7 +110,15 @@ Parts = Mapping[str, Sequence[Part]]
 
 
 def _parts(named: Mapping[str, Source]) -> Parts:
-    return {view: table_parts(source.root.absolute(), source.table) for view, source in named.items()}
+    return {view: table_parts(_root(source), source.table) for view, source in named.items()}
+
+
+def _root(source: Source) -> Path:
+    """Absolute; DuckDB would take a folder `epoch=9` above the history for the column of that name."""
+    root = source.root.absolute()
+    if "=" in str(root):
+        raise StorageError(f"{root}: SQL can't read a history under a path with =")
+    return root
 
 
 def _told(error: HistoryDamaged | duckdb.Error, parts: Parts, limits: Limits) -> StorageError:

@@ -207,6 +207,19 @@ def test_killed_at_any_line_no_row_is_lost_or_doubled(tmp_path):
         shutil.rmtree(root)
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"scores", b"scores nope", b"nope 2026-08-01"])
+def test_a_mark_that_lost_its_content_stops_nobody(tmp_path, content):
+    """After a loss of power the file may be there without what was in it: epochs are archived and days folded."""
+    write_days(tmp_path, epochs=2)
+    (tmp_path / history.UNFINISHED).write_bytes(content)
+
+    write_epoch(tmp_path, outcome(3))
+    fold(tmp_path)
+
+    assert history.archived_epochs(tmp_path) == [1, 2, 3]
+    assert not (tmp_path / history.UNFINISHED).exists()
+
+
 @pytest.mark.parametrize("day", ["2026-08-01", "2026-08-02"])
 def test_killed_while_a_folded_epoch_is_archived_again(tmp_path, day):
     """Killed wherever the folder changes: the epoch's rows are the old ones or the new ones, on its day or on a later one."""

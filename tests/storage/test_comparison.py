@@ -1,7 +1,10 @@
 """Two histories beside each other: what both have, and where they differ, by machine and column."""
 
+import math
 from dataclasses import replace
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from storage.comparison import OtherSubnet, Varied, compare
@@ -61,6 +64,35 @@ def test_differences_by_machine_and_column(tmp_path):
     )
     (alone,) = compare(tmp_path / "a", tmp_path / "b", tolerance=0.4).differences[:-1]
     assert (alone.column, alone.epochs) == ("score", 1)
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_differs_from_one(tmp_path, score):
+    """Whatever the tolerance: a NaN is within no share of anything, and has no size that could be told."""
+    write_epoch(tmp_path / "a", outcome(1))
+    write_epoch(tmp_path / "b", _changed(outcome(1), score=score))
+
+    (found,) = compare(tmp_path / "a", tmp_path / "b", tolerance=1.0).differences
+
+    assert (found.column, found.largest, found.mean, found.a) == ("score", None, None, "0.3")
+
+
+def test_rows_without_a_key_are_told(tmp_path):
+    """Another validator's file may hold what ours never write."""
+    for side in "ab":
+        write_epoch(tmp_path / side, outcome(1))
+    (path,) = (tmp_path / "b" / "scores").glob("day=*/epoch-1.parquet")
+    table = pq.ParquetFile(path).read()
+    keys = pa.array([None] * len(table), pa.string())
+    pq.write_table(table.set_column(table.column_names.index("executor_key"), "executor_key", keys), path)
+
+    found = compare(tmp_path / "a", tmp_path / "b").differences
+
+    assert [(d.subject, d.column) for d in found] == [
+        ("", "row"),
+        ("5Alice/m-0", "row"),
+        ("5Alice/m-1", "row"),
+    ]
 
 
 def test_verdicts_reasons_weights_and_missing_rows(tmp_path):

@@ -193,6 +193,14 @@ def test_a_path_that_reads_like_a_pattern_is_refused(tmp_path):
         query(tmp_path / "history[1]", "select * from scores")
 
 
+def test_a_path_that_reads_like_a_column_is_refused(tmp_path):
+    """DuckDB would give every epoch the number of the folder above."""
+    write_days(tmp_path / "epoch=9", epochs=1)
+
+    with pytest.raises(StorageError, match=r"can't read a history under a path with ="):
+        query(tmp_path / "epoch=9", "select * from scores")
+
+
 def test_queries_beside_a_compaction_see_every_row_once(tmp_path, monkeypatch):
     """While days are folded and archived again, each answer has each row once."""
     write_days(tmp_path)
