@@ -34,13 +34,13 @@ def read_policy(path: Path) -> Policy:
         said = json.loads(content[:MAX_BYTES])
     except OSError as error:
         raise SettingError("policy", str(path), f"a file that can be read ({error.strerror})") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SettingError("policy", str(path), f"one JSON object of at most 1 MiB ({error})") from None
     if not isinstance(said, dict):
         raise SettingError("policy", str(path), "one JSON object")
     base = preset(str(said.pop("base", "default")))
     name = said.get("name", path.name.removesuffix(SUFFIX))
-    if name in PRESETS:
+    if str(name) in PRESETS:
         raise PolicyRefused(f"{path}: the name {name!r} is that of one of ours; give yours another")
     try:
         return policy_of(json.dumps(_over(asdict(base), said | {"name": name})))

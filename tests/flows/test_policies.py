@@ -44,6 +44,8 @@ def test_a_file_changes_its_base(tmp_path):
     [
         ("{", SettingError, "one JSON object"),
         ("[]", SettingError, "one JSON object"),
+        ("[" * 100_000, SettingError, "one JSON object"),
+        ({"name": ["mine"]}, PolicyRefused, "name"),
         ({"base": "none"}, SettingError, "one of default"),
         ({"weights": {"burn": 1}}, PolicyRefused, "weights"),
         ({"weights": {"burn_share": "much"}}, PolicyRefused, "burn_share"),
