@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import shutil
 from dataclasses import replace
+from random import Random
 
 import pytest
 import sqlalchemy as sa
@@ -83,9 +84,10 @@ class World:
 
     def lose_state(self):
         """Go on with an empty one."""
-        engine = open_database(f"sqlite:///{self.folder}/another.sqlite")
-        migrate(engine)
-        self.edges = replace(self.edges, engine=engine)
+        self.edges.engine.dispose()
+        for file in self.folder.glob("state.sqlite*"):
+            file.unlink()
+        migrate(self.edges.engine)
 
     def next_epoch(self, count=1):
         """Let 50 blocks pass for each."""
@@ -385,8 +387,8 @@ def test_sealed_weights_land_however_late_they_are_revealed(world):
     market = world(commit_reveal=True, reveal_period_epochs=3)
     first, _ = market.epoch(("m1", 1.0))
     troubles = []
-    for step in range(12):
-        market.next_epoch(2)
+    for step in range(7):
+        market.next_epoch(4)
         market.epoch(("m1" if step < 2 else "m2", 1.0))
         troubles += market.incidents
 
@@ -406,3 +408,30 @@ def test_sealed_weights_land_as_the_chain_rounds_and_cuts_them(world):
 
     assert troubles == []
     assert ("WEIGHTS_LANDED", f"epoch {first.epoch}") in market.events()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_every_epoch_is_paid_once_whatever_is_killed_and_lost(world, seed):
+    """Thirty epochs, runs killed before and after sending, the state or the archive lost now and then: the weights that
+    land pay all epochs, each once. Both lost within two tempos is more than anybody can mend, and does not happen here.
+    """
+    fate, market = Random(seed), world(commit_reveal=seed % 2 == 1)
+    worked, paid, lost_at = [], [], {"state": -99, "archive": -99}
+    for number in range(30):
+        sent_before = market.node.extrinsics_of("v1")
+        dies = fate.choice([None, None, None, "meant", "sent"])
+        vector, _ = market.epoch(("m1", fate.random()), ("m2", fate.random()), dies=dies)
+        worked.append(vector.epoch)
+        if market.node.extrinsics_of("v1") > sent_before:
+            paid += [e for e in worked if vector.first_epoch <= e <= vector.epoch]
+        if dies is None and fate.random() < 0.1 and number - lost_at["archive"] > 8:
+            market.lose_state()
+            lost_at["state"] = number
+        elif fate.random() < 0.1 and number - lost_at["state"] > 8:
+            shutil.rmtree(market.edges.history, ignore_errors=True)
+            lost_at["archive"] = number
+        market.next_epoch(fate.choice([1, 1, 1, 2, 4]))
+
+    assert max(lost_at.values()) > 0
+    assert paid == [e for e in worked if e <= paid[-1]]
