@@ -62,10 +62,11 @@ def _told_paid(run: EpochRun, epoch: int) -> list[int]:
 
 
 def _scores_of(run: EpochRun, epoch: int, *, is_archived: bool) -> Iterable[Earned]:
-    """Every machine's score of a closed epoch: a full disk, or a file that can't be read, loses none."""
+    """Every machine's score of a closed epoch: a full disk, or a file that is gone or can't be read, loses none."""
     if is_archived:
         try:
-            return list(archived_scores(run.edges.history, [epoch]))
+            if archived := list(archived_scores(run.edges.history, [epoch])):
+                return archived
         except StorageError as error:
             run.note_incident(error)
     return _kept_scores(run, epoch)

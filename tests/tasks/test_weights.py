@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -323,15 +324,16 @@ def test_a_state_that_was_lost_pays_nothing_twice_that_was_found(world):
     assert market.row() == {"m2": 1.0}
 
 
-def test_a_file_that_cannot_be_read_stops_no_weights(world):
-    """A damaged file of the archive: the state has the same scores, and they are paid."""
+@pytest.mark.parametrize("harm", [lambda file: file.write_bytes(b"PAR1 no more"), Path.unlink])
+def test_a_file_that_cannot_be_read_stops_no_weights(world, harm):
+    """A file of the archive is damaged or gone: the state has the same scores, and they are paid."""
     market = world()
     market.epoch(("m3", 1.0))
     market.next_epoch()
     market.epoch(("m1", 3.0))
     market.next_epoch(4)
     newest = max((market.edges.history / "scores").rglob("*.parquet"), key=lambda path: path.stat().st_mtime)
-    newest.write_bytes(b"PAR1 no more")
+    harm(newest)
     _, outcome = market.epoch(("m2", 1.0))
 
     assert outcome.status is WeightStatus.CONFIRMED
