@@ -241,7 +241,7 @@ STANDINGS = _schema(
     _EPOCH,
     _KEY,
     _maybe("first_seen", _TIME, "UTC"),
-    _field("epochs_seen", _INT, "earlier epochs with a verdict"),
+    _field("epochs_seen", _INT, "earlier epochs in which it was listed, with a verdict or without"),
     _field("epochs_passed", _INT, "earlier epochs passed"),
     _field("consecutive_passed", _INT, "epochs passed since the last failure"),
     _maybe("passed_since", _TIME, "UTC; begin of the unbroken run of passing"),

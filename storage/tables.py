@@ -301,7 +301,7 @@ executor_records = sa.Table(
     metadata,
     sa.Column("executor_key", sa.Text, primary_key=True, info={"about": "miner hotkey / executor id"}),
     _column("first_seen", UtcDateTime, "UTC", nullable=True),
-    _column("epochs_seen", sa.Integer, "epochs with a verdict"),
+    _column("epochs_seen", sa.Integer, "epochs in which it was listed, with a verdict or without"),
     _column("epochs_passed", sa.Integer, "epochs passed"),
     _column("consecutive_passed", sa.Integer, "epochs passed since the last failure"),
     _column("passed_since", UtcDateTime, "UTC; begin of the unbroken run of passing", nullable=True),

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from storage.records import EpochOutcome, EpochState, Executor, Reason, Score, Severity
-from tasks.explaining import explanation, plain, score_rows
+from tasks.explaining import MAX_MACHINES_EXPLAINED, explanation, plain, score_rows
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 LOWERED = Reason("HOST_MINIMUM_LOWERED", Severity.WARN, "1 GiB", "16 GiB", "Nothing to do.")
@@ -78,3 +78,11 @@ def test_the_table_has_the_terms_of_the_formula():
     assert {"rate_usd_per_hour", "performance", "occupancy", "capacity", "passed"} <= rows["a"].keys()
     assert (rows["b"]["score"], rows["b"]["card_share"]) == (0.00054, 0.02)
     assert "capacity" not in rows["b"]
+
+
+def test_what_the_page_has_no_room_for_is_said():
+    """Of more than a thousand zeros the rest is counted, and where they are found."""
+
+    page = explanation(outcome(*(score(f"m-{n}", 0.0, SHORT) for n in range(MAX_MACHINES_EXPLAINED + 2))))
+
+    assert "And 2 more: `subnet show --epoch 7` and the archive have all of them." in page
