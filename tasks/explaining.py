@@ -156,7 +156,10 @@ def explanation(outcome: EpochOutcome) -> str:
         lines += [f"## {names.get(score.executor_key, score.executor_key)}", "", *_list(score.reasons), ""]
     left_out = len(zeros) - MAX_MACHINES_EXPLAINED
     if left_out > 0:
-        lines += [f"And {left_out} more: `subnet show --epoch {outcome.epoch}` and the archive have all of them.", ""]
+        lines += [
+            f"And {left_out} more: `subnet show --epoch {outcome.epoch}` and the archive have all of them.",
+            "",
+        ]
     return "\n".join(lines)
 
 
