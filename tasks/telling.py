@@ -111,6 +111,9 @@ def machine_result(
         terms=terms_of(score),
         cards=held_to[:16],
         passed_since=int(known.passed_since.timestamp()) if known.passed_since else None,
+        resets=known.resets,
+        reset_at=int(known.reset_at.timestamp()) if known.reset_at else None,
+        reset_code=known.reset_code,
         reasons=tuple(_told(score.reasons)),
     )
 

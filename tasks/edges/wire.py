@@ -12,7 +12,7 @@ POST /v1/executors                         signed by the validator, for this min
 POST /v1/results                           signed by the validator: what an epoch came to for this miner's machines
   {"epoch": 128, "policy": "default", "scored_at": 1790000000, "weight": 0.04, "reasons": [],
    "machines": [{"executor_id": "rack1-a", "score": 0.31, "terms": {"uptime": 0.5}, "cards": ["GPU-..."],
-                 "passed_since": 1789000000, "reasons": [{"code": "...", "severity": "fail", "got": "...",
+                 "passed_since": 1789000000, "resets": 0, "reset_at": null, "reset_code": "", "reasons": [{"code": "...", "severity": "fail", "got": "...",
                  "wanted": "...", "mend": "...", "is_shadow": false}]}], "left_out": 0}
 200 {}                                     signed by the miner; 404 from an agent that keeps none
 4xx, 5xx                                   signed once the asker is proved
@@ -173,6 +173,11 @@ class MachineResult(Wire):
     cards: Annotated[tuple[CardId, ...], Field(max_length=16)] = ()
     """Those that the machine is held to."""
     passed_since: UnixSeconds | None = None
+    resets: Annotated[int, Field(ge=0, le=2**31)] = 0
+    """How often its record was set back before this epoch."""
+    reset_at: UnixSeconds | None = None
+    reset_code: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9_]{0,64}\z")] = ""
+    """Why the last time."""
     reasons: Annotated[tuple[ToldReason, ...], Field(max_length=64)] = ()
 
 

@@ -128,3 +128,12 @@ def test_a_first_meeting_has_no_record():
 
     assert (told.cards, told.passed_since) == ((), None)
     assert first.cards == ("GPU-1",)
+
+
+def test_a_miner_is_told_why_its_uptime_begins_anew():
+    """How often the record was set back, when the last time, and for which reason."""
+    record = ExecutorRecord("5Alice/m-0", resets=2, reset_at=NOON, reset_code="FAILURE_BUDGET")
+
+    told = machine_result(outcome().scores[0], record)
+
+    assert (told.resets, told.reset_at, told.reset_code) == (2, int(NOON.timestamp()), "FAILURE_BUDGET")

@@ -66,6 +66,10 @@ def show(console: Console, hotkey: str, results: Results) -> None:
     for machine in results.machines:
         console.print(cell(f"  {machine.executor_id}: score {machine.score:.6f}"), soft_wrap=True)
         console.print(cell(f"    {terms(machine)}"), soft_wrap=True)
+        if machine.resets and machine.reset_at is not None:
+            at = datetime.fromtimestamp(machine.reset_at, UTC)
+            line = f"    record set back {machine.resets} times, last at {at:%Y-%m-%d %H:%M} UTC: {machine.reset_code}"
+            console.print(cell(line), soft_wrap=True)
         _list(console, machine.reasons, "    ")
     if results.left_out:
         console.print(f"  and {results.left_out} machines for which there was no room")

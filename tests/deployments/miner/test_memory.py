@@ -165,3 +165,18 @@ def test_what_a_validator_calls_its_policy_is_only_text(tmp_path):
     done = CliRunner().invoke(subnet, ["miner", "status", "--config", str(config)])
 
     assert "policy [/red][b]mine, weight 0.2500" in done.output
+
+
+def test_a_reset_is_shown_with_its_reason(tmp_path):
+    """Above the reasons of the epoch: why the machine's uptime began anew."""
+    config = tmp_path / "alice.toml"
+    config.write_text(toml(f'folder = "{tmp_path / "memory"}"', ENTRY))
+    reset = {"resets": 2, "reset_at": 1_790_000_000, "reset_code": "GPU_UUID_CHANGED"}
+    machine = RESULTS.machines[0].model_copy(update=reset)
+    keep_results(
+        tmp_path / "memory", VALIDATOR.ss58_address, RESULTS.model_copy(update={"machines": (machine,)})
+    )
+
+    done = CliRunner().invoke(subnet, ["miner", "status", "--config", str(config)])
+
+    assert "record set back 2 times, last at 2026-09-21 14:13 UTC: GPU_UUID_CHANGED" in done.output
