@@ -1,6 +1,8 @@
 """`subnet history query`, as a user types it."""
 
 import json
+import os
+import pty
 import re
 import subprocess
 
@@ -86,3 +88,20 @@ def test_a_mistake_is_said(tmp_path, history, options, said):
 
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
+
+
+def test_a_terminal_obeys_nothing_that_an_archive_says(tmp_path, history):
+    """An escape in a value is a dot on a terminal's screen; a file gets the value as it is."""
+    sql = "select chr(27) || '[31mred' as model"
+    words = [SUBNET, "history", "query", sql, "--csv", "--history", str(history)]
+    ours, theirs = pty.openpty()
+
+    subprocess.run(words, stdout=theirs, cwd=tmp_path, check=True)
+    os.close(theirs)
+    with os.fdopen(ours, "rb") as screen:
+        shown = screen.read1(4_096)
+    filed = subprocess.run(words, capture_output=True, cwd=tmp_path, check=True).stdout
+
+    assert "·[31mred".encode() in shown
+    assert b"\x1b" not in shown
+    assert filed == b"model\n\x1b[31mred\n"

@@ -98,8 +98,14 @@ def _print_json(table: pa.Table) -> None:
 def _print_csv(table: pa.Table) -> None:
     out = csv.writer(sys.stdout, lineterminator="\n")
     out.writerow(table.column_names)
+    shown = _harmless if sys.stdout.isatty() else str
     for row in _rows(table):
-        out.writerow([_text(value, nothing="") for value in row])
+        out.writerow([shown(_text(value, nothing="")) for value in row])
+
+
+def _harmless(text: str) -> str:
+    """What machines say of themselves, without what a terminal would obey; a file gets it as it is."""
+    return "".join(c if c.isprintable() else "\N{MIDDLE DOT}" for c in text)
 
 
 def _show(console: Console, table: pa.Table, rows: int) -> None:
