@@ -209,6 +209,7 @@ def outcome_of(tables: Mapping[str, pa.Table]) -> EpochOutcome:
     _decide_shadows(rows)
     (head,) = rows["epochs"]
     executors = _records(Executor, rows["executors"])
+    _refuse_other_keys(executors, rows["executors"])
     return TypeAdapter(EpochOutcome).validate_python(
         {
             **head,
@@ -224,6 +225,13 @@ def outcome_of(tables: Mapping[str, pa.Table]) -> EpochOutcome:
             "events": _records(Event, rows["events"]),
         }
     )
+
+
+def _refuse_other_keys(executors: Iterable[Executor], rows: Iterable[Row]) -> None:
+    """The key stands beside what it is made of, for whoever asks in SQL: both must say the same."""
+    for executor, row in zip(executors, rows, strict=True):
+        if row["executor_key"] != executor.key:
+            raise ValueError(f"executor {executor.key!r} has the key {row['executor_key']!r}")
 
 
 def scores_of(table: pa.Table) -> tuple[Score, ...]:
@@ -359,9 +367,11 @@ def _verdicts(rows: Iterable[Row], proofs: Iterable[Row]) -> tuple[Verdict, ...]
 
 
 def _vector(head: Row, rows: Iterable[Row]) -> WeightVector | None:
-    if head["burn_share"] is None:
-        return None
     targets = _records(WeightTarget, (row for row in rows if row["kind"] == MEANT))
+    if head["burn_share"] is None:
+        if targets:
+            raise ValueError("it has weights that were meant and no burn_share")
+        return None
     values = {**head, "targets": targets, "first_epoch": head["weight_first_epoch"]}
     (vector,) = _records(WeightVector, [values])
     return vector

@@ -11,10 +11,12 @@ changed nothing or all. Files that no longer count are removed afterwards: a rea
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -34,7 +36,8 @@ MANIFEST = "_folds.json"
 MAX_MANIFEST_BYTES = 8 << 20
 LOOKS = 50
 """Each further look means that somebody has folded or forgotten something meanwhile."""
-_EPOCH_FILE = re.compile(r"epoch-([0-9]{1,19})\.parquet")
+MAX_EPOCH = (1 << 63) - 1
+_EPOCH_FILE = re.compile(r"epoch-(0|[1-9][0-9]{0,18})\.parquet")
 _FOLD_FILE = re.compile(r"fold-[0-9a-f]{32}\.parquet")
 
 
@@ -156,17 +159,37 @@ def _less(fold: Fold, epoch: int) -> Fold:
 
 def _listing(folder: Path) -> list[str] | None:
     try:
-        return [path.name for path in folder.iterdir()]
+        with os.scandir(folder) as entries:
+            return [_named(entry) for entry in entries]
     except FileNotFoundError:
         return None
 
 
+def _named(entry: os.DirEntry[str]) -> str:
+    """A file's name; what has the name of one of ours and is none, such as a pipe, would be waited for without end."""
+    is_ours = epoch_of(entry.name) is not None or _FOLD_FILE.fullmatch(entry.name)
+    if is_ours and not entry.is_file() and os.path.exists(entry.path):  # noqa: PTH110  the entry's own path
+        raise HistoryDamaged(entry.path, "it is no regular file")
+    return entry.name
+
+
 def _manifest_bytes(folder: Path) -> bytes:
     try:
-        with (folder / MANIFEST).open("rb") as file:
+        with open(folder / MANIFEST, "rb", opener=opened_at_once) as file:
             return file.read(MAX_MANIFEST_BYTES)
     except FileNotFoundError:
         return b""
+    except OSError as error:
+        raise HistoryDamaged(str(folder / MANIFEST), error.strerror or str(error)) from error
+
+
+def opened_at_once(path: str, flags: int) -> int:
+    """A file's descriptor; a pipe in its place, which nobody may ever write to, is not waited for."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return descriptor
 
 
 @cache
@@ -184,6 +207,9 @@ def _parsed(folder: Path, content: bytes) -> Manifest:
     strange = [fold.file for fold in manifest.folds if not _FOLD_FILE.fullmatch(fold.file)]
     if strange:
         raise HistoryDamaged(str(folder / MANIFEST), f"it names {strange[0]!r}")
+    epochs = [epoch for fold in manifest.folds for epoch in fold.epochs]
+    if len(set(epochs)) < len(epochs) or any(not 0 <= epoch <= MAX_EPOCH for epoch in epochs):
+        raise HistoryDamaged(str(folder / MANIFEST), "an epoch is in two folds, or is no number of an epoch")
     return manifest
 
 
@@ -201,7 +227,7 @@ def _parts(folder: Path, manifest: Manifest, names: Iterable[str]) -> list[Part]
 def epoch_of(name: str) -> int | None:
     """The epoch of an epoch file's name, None for any other file."""
     found = _EPOCH_FILE.fullmatch(name)
-    return int(found[1]) if found else None
+    return int(found[1]) if found and int(found[1]) <= MAX_EPOCH else None
 
 
 # --- writing ---------------------------------------------------------------------------------------

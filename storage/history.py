@@ -10,7 +10,7 @@ Which files count is the matter of `storage/folders.py`: every reader here sees 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date
@@ -163,9 +163,8 @@ def part_batches(part: Part, name: str) -> Iterator[pa.Table]:
     with _damage_told(part.path):
         for batch in file.iter_batches(at_once, _groups(file, part)):
             table = pa.table(batch)
-            if part.is_filtered:
-                table = table.filter(pc.is_in(table["epoch"], pa.array(part.epochs, pa.int64())))
-            yield _in_schema(table, SCHEMAS[name])
+            mine = table.filter(_is_of(table, part)) if part.is_filtered else _own(table, part)
+            yield _in_schema(mine, SCHEMAS[name])
 
 
 def finish_tidying(root: Path) -> None:
@@ -271,7 +270,17 @@ def _read_epoch(root: Path, epoch: int, *, transcripts: bool) -> EpochOutcome | 
         for name in SCHEMAS
     }
     with _damage_told(root / "epochs"):
+        if version == VERSION:
+            _refuse_nulls(tables)
         return outcome_of({name: _whole(table, name) for name, table in tables.items()})
+
+
+def _refuse_nulls(tables: Mapping[str, pa.Table]) -> None:
+    """Today's code never leaves these out: a null would silently be read as its column's default."""
+    for name, table in tables.items():
+        for column in table.column_names:
+            if table[column].null_count and not SCHEMAS[name].field(column).nullable:
+                raise ValueError(f"{name}.{column} is null in places")
 
 
 def _columns(name: str, *, transcripts: bool) -> list[str]:
@@ -367,9 +376,21 @@ def _read(part: Part, name: str, columns: Sequence[str] | None, epoch: int | Non
     with _damage_told(part.path):
         asked = [column for column in file.schema_arrow.names if column in schema.names]
         if not wanted.is_filtered:
-            return _in_schema(file.read(asked), schema)
+            return _in_schema(_own(file.read(asked), wanted), schema)
         table = file.read_row_groups(_groups(file, wanted), asked)
-        return _in_schema(table.filter(pc.is_in(table["epoch"], pa.array(wanted.epochs, pa.int64()))), schema)
+        return _in_schema(table.filter(_is_of(table, wanted)), schema)
+
+
+def _is_of(table: pa.Table, part: Part) -> pa.ChunkedArray:
+    """Whether each row is of one of the part's epochs."""
+    return pc.is_in(table["epoch"], pa.array(part.epochs, pa.int64()))
+
+
+def _own(table: pa.Table, part: Part) -> pa.Table:
+    """The table, if all of its rows are of the part's epochs."""
+    if not pc.all(_is_of(table, part), min_count=0).as_py():
+        raise ValueError("it has rows of another epoch")
+    return table
 
 
 def _groups(file: pq.ParquetFile, part: Part) -> list[int]:

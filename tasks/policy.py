@@ -295,7 +295,7 @@ class Policy:
 
     def digest(self) -> str:
         """16 hex digits that name these exact values in the archive."""
-        return hashlib.blake2s(self.to_json().encode(), digest_size=8).hexdigest()
+        return digest_of(self.to_json())
 
 
 DEFAULT = Policy()
@@ -358,6 +358,11 @@ def preset(name: str) -> Policy:
         return PRESETS[name]
     except KeyError:
         raise SettingError("policy", name, "one of " + ", ".join(sorted(PRESETS))) from None
+
+
+def digest_of(values: str) -> str:
+    """16 hex digits of a policy's values, as the archive keeps them."""
+    return hashlib.blake2s(values.encode(), digest_size=8).hexdigest()
 
 
 def policy_of(values: str) -> Policy:

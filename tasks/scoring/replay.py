@@ -9,13 +9,14 @@ the archive says.
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 
-from storage.records import EpochOutcome, Score, WeightTarget, WeightVector
+from storage.records import EpochOutcome, Grounds, Score, WeightTarget, WeightVector
 from tasks.errors import NoWeights, PolicyRefused
-from tasks.policy import Policy, policy_of
+from tasks.policy import Policy, digest_of, policy_of
 from tasks.scoring.scoring import score_epoch
 from tasks.scoring.shares import Ground, Scored, weight_vector
 
@@ -38,7 +39,7 @@ class Difference:
     """One value that is not as it was archived."""
 
     table: str
-    """scores, weights, or epochs for what stands beside the vector."""
+    """scores, weights, epochs for what stands beside the vector; any table of which a row is there twice."""
     subject: str
     """The executor's key, or the uid; empty for the epoch itself."""
     column: str
@@ -65,13 +66,20 @@ def replay(outcome: EpochOutcome, earned: Iterable[Scored]) -> Replay:
     """Make an epoch's scores and weights again; `earned` are the scores of the earlier epochs that its weights add up."""
     if outcome.grounds is None or not (outcome.scores or outcome.weights):
         return _without_grounds(outcome)
+    doubles = tuple(_of_doubles(outcome, outcome.grounds))
+    if doubles:
+        return _ended(outcome, Standing.DIFFERS, doubles)
     try:
         policy = policy_of(outcome.grounds.policy_values)
         scores = score_epoch(outcome.executors, outcome.reports, outcome.verdicts, outcome.grounds, policy)
         vector = _vector(outcome, policy, (*earned, *scores))
     except (PolicyRefused, NoWeights, ValueError) as error:
         return _ended(outcome, Standing.UNKNOWN, why=str(error))
-    differences = (*_of_scores(outcome.scores, scores), *_of_weights(outcome.weights, vector))
+    differences = (
+        *_of_policy(outcome, outcome.grounds, policy),
+        *_of_scores(outcome.scores, scores),
+        *_of_weights(outcome.weights, vector),
+    )
     return _ended(outcome, Standing.DIFFERS if differences else Standing.IDENTICAL, differences)
 
 
@@ -96,6 +104,34 @@ def _vector(outcome: EpochOutcome, policy: Policy, scores: Iterable[Scored]) -> 
         return None
     ground = Ground(outcome.grounds.neurons, outcome.grounds.owner_hotkey, outcome.block_hash)
     return weight_vector(outcome.epoch, scores, ground, policy.weights, outcome.weights.first_epoch)
+
+
+def _of_policy(outcome: EpochOutcome, grounds: Grounds, policy: Policy) -> Iterator[Difference]:
+    """The epoch says which policy it has; its values must be that one's."""
+    if outcome.policy != policy.name:
+        yield Difference("epochs", "", "policy", outcome.policy, policy.name)
+    digest = digest_of(grounds.policy_values)
+    if outcome.policy_digest != digest:
+        yield Difference("epochs", "", "policy_digest", outcome.policy_digest, digest)
+
+
+def _of_doubles(outcome: EpochOutcome, grounds: Grounds) -> Iterator[Difference]:
+    """Rows whose key comes twice: only one of them can be what was scored or paid."""
+    keys: dict[str, Iterable[object]] = {
+        "executors": (machine.key for machine in outcome.executors),
+        "reports": (report.executor_key for report in outcome.reports),
+        "verdicts": (verdict.executor_key for verdict in outcome.verdicts),
+        "standings": (standing.executor_key for standing in grounds.standings),
+        "neurons": (neuron.uid for neuron in grounds.neurons),
+        "prices": (f"{quote.kind} {quote.name}" for quote in grounds.quotes),
+        "leases": (lease.lease_id for lease in grounds.leases),
+        "scores": (score.executor_key for score in outcome.scores),
+        "weights": (target.uid for target in outcome.weights.targets) if outcome.weights else (),
+    }
+    for table, found in keys.items():
+        for key, times in Counter(found).items():
+            if times > 1:
+                yield Difference(table, str(key), "", f"{times} rows", "a row")
 
 
 def _of_scores(archived: Iterable[Score], replayed: Iterable[Score]) -> Iterator[Difference]:

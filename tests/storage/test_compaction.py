@@ -155,10 +155,16 @@ def test_a_day_with_a_damaged_file_stays_as_it_is(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"{", b'{"folds": [{"file": "../../epoch-1.parquet", "epochs": {"1": 3}}]}', b"[1]"]
+    "content",
+    [
+        *(b"{", b"[1]", b'{"folds": [{"file": "../../epoch-1.parquet", "epochs": {"1": 3}}]}'),
+        b'{"folds": [{"file": "fold-%s.parquet", "epochs": {"1": 3}}, {"file": "fold-%s.parquet", "epochs": {"1": 3}}]}'
+        % (b"0" * 32, b"1" * 32),
+        b'{"folds": [{"file": "fold-%s.parquet", "epochs": {"99999999999999999999": 3}}]}' % (b"0" * 32),
+    ],
 )
 def test_a_strange_manifest_is_named(tmp_path, content):
-    """A manifest that is none, or that names a file elsewhere, is damage and is not followed."""
+    """A manifest that is none, names a file elsewhere, or an epoch twice, is damage and is not followed."""
     write_days(tmp_path)
     (tmp_path / "scores/day=2026-08-02/_folds.json").write_bytes(content)
 

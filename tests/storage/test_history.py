@@ -26,6 +26,7 @@ from storage.history import (
     read_transcripts,
     write_epoch,
 )
+from storage.query import query
 from storage.records import (
     Card,
     EpochState,
@@ -37,6 +38,7 @@ from storage.records import (
     Severity,
 )
 from storage.schemas import SCHEMAS, VERSION, since
+from tests.storage.histories import as_schema
 from tests.storage.outcomes import NOON, outcomes, small_outcome
 
 
@@ -44,8 +46,10 @@ from tests.storage.outcomes import NOON, outcomes, small_outcome
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_an_epoch_survives_the_history(tmp_path, outcome):
     """What was archived is read back as it was."""
-    outcome = replace(outcome, epoch=max(outcome.epoch, 0))
-    outcome = replace(outcome, weights=outcome.weights and replace(outcome.weights, epoch=outcome.epoch))
+    epoch = max(outcome.epoch, 0)
+    weights = outcome.weights and replace(outcome.weights, epoch=epoch)
+    phases = tuple(replace(phase, epoch=epoch) for phase in outcome.phases)
+    outcome = replace(outcome, epoch=epoch, weights=weights, phases=phases)
 
     write_epoch(tmp_path, outcome)
 
@@ -266,6 +270,62 @@ def _rewrite(path, change):
     pq.write_table(table, path)
 
 
+@pytest.mark.parametrize(
+    ("name", "column", "value", "said"),
+    [
+        ("scores", "epoch", 2, "it has rows of another epoch"),
+        ("epochs", "epoch", 2, "it has rows of another epoch"),
+        ("scores", "isolation", None, r"scores\.isolation is null in places"),
+        ("epochs", "burn_share", None, "weights that were meant and no burn_share"),
+        ("executors", "executor_key", "5Other/m-0", "has the key '5Other/m-0'"),
+    ],
+)
+def test_an_epoch_with_a_cell_that_can_not_be_is_damaged(tmp_path, name, column, value, said):
+    """What no code of ours writes is not read as if it were the default, or as if it were not there."""
+    write_epoch(tmp_path, small_outcome(1))
+    (path,) = (tmp_path / name).glob("day=*/epoch-1.parquet")
+    table = pq.ParquetFile(path).read()
+    at = table.column_names.index(column)
+    cells = pa.array([value, *table[column].to_pylist()[1:]], table.schema.field(at).type)
+    pq.write_table(table.set_column(at, column, cells), path)
+
+    with pytest.raises(HistoryDamaged, match=said):
+        read_epoch(tmp_path, 1)
+
+
+@pytest.mark.parametrize("file", ["epoch-1.parquet", "_folds.json"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path, file):
+    """A copy of somebody's history may hold anything; neither our readers nor SQL wait for it."""
+    write_epoch(tmp_path, small_outcome(1))
+    (folder,) = (tmp_path / "scores").glob("day=*")
+    (folder / file).unlink(missing_ok=True)
+    os.mkfifo(folder / file)
+
+    for read in (lambda: read_table(tmp_path, "scores"), lambda: query(tmp_path, "select * from scores")):
+        with pytest.raises(HistoryDamaged, match="it is no regular file"):
+            read()
+
+
+def test_a_file_in_the_place_of_a_day_is_damage(tmp_path):
+    """It is named."""
+    write_epoch(tmp_path, small_outcome(1))
+    (tmp_path / "scores" / "day=2026-09-09").write_text("a file")
+
+    with pytest.raises(HistoryDamaged, match="day=2026-09-09"):
+        read_table(tmp_path, "scores")
+
+
+def test_an_epoch_has_one_file_name(tmp_path):
+    """`epoch-01` is none of ours: it would have the rows of epoch 1 twice."""
+    write_epoch(tmp_path, small_outcome(1))
+    (path,) = (tmp_path / "scores").glob("day=*/epoch-1.parquet")
+    for other in ("epoch-01.parquet", "epoch-9999999999999999999.parquet"):
+        path.with_name(other).write_bytes(path.read_bytes())
+
+    assert set(read_table(tmp_path, "scores")["epoch"]) == {1}
+    assert len(read_table(tmp_path, "scores")) == len(small_outcome(1).scores)
+
+
 def test_a_file_of_an_older_schema_is_read_with_nulls(tmp_path):
     """A column that an older file lacks is null in its rows."""
     (path,) = [p for p in write_epoch(tmp_path, small_outcome(7)) if p.parts[-3] == "scores"]
@@ -291,10 +351,11 @@ def test_scores_of_an_older_schema_have_neutral_terms(tmp_path):
     """A term that came later counts as 1 in an older file's scores, and nothing of them was ever in shadow."""
     outcome = small_outcome(7)
     (path,) = [p for p in write_epoch(tmp_path, outcome) if p.parts[-3] == "scores"]
-    later = [name for name, field in Score.__dataclass_fields__.items() if field.default is not MISSING]
-    _rewrite(path, lambda table: table.drop_columns(later))
+    later = {name for name, field in Score.__dataclass_fields__.items() if field.default is not MISSING}
+    as_schema(tmp_path, 7, 2)
 
     assert "capacity" in later
+    assert not later & set(pq.read_schema(path).names)
     assert read_epoch(tmp_path, 7).scores == outcome.scores
 
 

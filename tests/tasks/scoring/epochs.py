@@ -64,6 +64,8 @@ class World:
         return replace(
             small_outcome(number, day=now, machines=0),
             block_hash=self.view.head.block_hash,
+            policy=self.policy.name,
+            policy_digest=self.policy.digest(),
             replies=tuple(MinerReply(n.hotkey, n.uid, (), ()) for n in self.view.neurons[1:]),
             executors=self.machines,
             reports=reports,

@@ -107,6 +107,48 @@ def test_a_row_that_was_left_out_is_shown():
     ]
 
 
+def test_a_row_that_is_there_twice_is_shown():
+    """Of a machine, a proof or a price only one row can be what was scored; the false one may be hidden by the true."""
+    outcome = world().epoch(7)
+    grounds = outcome.grounds
+    (score, machine, neuron, quote) = (
+        outcome.scores[0],
+        outcome.executors[0],
+        grounds.neurons[0],
+        grounds.quotes[0],
+    )
+    doubled = replace(
+        outcome,
+        scores=(replace(score, score=9.0), *outcome.scores),
+        executors=(machine, *outcome.executors),
+        grounds=replace(grounds, neurons=(neuron, *grounds.neurons), quotes=(quote, *grounds.quotes)),
+    )
+
+    told = replay(doubled, ())
+
+    assert told.standing is Standing.DIFFERS
+    assert {(d.table, d.subject, d.archived, d.replayed) for d in told.differences} == {
+        ("executors", machine.key, "2 rows", "a row"),
+        ("neurons", str(neuron.uid), "2 rows", "a row"),
+        ("prices", f"{quote.kind} {quote.name}", "2 rows", "a row"),
+        ("scores", score.executor_key, "2 rows", "a row"),
+    }
+
+
+def test_a_policy_that_is_not_the_one_named_is_shown():
+    """Values that decided nothing in this epoch belong to the policy as well: its digest is of all of them."""
+    outcome = world().epoch(7)
+    values = json.loads(outcome.grounds.policy_values)
+    values["weights"]["burn_uids"] = [250]
+    changed = json.dumps(values, sort_keys=True)
+
+    told = replay(replace(outcome, grounds=replace(outcome.grounds, policy_values=changed)), ())
+    named = replay(replace(outcome, policy="another"), ())
+
+    assert [(d.table, d.column) for d in told.differences] == [("epochs", "policy_digest")]
+    assert named.differences == (Difference("epochs", "", "policy", "another", outcome.policy),)
+
+
 def test_facts_that_were_changed_are_found():
     """Who edits a proof to be paid more has to edit the score as well, which then is not what the proof gives."""
     outcome, policy = world().epoch(7), world().policy
