@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from deployments.histories import epochs_of, history_option, json_option, own_history, span_of
+from deployments.memory import memory_bounded
 from deployments.view import cell, make_console
 from storage.errors import HistoryDamaged, SchemaUnknown
 from storage.records import Reason
@@ -32,6 +33,7 @@ _STYLES = {Standing.IDENTICAL: "green", Standing.NOTHING: "yellow"}
 @click.option("--epochs", "span", help="A range, A-B, or `all`.")
 @history_option
 @json_option
+@memory_bounded
 def command(*, epoch: int | None, span: str | None, history: Path | None, as_json: bool) -> int:
     """Make the scores and weights of archived epochs again, from the archive alone, and compare them bit for bit.
 

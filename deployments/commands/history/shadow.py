@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from deployments.histories import epochs_of, history_option, json_option, own_history
+from deployments.memory import memory_bounded
 from deployments.view import cell, make_console
 from storage.history import archived_since, read_arrow, read_epoch, read_scores
 from tasks.errors import PolicyRefused, SettingError, UserError
@@ -28,6 +29,7 @@ SHOWN = 40
 @click.option("--days", type=click.IntRange(1, 3_650), help="All epochs of the last so many days (UTC).")
 @history_option
 @json_option
+@memory_bounded
 def command(*, epoch: int | None, days: int | None, history: Path | None, as_json: bool) -> None:
     """Show whom each check and term in shadow would have changed: machine, score now, score then, and why.
 

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from deployments.histories import epochs_of, own_history
+from deployments.memory import memory_bounded
 from deployments.view import cell, make_console
 from storage.errors import HistoryDamaged, SchemaUnknown
 from tasks.errors import SettingError
@@ -47,6 +48,7 @@ Unread = tuple[int, str]
 )
 @click.option("--threads", type=click.IntRange(1, 256), help="As many as there are cores when not given.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@memory_bounded
 def command(
     *,
     epoch: int | None,
