@@ -13,6 +13,7 @@ from pathlib import Path
 
 from prefect import flow
 
+import flows.caches  # noqa: F401  before matplotlib
 from flows.settings import read_settings
 from tasks.reporting.period import Period, yesterday
 from tasks.reporting.step import read, show, write

@@ -98,6 +98,12 @@ class State:
             if live:
                 refusal = f"epoch {live[0].epoch} is still at work in process {live[0].run_pid} on {live[0].run_host}"
                 return Opening(is_ours=False, is_resumed=False, refusal=refusal, unarchived=())
+            if (owner := _owner(connection)) is not None and owner != (
+                header.netuid,
+                header.validator_hotkey,
+            ):
+                refusal = f"this state belongs to validator {owner[1]} on subnet {owner[0]}: give each its own SUBNET_DATABASE_URL"
+                return Opening(is_ours=False, is_resumed=False, refusal=refusal, unarchived=())
             _abandon(connection, [row.epoch for row in holders if row.epoch != header.epoch])
             begun = next((row for row in holders if row.epoch == header.epoch), None)
             was_open = begun is not None
@@ -543,6 +549,14 @@ def _unarchived(connection: sa.Connection) -> tuple[int, ...]:
     epoch = tables.epochs.c.epoch
     query = sa.select(epoch).where(~_IS_OPEN, tables.epochs.c.is_archived.is_(False)).order_by(epoch)
     return tuple(connection.execute(query).scalars())
+
+
+def _owner(connection: sa.Connection) -> tuple[int, str] | None:
+    """Subnet and hotkey of the newest epoch: whose weights and records these are."""
+    columns = (tables.epochs.c.netuid, tables.epochs.c.validator_hotkey)
+    newest = sa.select(*columns).order_by(tables.epochs.c.epoch.desc()).limit(1)
+    row = connection.execute(newest).one_or_none()
+    return None if row is None else (int(row.netuid), str(row.validator_hotkey))
 
 
 def _keys_of(epoch: int) -> sa.Select[tuple[str]]:

@@ -85,3 +85,12 @@ def test_prefects_server_can_be_imported():
     code = "import prefect.server.api.server"
 
     assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
+
+
+@pytest.mark.xdist_group("layout")
+def test_groups_of_tests_hold_together(request):
+    """Tests of one group run on one worker, one after the other: the plugin names the group, or it would part them."""
+
+    if request.config.option.dist == "no" and not hasattr(request.config, "workerinput"):
+        pytest.skip("groups are of no matter where one process runs all tests")
+    assert request.node.nodeid.endswith("@layout")

@@ -12,6 +12,7 @@ import click
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+import flows.caches  # noqa: F401  before matplotlib
 from deployments.histories import history_option, json_option, own_history
 from deployments.view import make_console
 from storage.history import archived_since

@@ -12,10 +12,8 @@ from prefect.client.schemas.objects import State
 from deployments.localnet.chain.substrate import LocalSubstrate
 from deployments.localnet.layout import Layout
 from flows.edges import open_edges
-from flows.report import make_report
 from flows.validate import validate_or_skip
 from tasks.policy import LOCALNET, Policy
-from tasks.reporting.period import Period
 
 
 @flow(name="validate", flow_run_name="epoch", persist_result=False)
@@ -29,6 +27,9 @@ async def validate(epoch: int | None = None, policy: Policy = LOCALNET) -> State
 @flow(name="report", flow_run_name="report", persist_result=False)
 async def report(day: date | None = None, days: int = 1) -> None:
     """Report on the local subnet's days up to `day`, without it up to today: a local system rarely has a yesterday."""
+    from flows.report import make_report  # noqa: PLC0415  an epoch does without its 170 MB of libraries
+    from tasks.reporting.period import Period  # noqa: PLC0415  the same
+
     history = _layout().settings(os.environ).history
     await make_report(history, Period(day or datetime.now(UTC).date(), days))
 

@@ -299,6 +299,20 @@ def test_a_report_of_a_machine_that_was_not_discovered_is_refused(engine):
         state.save_verdicts(7, [verdict("5Mallory/m-0")])
 
 
+@pytest.mark.parametrize("change", [{"validator_hotkey": "5Other"}, {"netuid": 4}])
+def test_a_state_belongs_to_one_validator(engine, change):
+    """Another hotkey, or another subnet, would pay what is not its own: it is told whose the state is."""
+    state = state_at(engine)
+    state.open_epoch(header(7))
+    state.finish_epoch(7)
+
+    told = state.open_epoch(header(8, **change))
+
+    assert not told.is_ours
+    assert told.refusal.startswith("this state belongs to validator 5Validator on subnet 3")
+    assert state.open_epoch(header(8)).is_ours
+
+
 def test_an_event_goes_into_the_epoch_that_is_closed_next(engine):
     """What happens between epochs is archived once: by the first epoch that is closed after it."""
     state = state_at(engine)

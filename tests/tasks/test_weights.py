@@ -45,9 +45,8 @@ class World:
         """
         view = self.edges.chain.view()
         state = State(self.edges.engine, run=None if is_closed else DEAD)
-        header = EpochHeader(
-            view.head.epoch, 51, view.head.block, view.head.block_hash, "v", "p", "d", "0", NOON
-        )
+        head, own = view.head, self.edges.own_hotkey
+        header = EpochHeader(head.epoch, 51, head.block, head.block_hash, own, "p", "d", "0", NOON)
         for earlier in state.open_epoch(header).unarchived:
             self.archive(state, earlier)
         with EpochRun(self.edges, state=state, header=header, policy=POLICY, view=view, records={}) as run:

@@ -21,12 +21,11 @@ from bittensor import sp_core
 from kernels import prover
 from kernels.cards import FolderCards
 from kernels.lock import CardLocks
-from tasks.edges.signing import sign_statement
+from tasks.edges.signing import is_signed_by, sign_statement
 from tasks.errors import HostAway, LimitExceeded
 from tasks.proof.busy import Notary
 from tasks.proof.challenge import Challenge, Origin, challenge_for
 from tasks.proof.conversation import Failure, Reply, Session, converse
-from tasks.proof.step import _is_signed_by
 from tasks.proof.wave import MonotonicClock, Wave, gate_limits_s
 from tests.cheats.rig import TINY, QueueSession, TinyModel
 
@@ -59,7 +58,7 @@ def origin(validator=OURS, **changed) -> Origin:
 
 
 def notary(key=OURS, *, now_s=NOON_S, permitted=PERMITTED) -> Notary:
-    return Notary(partial(sign_statement, key), _is_signed_by, frozenset(permitted), lambda: now_s)
+    return Notary(partial(sign_statement, key), is_signed_by, frozenset(permitted), lambda: now_s)
 
 
 def challenge(of: Origin, seed: int = 0) -> Challenge:
