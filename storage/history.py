@@ -10,7 +10,7 @@ Which files count is the matter of `storage/folders.py`: every reader here sees 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date
@@ -264,23 +264,16 @@ def _read_epoch(root: Path, epoch: int, *, transcripts: bool) -> EpochOutcome | 
         return None
     version = seal.fold.epochs[epoch] if seal.fold else _version_of(_opened(seal.path))
     tables = {
-        name: _read(_one(root, name, epoch), name, _columns(name, transcripts=transcripts), epoch)
+        name: _read(
+            *(_one(root, name, epoch), name, _columns(name, transcripts=transcripts), epoch),
+            is_whole=version == VERSION,
+        )
         if since(name) <= version
         else SCHEMAS[name].empty_table()
         for name in SCHEMAS
     }
     with _damage_told(root / "epochs"):
-        if version == VERSION:
-            _refuse_nulls(tables)
         return outcome_of({name: _whole(table, name) for name, table in tables.items()})
-
-
-def _refuse_nulls(tables: Mapping[str, pa.Table]) -> None:
-    """Today's code never leaves these out: a null would silently be read as its column's default."""
-    for name, table in tables.items():
-        for column in table.column_names:
-            if table[column].null_count and not SCHEMAS[name].field(column).nullable:
-                raise ValueError(f"{name}.{column} is null in places")
 
 
 def _columns(name: str, *, transcripts: bool) -> list[str]:
@@ -313,7 +306,7 @@ def _read_passed(root: Path, archived: ProvedEpoch) -> tuple[PassedProof, ...]:
             PassedProof(key, *listed[key], *proved[key])
             for key in sorted(passed & proved.keys() & listed.keys())
         )
-    except (pa.ArrowInvalid, OSError, KeyError) as error:
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise HistoryDamaged(f"{root} of epoch {archived.epoch}", str(error)) from error
 
 
@@ -365,20 +358,38 @@ def _first_cards(reports: pa.Table) -> dict[str, tuple[str, int]]:
     }
 
 
-def _read(part: Part, name: str, columns: Sequence[str] | None, epoch: int | None = None) -> pa.Table:
+def _read(
+    part: Part,
+    name: str,
+    columns: Sequence[str] | None,
+    epoch: int | None = None,
+    *,
+    is_whole: bool = False,
+) -> pa.Table:
     """The rows that count of one file, in today's schema: columns that it lacks are null; `epoch` is always there.
 
-    Raises SchemaUnknown for a file of newer code, HistoryDamaged for one that is no Parquet of ours.
+    `is_whole`: today's code archived it, so that no null is in a column that knows none. Raises SchemaUnknown for a file of newer code, HistoryDamaged for one that is no Parquet of ours.
     """
     wanted = part if epoch is None else Part(part.path, part.day, (epoch,), part.fold)
     schema = _empty(name, columns).schema
     file = _opened(part.path)
     with _damage_told(part.path):
         asked = [column for column in file.schema_arrow.names if column in schema.names]
-        if not wanted.is_filtered:
-            return _in_schema(_own(file.read(asked), wanted), schema)
-        table = file.read_row_groups(_groups(file, wanted), asked)
-        return _in_schema(table.filter(_is_of(table, wanted)), schema)
+        if wanted.is_filtered:
+            table = file.read_row_groups(_groups(file, wanted), asked)
+            table = table.filter(_is_of(table, wanted))
+        else:
+            table = _own(file.read(asked), wanted)
+        if is_whole:
+            _refuse_nulls(table, name)
+        return _in_schema(table, schema)
+
+
+def _refuse_nulls(table: pa.Table, name: str) -> None:
+    """A null would silently be read as its column's default."""
+    for column in table.column_names:
+        if table[column].null_count and not SCHEMAS[name].field(column).nullable:
+            raise ValueError(f"{column} is null in places")
 
 
 def _is_of(table: pa.Table, part: Part) -> pa.ChunkedArray:
