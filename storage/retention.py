@@ -51,7 +51,14 @@ class Forgotten:
 
 
 def forgettable(root: Path, keep: Keep, today: date) -> list[Forgotten]:
-    """What is older than the policy keeps it, `epochs` of a day first."""
+    """What is older than the policy keeps it, `epochs` of a day first.
+
+    Days are counted back from today, or from the day after the newest archived one where that is earlier: a clock that
+    is far ahead, or a validator that stood still for a month, makes nothing old.
+    """
+    newest = max((day_of(folder) for folder in folders_of(root, "epochs")), default=None)
+    if newest is not None:
+        today = min(today, date.fromisoformat(newest) + timedelta(days=1))
     return [*_old_days(root, keep, today), *_old_transcripts(root, keep, today)]
 
 

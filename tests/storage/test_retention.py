@@ -23,6 +23,14 @@ def test_by_default_everything_is_kept(tmp_path):
     assert forgettable(tmp_path, Keep(), TODAY) == []
 
 
+def test_a_clock_that_is_far_ahead_makes_nothing_old(tmp_path):
+    """Days are counted from the newest archived one where the clock is beyond it: one wrong night costs nothing."""
+    write_days(tmp_path)
+
+    assert forgettable(tmp_path, Keep(days=2), date(2126, 8, 4)) == forgettable(tmp_path, Keep(days=2), TODAY)
+    assert forgettable(tmp_path, Keep(days=3), date(2126, 8, 4)) == []
+
+
 @pytest.mark.parametrize("is_folded", [False, True])
 def test_days_are_forgotten_whole(tmp_path, is_folded):
     """Days before the last two kept are gone from every table, `epochs` first; the others are as they were."""

@@ -100,6 +100,18 @@ def test_it_counts_once():
         (signed(), {"record": replace(KNOWN, card_uuids=("GPU-3",))}, "SWAP_OTHER_CARDS"),
         (signed(), {"record": ExecutorRecord(KEY)}, "SWAP_OTHER_CARDS"),
     ],
+    ids=[
+        "signed by another",
+        "a digit more",
+        "no swap at all",
+        "of another miner",
+        "too old",
+        "of the future",
+        "right after the last",
+        "while leased",
+        "cards that it never had",
+        "of a machine that never passed",
+    ],
 )
 def test_what_does_not_count_is_told(statement, changed, code):
     """A stranger's, another text, too old, of the future, too soon, of a leased machine, of cards that it never had."""
