@@ -36,8 +36,8 @@ def test_a_damaged_day_is_told(tmp_path):
 
 
 def test_forgetting_is_tried_before_it_is_done(tmp_path):
-    """Without `--yes` it only says what would go; days may come from the settings."""
-    write_days(tmp_path / "archive", epochs=4)
+    """Without `--yes` it only says what would go; days may come from the settings, and go back from the newest archived."""
+    write_days(tmp_path / "archive", epochs=7)
 
     def forget(*options, **environment):
         place = ("--history", str(tmp_path / "archive"))
@@ -46,11 +46,11 @@ def test_forgetting_is_tried_before_it_is_done(tmp_path):
     tried = forget("--days", "1")
     assert "2026-08-01  everything  " in tried.stdout
     assert "Nothing was forgotten: --yes does it." in tried.stdout
-    assert archived_epochs(tmp_path / "archive") == [1, 2, 3, 4]
+    assert archived_epochs(tmp_path / "archive") == [1, 2, 3, 4, 5, 6, 7]
 
     done = forget("--yes", "--json", SUBNET_KEEP_DAYS="1")
     assert json.loads(done.stdout)["is_done"]
-    assert files(tmp_path / "archive", "scores") == {}
+    assert list(files(tmp_path / "archive", "scores")) == ["2026-08-03"]
 
 
 def test_forgetting_without_a_policy_is_a_mistake(tmp_path):

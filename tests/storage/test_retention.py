@@ -81,12 +81,13 @@ def test_transcripts_are_forgotten_alone(tmp_path, is_folded):
 def test_an_epoch_that_comes_to_a_forgotten_day_counts(tmp_path):
     """Forgetting is of what was there: an epoch archived afterwards is history again."""
     write_days(tmp_path, epochs=2)
+    write_epoch(tmp_path, outcome(8))
     for one in forgettable(tmp_path, Keep(days=1), TODAY):
         forget(tmp_path, one)
 
     write_epoch(tmp_path, outcome(2))
 
-    assert (archived_epochs(tmp_path), len(read_table(tmp_path, "scores"))) == ([2], 2)
+    assert (archived_epochs(tmp_path), len(read_table(tmp_path, "scores"))) == ([2, 8], 4)
 
 
 def test_what_is_gone_already_is_no_trouble(tmp_path):
