@@ -51,7 +51,13 @@ def started(folder: Path, *command: str) -> subprocess.Popen:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=_hears_ctrl_c,  # noqa: PLW1509  no other thread of the tests starts anything
     )
+
+
+def _hears_ctrl_c() -> None:
+    """As at a terminal, also where the tests run as a job in the background, whose Ctrl-C is another's."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def scheduled_runs(prefect_url: str) -> int:

@@ -1,13 +1,13 @@
 """The end of an epoch: whom it counts for, and what the state keeps."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from storage.records import ExecutorRecord
 from storage.state import State
 from tasks.archiving import close
-from tests.storage.outcomes import header
 from tests.tasks.inspection.runs import HEADER, NOON, edges_in, run_over
 
 ON_A_RUN = ExecutorRecord("5Miner/one", NOON, 5, 5, 5, NOON, no_verdicts_in_a_row=1)
@@ -34,7 +34,7 @@ def test_the_state_keeps_the_newest_epochs_only(tmp_path, monkeypatch):
     with edges_in(tmp_path) as edges:
         for epoch in range(3):
             state = State(edges.engine)
-            state.open_epoch(header(epoch))
+            state.open_epoch(replace(HEADER, epoch=epoch))
             state.finish_epoch(epoch)
             state.mark_archived(epoch)
         with run_over(edges) as run:
