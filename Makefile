@@ -13,6 +13,7 @@ export NUMBA_CACHE_DIR := $(CURDIR)/.local/numba
 export PREFECT_HOME := $(CURDIR)/.local/prefect
 export MYPY_CACHE_DIR := $(CURDIR)/.local/mypy
 export RUFF_CACHE_DIR := $(CURDIR)/.local/ruff
+export MPLCONFIGDIR := $(CURDIR)/.local/cache/matplotlib
 export PYTHONDONTWRITEBYTECODE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
