@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
+from deployments.histories import json_option
 from deployments.localnet.layout import Layout
 from deployments.numbers import FiniteRange
 from deployments.sites import folder_of, load_dotenv
@@ -61,7 +62,10 @@ def command() -> None:
     "--days", type=FiniteRange(0, MAX_DAYS, min_open=True), help="Until it is lifted, if not given."
 )
 @click.option("--by", help="Who decides it; the user's name if not given.")
-def add(*, miner: str | None, card: str | None, reason: str, days: float | None, by: str | None) -> None:
+@json_option
+def add(
+    *, miner: str | None, card: str | None, reason: str, days: float | None, by: str | None, as_json: bool
+) -> None:
     """Ban a miner or a card. Exit code 0, also when it is banned already: nothing is changed then.
 
     \b
@@ -71,8 +75,12 @@ def add(*, miner: str | None, card: str | None, reason: str, days: float | None,
     kind, subject = subject_of(miner, card)
     now = datetime.now(UTC)
     until = None if days is None else now + timedelta(days=days)
+    ban = Ban(kind, subject, _text("--reason", reason), now, until, _who(by))
     with _state() as state:
-        is_new = state.add_ban(Ban(kind, subject, _text("--reason", reason), now, until, _who(by)))
+        is_new = state.add_ban(ban)
+    if as_json:
+        click.echo(json.dumps({"is_new": is_new, "ban": row_of(ban)}, indent=2, default=str))
+        return
     told = f"banned {f'until {until:%Y-%m-%d %H:%M} UTC' if until else 'until it is lifted'}"
     click.echo(
         f"{kind} {subject}: {told if is_new else 'is banned already; lift it first to change the ban'}"
@@ -82,7 +90,8 @@ def add(*, miner: str | None, card: str | None, reason: str, days: float | None,
 @command.command()
 @_subject
 @click.option("--by", help="Who decides it; the user's name if not given.")
-def lift(*, miner: str | None, card: str | None, by: str | None) -> None:
+@json_option
+def lift(*, miner: str | None, card: str | None, by: str | None, as_json: bool) -> None:
     """End a ban. Exit code 0, also when there is none.
 
     \b
@@ -92,6 +101,9 @@ def lift(*, miner: str | None, card: str | None, by: str | None) -> None:
     kind, subject = subject_of(miner, card)
     with _state() as state:
         is_lifted = state.lift_ban(kind, subject, _who(by))
+    if as_json:
+        click.echo(json.dumps({"is_lifted": is_lifted, "kind": kind, "subject": subject}, indent=2))
+        return
     click.echo(f"{kind} {subject}: {'lifted' if is_lifted else 'is not banned'}")
 
 

@@ -53,3 +53,19 @@ def test_days_are_a_number(tmp_path):
         2,
         "Error: Invalid value for '--days': 'nan' is no finite number.",
     )
+
+
+def test_programs_are_told_whether_something_has_changed(tmp_path):
+    """`--json`: the ban as it was asked for, and whether it is new; whether one was lifted."""
+
+    asked = ("add", "--miner", HOTKEY, "--reason", "lies", "--by", "ops", "--json")
+    first, again = (json.loads(typed(tmp_path, *asked).output) for _ in range(2))
+    lifted = [json.loads(typed(tmp_path, "lift", "--miner", HOTKEY, "--json").output) for _ in range(2)]
+
+    assert (first["is_new"], again["is_new"]) == (True, False)
+    assert (first["ban"]["kind"], first["ban"]["subject"], first["ban"]["reason"]) == (
+        "miner",
+        HOTKEY,
+        "lies",
+    )
+    assert [one["is_lifted"] for one in lifted] == [True, False]
