@@ -2,6 +2,7 @@ import ast
 import hashlib
 import io
 import json
+import os
 import subprocess
 import sys
 import zipfile
@@ -28,10 +29,11 @@ def shipped(pytestconfig):
     """A folder with the zip of the package; it stays from run to run, so that kernels compile only when they change."""
     sources = [(path.relative_to(PACKAGE), path.read_bytes()) for path in sorted(PACKAGE.rglob("*.py"))]
     folder = pytestconfig.cache.mkdir("prover-" + hashlib.blake2s(repr(sources).encode()).hexdigest()[:16])
-    with zipfile.ZipFile(folder / "fresh", "w", zipfile.ZIP_DEFLATED) as packed:
+    fresh = folder / f"fresh-{os.getpid()}"  # two workers may be here at once
+    with zipfile.ZipFile(fresh, "w", zipfile.ZIP_DEFLATED) as packed:
         for name, content in sources:
             packed.writestr(zipfile.ZipInfo(f"kernels/{name}"), content, zipfile.ZIP_DEFLATED)
-    (folder / "fresh").replace(folder / "prover.zip")
+    fresh.replace(folder / "prover.zip")
     return folder
 
 
