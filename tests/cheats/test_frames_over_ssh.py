@@ -109,8 +109,9 @@ def _announced(machine: Machine) -> Executor:
     )
 
 
-WIRE_LIMITS = {"errors without end": 9 * MIB, "bytes after the end, without end": 2 * MIB}
-"""What a session reads of it at most: its whole budget; and of what nobody asked for, the unread window."""
+WINDOW_BYTES, BUDGET_BYTES = 2 * MIB, 9 * MIB
+"""What a session reads at most before it is closed: the window of output that nobody asked for yet, with its packets' frames;
+its whole budget, where errors are read on to give the window back."""
 MALFORMED, LATE, GONE = "PROOF_MALFORMED", "PROOF_TOO_LATE", "PROOF_ABANDONED"
 ENDS = {
     "no lie": ("PROVED", ""),
@@ -142,7 +143,7 @@ def test_what_lies_on_the_wire_ends_with_its_code(machines, lie):
     assert told.verdict.code == code
     assert told.verdict.severity is (None if code == "PROVED" else Severity.FAIL)
     assert " ".join(reason.got for reason in told.verdict.reasons).startswith(says)
-    assert told.wire_bytes < WIRE_LIMITS.get(lie, MIB // 2)
+    assert told.wire_bytes < (BUDGET_BYTES if lie == "errors without end" else WINDOW_BYTES)
     assert told.verdict.bytes_received < 64 * 1024
     assert told.peak_bytes < 4 * MIB
     assert told.wall_s < 20.0
