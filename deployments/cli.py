@@ -28,7 +28,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "policy": "Show a policy's values.",
         "prices": "Show the market's prices with their sources and age, or ask anew.",
         "collateral": "Show machines' collateral; deposit, reclaim, deny, finalise, slash.",
-        "history": "Check what is archived: verify every proof again.",
+        "history": "Read the archive: verify, replay, compare, query, fold.",
         "miner": "For miners: announce a swap of cards, see the last scores, estimate pay.",
         "report": "Make a page with pictures of a day of the network.",
         "economics": "Show what each known cheat would earn against honest work.",
