@@ -16,6 +16,7 @@ from sqlalchemy import event, exc
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from storage.errors import DatabaseAway, SchemaUnknown, StorageError
+from storage.sqlite import switch_to_wal
 
 BUSY_TIMEOUT_S = 30.0
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -107,7 +108,8 @@ def _set_pragmas(connection: sa.engine.interfaces.DBAPIConnection, entry: Connec
     del entry
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+    switch_to_wal(cursor, BUSY_TIMEOUT_S)
+    for pragma in ("synchronous = FULL", "foreign_keys = ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

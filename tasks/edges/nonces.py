@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from pathlib import Path
 
+from storage.sqlite import switch_to_wal
 from tasks.errors import SettingError, StoreAway
 
 MIN_RETENTION_S = 12.0
@@ -72,7 +73,7 @@ class NonceStore:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self._path, timeout=self._busy_s, check_same_thread=False)
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
+            switch_to_wal(connection, self._busy_s)
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute(_SCHEMA)
         except sqlite3.Error:

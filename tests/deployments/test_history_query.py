@@ -48,7 +48,7 @@ def test_many_columns_are_shown_one_below_the_other(tmp_path, history):
 
 def test_json_for_programs(tmp_path, history):
     """Names of columns and rows; times as ISO, nested values as they are."""
-    sql = "select reasons, started_at, host_key from scores join epochs using (epoch) join executors using (epoch) limit 1"
+    sql = "select reasons, started_at, host_key from scores join epochs using (epoch) join executors using (epoch) order by epoch limit 1"
 
     done = subnet("history", "query", sql, "--json", "--history", str(history), folder=tmp_path)
 

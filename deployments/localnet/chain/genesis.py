@@ -14,6 +14,7 @@ from pathlib import Path
 
 from deployments.localnet.chain.ledger import APPLICATION_ID, BUSY_S, TABLES, Ledger
 from deployments.localnet.chain.state import Account, ChainState, Hyperparameters, NeuronState, encoded
+from storage.sqlite import switch_to_wal
 from tasks.errors import SettingError
 
 START_BLOCK = 1
@@ -45,7 +46,7 @@ def genesis(
             raise SettingError("chain file", str(path), "a local chain, or no file") from None
         if tables and made_by != APPLICATION_ID:
             raise SettingError("chain file", str(path), "a local chain, or no file")
-        connection.execute("PRAGMA journal_mode = WAL")
+        switch_to_wal(connection, BUSY_S)
         connection.execute("BEGIN IMMEDIATE")
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         if not tables:
