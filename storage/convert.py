@@ -117,6 +117,7 @@ def _enum_fields(kind: type) -> tuple[tuple[str, type[StrEnum]], ...]:
     return tuple(
         (name, part)
         for name, hint in get_type_hints(kind).items()
+        if _is_scalar(hint)  # of those in JSON, its adapter makes enums
         for part in (hint, *get_args(hint))
         if isinstance(part, type) and issubclass(part, StrEnum)
     )

@@ -8,7 +8,8 @@ StorageError
 ├── QueryRefused      a query is no single SELECT, is wrong, or takes more than it may
 ├── CardsTaken        another lease holds a card of this machine
 ├── NotBalanced       a transfer does not sum to zero: no money comes from nowhere
-└── ShortOfFunds      an account has less than what it should give
+├── ShortOfFunds      an account has less than what it should give
+└── TooMany           a renter has as many things of this kind as it may have
 """
 
 from __future__ import annotations
@@ -74,3 +75,11 @@ class ShortOfFunds(StorageError):
             f"{account} has {has_micro_usd / 1e6:.6f} USD, {needs_micro_usd / 1e6:.6f} USD are due"
         )
         self.account, self.has_micro_usd, self.needs_micro_usd = account, has_micro_usd, needs_micro_usd
+
+
+class TooMany(StorageError):
+    """A renter has as many of these as it may: it drops one first."""
+
+    def __init__(self, what: str, at_most: int) -> None:
+        super().__init__(f"{what}: {at_most} are there, as many as may be")
+        self.what, self.at_most = what, at_most

@@ -75,6 +75,17 @@ def _added(
     return sa.Column(name, kind, nullable=False, server_default=sa.text(default), info={"about": about})
 
 
+def _renter_column(*, is_key: bool = False) -> sa.Column[Any]:
+    return sa.Column(
+        "renter_id",
+        sa.Text,
+        sa.ForeignKey("renters.renter_id"),
+        primary_key=is_key,
+        nullable=False,
+        info={"about": "whose it is"},
+    )
+
+
 def _epoch_column() -> sa.Column[Any]:
     return sa.Column(
         "epoch",
@@ -491,4 +502,111 @@ entries = sa.Table(
     ),
     _column("micro_usd", sa.BigInteger, "1e-6 USD; above 0: the account has more. A transfer's sum is 0"),
     sa.Index("ix_entries_account", "account"),
+)
+
+renters = sa.Table(
+    "renters",
+    metadata,
+    sa.Column("renter_id", sa.Text, primary_key=True, info={"about": "the renter's name"}),
+    _column("created_at", UtcDateTime, "UTC"),
+    _column("state", sa.Text, "allowed, or stopped by an operator"),
+    _column("stopped_at", UtcDateTime, "UTC; null: it is allowed", nullable=True),
+    _column("grace_until", UtcDateTime, "UTC; when a stopped renter's leases are ended", nullable=True),
+    _column("reason", sa.Text, "why it was stopped, in words"),
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("key_id", sa.Text, primary_key=True, info={"about": "the key's name, part of what is sent"}),
+    _renter_column(),
+    _column("name", sa.Text, "chosen by the renter"),
+    _column("digest", sa.LargeBinary, "BLAKE2b of the secret: the secret itself is nowhere"),
+    _column("scopes", sa.Text, "JSON list: read, rent, money, admin"),
+    _column("created_at", UtcDateTime, "UTC"),
+    _column("expires_at", UtcDateTime, "UTC; null: never", nullable=True),
+    _column("revoked_at", UtcDateTime, "UTC; null: it was not", nullable=True),
+    _column("last_used_at", UtcDateTime, "UTC, to the minute; null: never", nullable=True),
+    sa.Index("ix_api_keys_renter_id", "renter_id"),
+)
+
+ssh_keys = sa.Table(
+    "ssh_keys",
+    metadata,
+    _renter_column(is_key=True),
+    sa.Column("name", sa.Text, primary_key=True, info={"about": "chosen by the renter"}),
+    _column("public_line", sa.Text, "OpenSSH: type, base64, name"),
+    _column("fingerprint", sa.Text, "SHA256:base64"),
+    _column("created_at", UtcDateTime, "UTC"),
+)
+
+templates = sa.Table(
+    "templates",
+    metadata,
+    _renter_column(is_key=True),
+    sa.Column("name", sa.Text, primary_key=True, info={"about": "chosen by the renter"}),
+    _column("about", sa.Text, "in words"),
+    _column("pod", sa.Text, "JSON of the pod, without values of its environment"),
+    _column("sealed", sa.LargeBinary, "those values, encrypted; empty: none"),
+    _column("created_at", UtcDateTime, "UTC"),
+    _column("updated_at", UtcDateTime, "UTC"),
+)
+
+webhooks = sa.Table(
+    "webhooks",
+    metadata,
+    sa.Column("webhook_id", sa.Text, primary_key=True, info={"about": "its name"}),
+    _renter_column(),
+    _column("url", sa.Text, "where deliveries are sent"),
+    _column("kinds", sa.Text, "JSON list of the kinds of events; empty: all"),
+    _column("sealed", sa.LargeBinary, "the secret that signs, encrypted"),
+    _column("created_at", UtcDateTime, "UTC"),
+    _column("after_sequence", sa.BigInteger, "the last event that has a delivery"),
+    _column("failing_since", UtcDateTime, "UTC; null: the last one was taken", nullable=True),
+    _column("disabled_at", UtcDateTime, "UTC; after days of failures", nullable=True),
+    sa.Index("ix_webhooks_renter_id", "renter_id"),
+)
+
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("delivery_id", sa.Text, primary_key=True, info={"about": "the webhook and the event's number"}),
+    sa.Column(
+        "webhook_id",
+        sa.Text,
+        sa.ForeignKey("webhooks.webhook_id"),
+        nullable=False,
+        info={"about": "where it goes"},
+    ),
+    _column("renter_id", sa.Text, "whose it is"),
+    _column("lease_id", sa.Text, "the lease that it is about"),
+    _column("kind", sa.Text, "of the event"),
+    _column("body", sa.Text, "the JSON that is sent"),
+    _column("created_at", UtcDateTime, "UTC"),
+    _column("next_at", UtcDateTime, "UTC; when it is tried next"),
+    _column("state", sa.Text, "waiting, delivered or given_up"),
+    _column("attempts", sa.Integer, "so far"),
+    _column("ended_at", UtcDateTime, "UTC; null: it waits", nullable=True),
+    _column("http_status", sa.Integer, "of the last attempt; 0: no answer"),
+    _column("fault", sa.Text, "of the last attempt, in words; empty: none"),
+    sa.Index("ix_deliveries_webhook_id", "webhook_id"),
+    sa.Index("ix_deliveries_state_next_at", "state", "next_at"),
+)
+
+blocked_images = sa.Table(
+    "blocked_images",
+    metadata,
+    sa.Column("pattern", sa.Text, primary_key=True, info={"about": "shell-style, over the whole name"}),
+    _column("reason", sa.Text, "in words"),
+    _column("blocked_by", sa.Text, "who decided it"),
+    _column("blocked_at", UtcDateTime, "UTC"),
+)
+
+requests_seen = sa.Table(
+    "requests_seen",
+    metadata,
+    _renter_column(is_key=True),
+    sa.Column("idempotency_key", sa.Text, primary_key=True, info={"about": "chosen by the renter"}),
+    _column("digest", sa.Text, "BLAKE2b, hex, of what was asked with it first"),
+    _column("at", UtcDateTime, "UTC"),
 )

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage import records as nouns
-from storage import rental, tables
+from storage import rental, renter, tables
 from storage.convert import outcome_of, record_of, row_of, tables_of
 from storage.records import HostFacts, HostReport, Reason, Severity, Verdict
 from storage.schemas import SCHEMAS
@@ -47,6 +47,14 @@ TABLES = {
     "quotes_seen": (nouns.Quote, set(), set()),
     "price_answers": (nouns.PriceAnswer, set(), set()),
     "collateral_moves": (nouns.CollateralMove, set(), set()),
+    "renters": (renter.Renter, set(), set()),
+    "api_keys": (renter.ApiKey, set(), set()),
+    "ssh_keys": (renter.SshKey, set(), set()),
+    "templates": (renter.Template, set(), set()),
+    "webhooks": (renter.Webhook, set(), set()),
+    "deliveries": (renter.Delivery, set(), set()),
+    "blocked_images": (renter.BlockedImage, set(), set()),
+    "requests_seen": (renter.RequestSeen, set(), set()),
 }
 WEIGHT_COLUMNS = {f"weight_{f.name}" for f in fields(nouns.WeightOutcome)} - {"weight_landed"}
 BANDWIDTH_COLUMNS = {f"bandwidth_{f.name}" for f in fields(nouns.Bandwidth)}

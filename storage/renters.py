@@ -1,0 +1,154 @@
+"""Renters and their API keys in the state."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from storage.convert import record_of, row_of
+from storage.database import reading, writing
+from storage.errors import TooMany
+from storage.renter import ApiKey, Renter, RenterState
+from storage.tables import api_keys, renters
+from storage.upserts import insert_into
+
+MAX_KEYS = 100
+"""Of a renter that neither expired nor were revoked."""
+TOUCH = timedelta(minutes=1)
+"""How exact the last use of a key is: a write for each request would make reading as slow as writing."""
+
+
+class Renters:
+    """Who may ask, and with which keys."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def add(self, renter: Renter) -> bool:
+        """Keep a new renter; False when there is one of this name."""
+        with writing(self._engine) as connection:
+            return _insert(connection, renters, row_of(renter))
+
+    def get(self, renter_id: str) -> Renter | None:
+        """A renter by its name."""
+        found = self._renters(sa.select(renters).where(renters.c.renter_id == renter_id))
+        return found[0] if found else None
+
+    def all(self) -> tuple[Renter, ...]:
+        """All renters by name."""
+        return self._renters(sa.select(renters).order_by(renters.c.renter_id))
+
+    def stop(self, renter_id: str, now: datetime, reason: str, grace_until: datetime) -> bool:
+        """Let it start nothing more; False when there is no such renter. Stopped twice: the newer reason counts."""
+        values = {
+            "state": RenterState.STOPPED.value,
+            "stopped_at": now,
+            "reason": reason,
+            "grace_until": grace_until,
+        }
+        return self._change(renter_id, values)
+
+    def allow(self, renter_id: str) -> bool:
+        """Let it rent again; False when there is no such renter."""
+        values = {
+            "state": RenterState.ALLOWED.value,
+            "stopped_at": None,
+            "reason": "",
+            "grace_until": None,
+        }
+        return self._change(renter_id, values)
+
+    def due(self, now: datetime) -> tuple[Renter, ...]:
+        """Stopped renters whose grace is over: their leases are to be ended."""
+        stopped = sa.and_(renters.c.state == RenterState.STOPPED.value, renters.c.grace_until <= now)
+        return self._renters(sa.select(renters).where(stopped).order_by(renters.c.renter_id))
+
+    # --- API keys ------------------------------------------------------------------------------------
+
+    def add_key(self, key: ApiKey, now: datetime) -> None:
+        """Keep a new key; TooMany when its renter has as many as it may."""
+        with writing(self._engine) as connection:
+            _add_key(connection, key, now)
+
+    def rotate_key(self, old_id: str, new: ApiKey, now: datetime, old_until: datetime) -> bool:
+        """Keep the new key and let the old one end at `old_until`, or earlier if it did; False when the old is gone."""
+        with writing(self._engine) as connection:
+            mine = sa.and_(api_keys.c.key_id == old_id, api_keys.c.renter_id == new.renter_id)
+            row = connection.execute(sa.select(api_keys).where(mine, _lives(now))).mappings().one_or_none()
+            if row is None:
+                return False
+            old = record_of(ApiKey, row)
+            until = min(old.expires_at, old_until) if old.expires_at else old_until
+            connection.execute(sa.update(api_keys).where(mine).values(expires_at=until))
+            _add_key(connection, new, now)
+            return True
+
+    def revoke_key(self, renter_id: str, key_id: str, now: datetime) -> bool:
+        """Let a key end at once; False when the renter has none of this name that lives."""
+        mine = sa.and_(api_keys.c.key_id == key_id, api_keys.c.renter_id == renter_id)
+        with writing(self._engine) as connection:
+            change = sa.update(api_keys).where(mine, _lives(now)).values(revoked_at=now)
+            return connection.execute(change).rowcount == 1
+
+    def keys(self, renter_id: str) -> tuple[ApiKey, ...]:
+        """A renter's keys, oldest first, ended ones too."""
+        query = sa.select(api_keys).where(api_keys.c.renter_id == renter_id)
+        with reading(self._engine) as connection:
+            rows = connection.execute(query.order_by(api_keys.c.created_at, api_keys.c.key_id)).mappings()
+            return tuple(record_of(ApiKey, row) for row in rows)
+
+    def key(self, key_id: str) -> tuple[ApiKey, Renter] | None:
+        """A key and whose it is."""
+        with reading(self._engine) as connection:
+            query = sa.select(api_keys).where(api_keys.c.key_id == key_id)
+            row = connection.execute(query).mappings().one_or_none()
+            if row is None:
+                return None
+            key = record_of(ApiKey, row)
+            owner = sa.select(renters).where(renters.c.renter_id == key.renter_id)
+            return key, record_of(Renter, connection.execute(owner).mappings().one())
+
+    def touch_key(self, key: ApiKey, now: datetime) -> ApiKey:
+        """Remember that it was used, at most once a minute; the key as it is then."""
+        if key.last_used_at is not None and now - key.last_used_at < TOUCH:
+            return key
+        with writing(self._engine) as connection:
+            change = sa.update(api_keys).where(api_keys.c.key_id == key.key_id)
+            connection.execute(change.values(last_used_at=now))
+        return replace(key, last_used_at=now)
+
+    # --- helpers -------------------------------------------------------------------------------------
+
+    def _change(self, renter_id: str, values: dict[str, Any]) -> bool:
+        with writing(self._engine) as connection:
+            change = sa.update(renters).where(renters.c.renter_id == renter_id).values(values)
+            return connection.execute(change).rowcount == 1
+
+    def _renters(self, query: sa.Select[Any]) -> tuple[Renter, ...]:
+        with reading(self._engine) as connection:
+            return tuple(record_of(Renter, row) for row in connection.execute(query).mappings())
+
+
+def _lives(now: datetime) -> sa.ColumnElement[bool]:
+    """Neither revoked nor expired."""
+    is_current = sa.or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > now)
+    return sa.and_(api_keys.c.revoked_at.is_(None), is_current)
+
+
+def _add_key(connection: sa.Connection, key: ApiKey, now: datetime) -> None:
+    count = (
+        sa.select(sa.func.count())
+        .select_from(api_keys)
+        .where(api_keys.c.renter_id == key.renter_id, _lives(now))
+    )
+    if connection.execute(count).scalar_one() >= MAX_KEYS:
+        raise TooMany("API keys", MAX_KEYS)
+    connection.execute(sa.insert(api_keys).values(row_of(key)))
+
+
+def _insert(connection: sa.Connection, table: sa.Table, row: dict[str, object]) -> bool:
+    insert = insert_into(connection, table).values(row).on_conflict_do_nothing()
+    return connection.execute(insert).rowcount == 1
