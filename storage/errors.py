@@ -60,11 +60,11 @@ class CardsTaken(StorageError):
 class NotBalanced(StorageError):
     """A transfer whose sides do not sum to zero, or name an account twice: a fault of ours."""
 
-    def __init__(self, transfer_id: str, total_micro_usd: int) -> None:
+    def __init__(self, transfer_id: str, total_micro_usd: int, total_rao: int = 0) -> None:
         super().__init__(
-            f"transfer {transfer_id} sums to {total_micro_usd} micro-USD over its accounts, expected 0"
+            f"transfer {transfer_id} sums to {total_micro_usd} micro-USD and {total_rao} rao over its accounts, expected 0"
         )
-        self.transfer_id, self.total_micro_usd = transfer_id, total_micro_usd
+        self.transfer_id, self.total_micro_usd, self.total_rao = transfer_id, total_micro_usd, total_rao
 
 
 class ShortOfFunds(StorageError):

@@ -114,9 +114,12 @@ class Entry:
     """One side of a transfer."""
 
     account: str
-    """`renter:<id>`, `miner:<hotkey>`, `platform`, `outside` (the chain, an operator's credit)."""
+    """`renter:<id>`, `miner:<hotkey>`, `platform`, `escrow:<lease>`, `outside` (the chain, an operator's credit), `unclaimed`
+    and `treasury` (rao on the deposit address, before and after they are credited)."""
     micro_usd: int
     """Above 0: the account has more."""
+    rao: int = 0
+    """The same in rao of TAO; a transfer sums to zero in each of the two."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -498,10 +498,13 @@ entries = sa.Table(
         "account",
         sa.Text,
         primary_key=True,
-        info={"about": "renter:<id>, miner:<hotkey>, platform or outside"},
+        info={
+            "about": "renter:<id>, miner:<hotkey>, platform, escrow:<lease>, unclaimed, treasury or outside"
+        },
     ),
     _column("micro_usd", sa.BigInteger, "1e-6 USD; above 0: the account has more. A transfer's sum is 0"),
-    sa.Index("ix_entries_account", "account"),
+    _added("rao", sa.BigInteger, "0", "rao of TAO, likewise"),
+    sa.Index("ix_entries_account_micro_usd_rao", "account", "micro_usd", "rao"),
 )
 
 renters = sa.Table(
@@ -610,3 +613,29 @@ requests_seen = sa.Table(
     _column("digest", sa.Text, "BLAKE2b, hex, of what was asked with it first"),
     _column("at", UtcDateTime, "UTC"),
 )
+
+
+def _refuse_changes(table: sa.Table) -> None:
+    """Let the database itself refuse to change or delete a line of the ledger."""
+    when = f"CREATE TRIGGER tr_{table.name}"
+    for change in ("UPDATE", "DELETE"):
+        does = "BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END"
+        _also(table, "sqlite", f"{when}_{change.lower()} BEFORE {change} ON {table.name} {does}")
+    does = "FOR EACH STATEMENT EXECUTE FUNCTION ledger_is_append_only()"
+    _also(table, "postgresql", f"{when}_change BEFORE UPDATE OR DELETE OR TRUNCATE ON {table.name} {does}")
+
+
+def _also(table: sa.Table, dialect: str, statement: str, moment: str = "after_create") -> None:
+    made = sa.DDL(statement)  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+    sa.event.listen(table, moment, made.execute_if(dialect=dialect))
+
+
+_also(
+    transfers,
+    "postgresql",
+    "CREATE FUNCTION ledger_is_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+    "'BEGIN RAISE EXCEPTION ''the ledger is append-only''; END'",
+    "before_create",
+)
+for _table in (transfers, entries):
+    _refuse_changes(_table)

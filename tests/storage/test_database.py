@@ -85,6 +85,11 @@ def test_migrations_are_written_for_postgresql_too():
     assert "TIMESTAMP WITH TIME ZONE" in text
     assert "CREATE UNIQUE INDEX ix_epochs_one_open ON epochs (state) WHERE state = 'open'" in text
     assert "BYTEA" in text
+    function = text.index("CREATE FUNCTION ledger_is_append_only()")
+    assert function < text.index(
+        "CREATE TRIGGER tr_entries_change BEFORE UPDATE OR DELETE OR TRUNCATE ON entries"
+    )
+    assert "RAISE(ABORT" not in text
 
 
 def test_who_writes_is_told_how_many_rows_an_insert_has_inserted(tmp_path):

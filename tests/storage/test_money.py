@@ -1,17 +1,22 @@
 """The ledger: what is moved is moved once, comes from somewhere, and sums to zero under every crash and race."""
 
-import os
-import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
-from storage.database import migrate, open_database
-from storage.errors import NotBalanced, ShortOfFunds
+from storage.database import migrate, open_database, writing
+from storage.errors import NotBalanced, ShortOfFunds, StorageError
 from storage.money import Money
 from storage.rental import Entry, RentalState, Transfer
+from storage.statements import Books
+from storage.tables import entries, transfers
 from tasks.renting.money import deposit, metered, renter
+from tests.storage.posting import event
 from tests.tasks.renting.leases import NOON, USD, rental
 
 ACTIVE = rental(
@@ -38,10 +43,18 @@ def test_money_moves_once(engine):
 
 
 @pytest.mark.parametrize(
-    "entries", [(Entry("a", 1),), (), (Entry("a", 1), Entry("b", -2)), (Entry("a", 1), Entry("a", -1))]
+    "entries",
+    [
+        (Entry("a", 1),),
+        (),
+        (Entry("a", 1), Entry("b", -2)),
+        (Entry("a", 1), Entry("a", -1)),
+        (Entry("a", 1, 5), Entry("b", -1, -4)),
+        (Entry("a", 1, -1), Entry("b", 0, 0)),
+    ],
 )
 def test_money_comes_from_somewhere(engine, entries):
-    """What does not sum to zero over different accounts is a fault of ours, and is refused whole."""
+    """What does not sum to zero in each unit over different accounts is a fault of ours, and is refused whole."""
     with pytest.raises(NotBalanced, match="expected 0"):
         Money(engine).post(Transfer("t", NOON, "METER", entries))
     assert Money(engine).balances() == {}
@@ -61,15 +74,20 @@ def test_nobody_gives_what_he_has_not(engine):
 
 
 def test_a_lease_has_a_bill(engine):
-    """Its transfers in order, and what its meterings took so far."""
+    """Its transfers in order, what its meterings moved so far, and the sums by account."""
     money = Money(engine)
     for seconds in (4, 9):
-        charged = money.charged("l-1", renter("5Renter"))
+        charged = money.metered("l-1")
         money.post(metered(ACTIVE, charged, NOON + timedelta(seconds=seconds), 100_000))
 
     assert [t.entries[0].micro_usd for t in money.of_lease("l-1")] == [3_600_000, 4_500_000]
-    assert money.charged("l-1", renter("5Renter")) == 9 * USD
-    assert sum(money.balances().values()) == 0
+    assert money.metered("l-1") == money.metered_by_lease(["l-1", "l-2"])["l-1"] == 9 * USD
+    assert {line.account: (line.micro_usd, line.transfers) for line in money.bill("l-1")} == {
+        "renter:5Renter": (-9 * USD, 2),
+        "miner:5Miner": (8_100_000, 2),
+        "platform": (900_000, 2),
+    }
+    assert money.books().is_even
 
 
 def test_racing_charges_spend_a_balance_once(engine):
@@ -91,22 +109,97 @@ def test_racing_charges_spend_a_balance_once(engine):
     assert money.balance("renter:5Renter") == 0
 
 
-def test_the_books_are_even_after_any_kill(engine, tmp_path):
-    """Writers killed anywhere, again and again: the sum over all accounts is zero, and every transfer is whole."""
-    url = f"sqlite:///{tmp_path}/subnet.db"
-    for round_ in range(4):
-        pid = os.fork()
-        if pid == 0:
-            own = Money(open_database(url))
-            for number in range(10_000):
-                own.post(deposit("5Renter", number + 1, f"{round_}-{number}", NOON))
-            os._exit(0)
-        money = Money(engine)
-        seen = len(money.balances()) and money.balance("outside")
-        while money.balance("outside") == seen:
-            pass
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
+def test_rao_are_kept_beside_dollars(engine):
+    """Each unit has a sum of its own: ten rao that came in for a dollar are both."""
+    money = Money(engine)
+    sides = (Entry("outside", -USD, -10), Entry("treasury", 0, 10), Entry("renter:5Renter", USD))
+    money.post(Transfer("d", NOON, "DEPOSIT", sides))
 
-        assert sum(money.balances().values()) == 0
-    assert money.post(deposit("5Renter", 1, "0-0", NOON)) is False
+    assert (money.rao("treasury"), money.balance("treasury")) == (10, 0)
+    assert (money.rao("outside"), money.balance("outside")) == (-10, -USD)
+    assert money.books() == Books(transfers=1, entries=3, micro_usd=0, rao=0, uneven=())
+
+
+@pytest.mark.parametrize("table", ["transfers", "entries"])
+@pytest.mark.parametrize("change", ["UPDATE {} SET transfer_id = 'x'", "DELETE FROM {}"])
+def test_a_line_is_never_changed(engine, table, change):
+    """Whoever tries it in SQL is refused by the database, and the line stands."""
+    money = Money(engine)
+    money.post(deposit("5Renter", USD, "359-1", NOON))
+
+    with pytest.raises(StorageError, match="the ledger is append-only"), writing(engine) as connection:
+        connection.execute(sa.text(change.format(table)))
+    assert money.balance("renter:5Renter") == USD
+
+
+def test_books_find_what_does_not_add_up(engine):
+    """Lines that somebody put in by hand, a transfer without sides: they are named, and the books are not even."""
+    money = Money(engine)
+    money.post(deposit("5Renter", USD, "359-1", NOON))
+    with writing(engine) as connection:
+        for name, sides in (("bad", [("a", 1), ("b", 1)]), ("empty", [])):
+            row = {"transfer_id": name, "at": NOON, "kind": "X", "lease_id": "", "message": ""}
+            connection.execute(sa.insert(transfers).values(row))
+            for account, micro_usd in sides:
+                side = {"transfer_id": name, "account": account, "micro_usd": micro_usd}
+                connection.execute(sa.insert(entries).values(side))
+
+    assert money.books() == Books(transfers=3, entries=4, micro_usd=2, rao=0, uneven=("bad", "empty"))
+    assert not money.books().is_even
+
+
+def test_an_invoice_is_a_stretch_of_the_ledger(engine):
+    """Opening and lines make the closing balance; what is before and after the stretch is in neither of its lines."""
+    money = Money(engine)
+    month = datetime(2026, 9, 1, tzinfo=UTC)
+    money.post(deposit("5Renter", 10 * USD, "1-1", NOON))
+    for name, at in (
+        ("a", NOON),
+        ("b", month),
+        ("c", month + timedelta(days=1)),
+        ("d", month.replace(month=10)),
+    ):
+        sides = (Entry("renter:5Renter", -USD), Entry("miner:5Miner", USD))
+        money.post(Transfer(name, at, "METER", sides, lease_id="l-1"))
+
+    invoice = money.invoice("renter:5Renter", month, month.replace(month=10))
+
+    assert (invoice.opening_micro_usd, invoice.closing_micro_usd) == (9 * USD, 7 * USD)
+    [line] = invoice.lines
+    assert (line.lease_id, line.kind, line.micro_usd, line.transfers) == ("l-1", "METER", -2 * USD, 2)
+    assert (line.first_at, line.last_at) == (month, month + timedelta(days=1))
+
+
+def test_the_books_are_even_after_any_kill(engine):
+    """Four threads of a process that is killed anywhere, again and again: what was told is kept once, nothing is half kept,
+    and posting all of it again adds just what was lost on the way.
+    """
+    money, first, kept = Money(engine), 0, set()
+    for _ in range(4):
+        told = _told_before_the_kill(engine.url, first)
+        kept |= {number for number, _ in told}
+        first = max(kept) - 8  # some are asked for a second time: those were kept
+
+        books = money.books()
+        assert books.is_even
+        assert all(money.has(f"t-{number}") for number in kept)
+        assert books.entries == 3 * books.transfers
+
+    for number in range(max(kept) + 1):
+        assert money.post(event(number)) is False or number not in kept
+    whole = max(kept) + 1
+    beyond = money.books().transfers - whole
+    assert 0 <= beyond <= 4, "each thread may have kept one more that it did not come to tell of"
+    assert money.balance("platform") == (whole + beyond) * 100_000
+
+
+def _told_before_the_kill(url, first):
+    """What the process said before it was killed, some way into its work: numbers, and whether they were new."""
+    script = Path(__file__).with_name("posting.py")
+    command = [sys.executable, str(script), str(url), str(first), "4"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        lines = [process.stdout.readline() for _ in range(40)]
+        process.kill()
+        lines += process.stdout.readlines()
+    words = [line.split() for line in lines if line.endswith("\n")]
+    return [(int(number), is_new == "True") for number, is_new in words]
