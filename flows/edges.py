@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import ContextVar
 
 from flows.settings import Settings
 from storage.database import migrate, open_database
@@ -17,11 +19,54 @@ from tasks.errors import SettingError
 from tasks.pricing.sources import SOURCES
 
 
+class _Keeper:
+    """Edges by their settings, opened when they are first asked for and closed together."""
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self._stack = stack
+        self._turn = asyncio.Lock()
+        self._open: dict[Settings, Edges] = {}
+
+    async def get(self, settings: Settings, substrate: Callable[[], object] | None) -> Edges:
+        async with self._turn:
+            if settings not in self._open:
+                opened = _opened(settings, substrate)
+                self._open[settings] = await self._stack.enter_async_context(opened)
+            return self._open[settings]
+
+
+_KEEPER: ContextVar[_Keeper | None] = ContextVar("kept edges", default=None)
+
+
+@asynccontextmanager
+async def keep_edges() -> AsyncIterator[None]:
+    """What opens edges inside of this block, and in the tasks that it starts, shares them until the block's end.
+
+    For a process that runs many short flows: opening takes longer than most of them.
+    """
+    async with AsyncExitStack() as stack:
+        token = _KEEPER.set(_Keeper(stack))
+        try:
+            yield
+        finally:
+            _KEEPER.reset(token)
+
+
 @asynccontextmanager
 async def open_edges(
     settings: Settings, substrate: Callable[[], object] | None = None
 ) -> AsyncIterator[Edges]:
-    """All edges, closed at the end of the block; `substrate` makes the embedded chain's, once per process."""
+    """All edges, closed at the end of the block unless they are kept; `substrate` makes the embedded chain's, once per process."""
+    keeper = _KEEPER.get()
+    if keeper is not None:
+        yield await keeper.get(settings, substrate)
+        return
+    async with _opened(settings, substrate) as edges:
+        yield edges
+
+
+@asynccontextmanager
+async def _opened(settings: Settings, substrate: Callable[[], object] | None) -> AsyncIterator[Edges]:
     _allow_sessions()
     wallet = load_wallet(settings)
     engine = open_database(settings.database_url)

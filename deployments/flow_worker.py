@@ -1,0 +1,203 @@
+"""A worker that runs flows inside itself: no interpreter is started for a run, so it begins a quarter of a second after it was asked for.
+
+    python -m deployments.flow_worker --pool renting --limit 64
+
+It takes the runs of a work pool as Prefect's own worker does (`prefect worker start --pool renting` does the same work, three
+seconds later) and runs all of them in one event loop, with the outside worlds opened once (`flows.edges.keep_edges`).
+Only async flows that wait without blocking belong here. A run that is cancelled in Prefect is cancelled in its task,
+which undoes what it has begun; SIGTERM does the same with all of them. After a kill -9 Prefect shows the runs as crashed, and
+what they were about stands in our own state.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.client.schemas.responses import OrchestrationResult, SetStateStatus
+from prefect.exceptions import Abort, PrefectException
+from prefect.flow_engine import run_flow_async
+from prefect.flows import Flow, load_flow_from_entrypoint
+from prefect.states import Cancelled, Crashed, Pending
+
+from flows.edges import keep_edges
+
+POLL_S = 0.2
+CANCEL_POLL_S = 2.0
+HEARTBEAT_S = 15.0
+GRACE_S = 20.0
+"""After SIGTERM, for what the runs undo."""
+AWAY_S = 2.0
+"""Between two tries while Prefect's server does not answer."""
+
+_log = logging.getLogger("subnet.worker")
+_PREFECT_AWAY = (httpx.HTTPError, PrefectException, OSError)
+
+
+class FlowWorker:
+    """Takes the due runs of one work pool and runs them, at most `limit` at once."""
+
+    def __init__(
+        self,
+        client: PrefectClient,
+        pool: str,
+        *,
+        limit: int,
+        load: Callable[[str], Flow[..., Any]] = load_flow_from_entrypoint,
+    ) -> None:
+        self._client, self._pool, self._limit, self._load = client, pool, limit, load
+        self._name = f"{socket.gethostname()}-{os.getpid()}"
+        self._flows: dict[UUID, Flow[..., Any]] = {}
+        self._running: dict[UUID, asyncio.Task[None]] = {}
+        self._cancelled: set[UUID] = set()
+
+    async def work(self, stop: asyncio.Event) -> None:
+        """Until `stop` is set; then all that runs is cancelled, and has `GRACE_S` to undo what it has begun."""
+        next_heartbeat = next_look = 0.0
+        try:
+            while not stop.is_set():
+                try:
+                    if time.monotonic() >= next_heartbeat:
+                        next_heartbeat = time.monotonic() + HEARTBEAT_S
+                        await self._client.send_worker_heartbeat(self._pool, self._name, HEARTBEAT_S)
+                    if self._running and time.monotonic() >= next_look:
+                        next_look = time.monotonic() + CANCEL_POLL_S
+                        await self._cancel_what_is_cancelling()
+                    await self.take_due()
+                    await _pause(stop, POLL_S)
+                except _PREFECT_AWAY as error:
+                    _log.warning("Prefect does not answer, tried again in %g s: %s", AWAY_S, error)
+                    await _pause(stop, AWAY_S)
+        finally:
+            await self._end_all()
+
+    async def take_due(self) -> None:
+        """Start what is due, as far as there is room."""
+        room = self._limit - len(self._running)
+        if room <= 0:
+            return
+        due = await self._client.get_scheduled_flow_runs_for_work_pool(
+            self._pool, scheduled_before=datetime.now(UTC)
+        )
+        for flow_run in [found.flow_run for found in due][:room]:
+            if flow_run.id not in self._running and await self._is_ours(flow_run):
+                task = asyncio.create_task(self._run(flow_run), name=flow_run.name)
+                self._running[flow_run.id] = task
+                task.add_done_callback(partial(self._forget, flow_run.id))
+
+    def _forget(self, run_id: UUID, _: asyncio.Task[None]) -> None:
+        self._running.pop(run_id, None)
+        self._cancelled.discard(run_id)
+
+    async def _is_ours(self, flow_run: FlowRun) -> bool:
+        """Of several workers that see a run, the one whose Pending the server accepts."""
+        pending: State[None] = Pending()
+        answer: OrchestrationResult[None] = await self._client.set_flow_run_state(flow_run.id, pending)
+        return answer.status is SetStateStatus.ACCEPT
+
+    async def _run(self, flow_run: FlowRun) -> None:
+        """One run to its end; what its flow raises is in its state, and none of it ends the worker."""
+        try:
+            flow = await self._flow_of(flow_run)
+            await run_flow_async(flow, flow_run=flow_run, parameters=flow_run.parameters, return_type="state")
+        except asyncio.CancelledError:
+            if flow_run.id in self._cancelled:
+                await self._say(flow_run, Cancelled())
+        except Abort:
+            return  # somebody else has it
+        except Exception as error:  # noqa: BLE001  a run that can't be run costs only itself
+            _log.exception("run %s could not be run", flow_run.name)
+            await self._say(flow_run, Crashed(message=f"{type(error).__name__}: {error}"[:500]))
+
+    async def _say(self, flow_run: FlowRun, state: State[None]) -> None:
+        with suppress(*_PREFECT_AWAY):
+            await self._client.set_flow_run_state(flow_run.id, state, force=True)
+
+    async def _flow_of(self, flow_run: FlowRun) -> Flow[..., Any]:
+        """The flow of a run's deployment, which names it by its module."""
+        if flow_run.deployment_id is None:
+            raise PrefectException(f"run {flow_run.name} belongs to no deployment")
+        if flow_run.deployment_id not in self._flows:
+            deployment = await self._client.read_deployment(flow_run.deployment_id)
+            self._flows[flow_run.deployment_id] = self._load(deployment.entrypoint or "")
+        return self._flows[flow_run.deployment_id]
+
+    async def _cancel_what_is_cancelling(self) -> None:
+        wanted = FlowRunFilter(
+            id=FlowRunFilterId(any_=list(self._running)),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CANCELLING])),
+        )
+        for flow_run in await self._client.read_flow_runs(flow_run_filter=wanted):
+            if flow_run.id in self._running and flow_run.id not in self._cancelled:
+                self._cancelled.add(flow_run.id)
+                self._running[flow_run.id].cancel()
+
+    async def _end_all(self) -> None:
+        tasks = tuple(self._running.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=GRACE_S)
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+
+
+async def serve(pool: str, limit: int, stop: asyncio.Event) -> None:
+    """Work on a pool until `stop` is set."""
+    async with get_client() as client, keep_edges():
+        await FlowWorker(client, pool, limit=limit).work(stop)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Work until SIGTERM or Ctrl-C; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m deployments.flow_worker", description=__doc__)
+    parser.add_argument("--pool", required=True, help="the work pool whose runs are taken")
+    parser.add_argument("--limit", type=int, default=64, help="runs at once (64)")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    loop, stop, failed = asyncio.new_event_loop(), asyncio.Event(), threading.Event()
+
+    def live() -> None:
+        try:
+            loop.run_until_complete(serve(options.pool, options.limit, stop))
+        except BaseException:
+            failed.set()
+            raise
+
+    # Prefect's engine takes SIGTERM for itself in a main thread, and there for one run only: the loop has a thread of its own.
+    thread = threading.Thread(target=live, name="flows")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.5)
+    return int(failed.is_set())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,142 @@
+"""The worker that runs flows inside itself, as a process, against a real Prefect server."""
+
+import os
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Cancelling
+
+from deployments.prefect_server import client_environment, launch
+from deployments.processes import start, tail
+from deployments.sites import REPOSITORY
+
+DEADLINE_S = 60.0
+pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.xdist_group("flow worker")]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("prefect")
+
+
+@pytest.fixture(scope="module")
+def server(folder):
+    """A Prefect server of this module's own."""
+    server = launch(folder, REPOSITORY, 0)
+    try:
+        server.wait()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def client(server):
+    """Its client, with a pool named `flows`."""
+    with temporary_settings({PREFECT_API_URL: server.api_url}), get_client(sync_client=True) as client:
+        client.create_work_pool(WorkPoolCreate(name="flows", type="process"))
+        yield client
+
+
+@contextmanager
+def working(folder, server, name):
+    """A worker on the pool until the end of the block."""
+    worker = start(
+        name,
+        [sys.executable, "-m", "deployments.flow_worker", "--pool", "flows", "--limit", "4"],
+        log=folder / f"{name}.log",
+        environment={**os.environ, **client_environment(folder, server), "PYTHONPATH": str(REPOSITORY)},
+        folder=REPOSITORY,
+    )
+    try:
+        yield worker
+    finally:
+        worker.stop(grace_s=20.0)
+
+
+@pytest.fixture(scope="module")
+def worker(folder, server, client):
+    with working(folder, server, "worker") as worker:
+        yield worker
+
+
+def asked(client, name, **parameters):
+    """A run of one of the flows of worker_flows.py, asked for through its deployment."""
+    deployment = client.create_deployment(
+        client.create_flow_from_name(name),
+        name,
+        entrypoint=f"tests.deployments.worker_flows.{name}",
+        work_pool_name="flows",
+    )
+    return client.create_flow_run_from_deployment(deployment, parameters=parameters)
+
+
+def state_of(client, flow_run, wanted=lambda state: state.is_final()):
+    """The run's state once it is as wanted."""
+    end = time.monotonic() + DEADLINE_S
+    while not wanted(state := client.read_flow_run(flow_run.id).state):
+        assert time.monotonic() < end, f"{flow_run.name} is {state}"
+        time.sleep(0.05)
+    return state
+
+
+def is_waiting(file):
+    return lambda state: state.is_running() and file.exists()
+
+
+def test_a_run_is_worked_by_the_worker_itself(client, worker, tmp_path):
+    """What a deployment's run was asked to do is done in the worker's own process, and the run is completed."""
+    run = asked(client, "write", path=str(tmp_path / "f"), text="done")
+
+    assert state_of(client, run).is_completed()
+    assert (tmp_path / "f").read_text() == f"done in {worker.process.pid}\n"
+
+
+def test_a_flow_that_fails_fails_alone(client, worker, tmp_path):
+    """Its run says why, a run whose flow can't be found is crashed, and the worker goes on with the next."""
+    runs = [
+        asked(client, "fail"),
+        asked(client, "gone"),
+        asked(client, "write", path=str(tmp_path / "f"), text="next"),
+    ]
+    failing, missing, after = (state_of(client, run) for run in runs)
+
+    assert [s.type.value for s in (failing, missing, after)] == ["FAILED", "CRASHED", "COMPLETED"]
+    assert "no such machine" in failing.message
+    assert "gone" in missing.message
+
+
+def test_a_cancelled_run_undoes_what_it_has_begun(client, worker, tmp_path):
+    """Cancelled in Prefect: the flow's own clean-up has run before the run is called cancelled."""
+    run = asked(client, "wait", path=str(tmp_path / "f"))
+    state_of(client, run, is_waiting(tmp_path / "f"))
+
+    client.set_flow_run_state(run.id, Cancelling())
+
+    assert state_of(client, run, lambda state: state.is_cancelled()).is_cancelled()
+    assert (tmp_path / "f").read_text() == "undone"
+
+
+def test_each_run_is_taken_by_one_of_several_workers_and_one_that_stops_undoes_its_own(
+    client, worker, server, folder, tmp_path
+):
+    """Ten runs, two workers: ten lines. After SIGTERM nothing is left running, in the worker or in Prefect."""
+    with working(folder, server, "second"):
+        waiting = [asked(client, "wait", path=str(tmp_path / f"wait-{n}")) for n in range(6)]
+        for n, run in enumerate(waiting):
+            state_of(client, run, is_waiting(tmp_path / f"wait-{n}"))
+        runs = [asked(client, "write", path=str(tmp_path / "f"), text=f"run {n}") for n in range(6)]
+        written = [state_of(client, run) for run in runs]
+    ended = [run for run in waiting if client.read_flow_run(run.id).state.is_final()]
+
+    assert all(state.is_completed() for state in written)
+    lines = (tmp_path / "f").read_text().splitlines()
+    assert sorted(line.partition(" in ")[0] for line in lines) == [f"run {n}" for n in range(6)]
+    assert 2 <= len(ended) <= 4, tail(folder / "second.log")
+    undone = [n for n in range(6) if (tmp_path / f"wait-{n}").read_text() == "undone"]
+    assert [waiting[n] for n in undone] == ended
