@@ -7,6 +7,8 @@ StorageError
 ├── HistoryDamaged    a file of the history cannot be read
 ├── QueryRefused      a query is no single SELECT, is wrong, or takes more than it may
 ├── CardsTaken        another lease holds a card of this machine
+├── VolumeBusy        a volume is another lease's, on another machine, being wiped, or there is none
+├── SealBroken        what was sealed can't be opened: another key, another subject, or damage
 ├── NotBalanced       a transfer does not sum to zero: no money comes from nowhere
 ├── ShortOfFunds      an account has less than what it should give
 └── TooMany           a renter has as many things of this kind as it may have
@@ -55,6 +57,22 @@ class CardsTaken(StorageError):
     def __init__(self, executor_key: str, card_uuid: str) -> None:
         super().__init__(f"card {card_uuid} of {executor_key} is held by another lease")
         self.executor_key, self.card_uuid = executor_key, card_uuid
+
+
+class VolumeBusy(StorageError):
+    """A volume can't be mounted there now."""
+
+    def __init__(self, name: str, detail: str) -> None:
+        super().__init__(f"volume {name} can't be mounted: {detail}")
+        self.name, self.detail = name, detail
+
+
+class SealBroken(StorageError):
+    """What was sealed can't be opened; the mend is the key file that it was sealed with."""
+
+    def __init__(self, subject: str) -> None:
+        super().__init__(f"the secrets of {subject} can't be opened: another key, or they are damaged")
+        self.subject = subject
 
 
 class NotBalanced(StorageError):

@@ -1,9 +1,10 @@
-"""The nouns of renting: frozen records of leases, the cards that they hold, and the money that they move.
+"""The nouns of renting: frozen records of leases, of what is asked of them, and of the money that they move.
 
-    Wish -> Rental (requested -> reserved -> provisioning -> active <-> stopped -> ending -> ended | failed)
+    Wish, Pod, Terms -> Rental (requested -> reserved -> provisioning -> active <-> stopped -> ending -> ended | failed)
+    Operation: something that a renter asks of a lease that stands; Work: what a worker is to do, written with the request
     Transfer: two or more entries that sum to zero; a balance is the sum of an account's entries
 
-Money is integers of micro-USD (1e-6 USD); times are aware UTC datetimes.
+Money is integers of micro-USD (1e-6 USD); times are aware UTC datetimes; seconds that are paid are whole.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+MIB = 1 << 20
 
 
 class RentalState(StrEnum):
@@ -25,7 +28,7 @@ class RentalState(StrEnum):
     ACTIVE = "active"
     """Handed over: the renter pays by the second."""
     STOPPED = "stopped"
-    """The container stands still, its data and cards are kept."""
+    """The container stands still and its data are kept; its cards are free, unless the lease is a reserved one."""
     ENDING = "ending"
     """Torn down: no way back."""
     ENDED = "ended"
@@ -40,6 +43,16 @@ class Party(StrEnum):
     MACHINE = "machine"
     RENTER = "renter"
     PLATFORM = "platform"
+
+
+class Mode(StrEnum):
+    """How a lease is paid, and what may take it away."""
+
+    ON_DEMAND = "on_demand"
+    RESERVED = "reserved"
+    """For committed hours at a discount: its cards are held and paid, stopped or not."""
+    SPOT = "spot"
+    """At a bid: it gives way to who pays the full price, after a notice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +73,96 @@ class Wish:
     """Proved bandwidth over the model's class."""
     min_reliability: float = 0.0
     """Share of its epochs that the machine has passed."""
+    region: str = ""
+    """Empty: anywhere."""
+    mode: Mode = Mode.ON_DEMAND
+    bid_micro_usd_per_hour: int = 0
+    """Of a spot lease, for all cards together."""
+    hours: int = 0
+    """Committed, of a reserved lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The renter's own limits; whichever is reached first ends the lease."""
+
+    ttl_s: int = 0
+    """From the hand-over; 0: none."""
+    cap_micro_usd: int = 0
+    """What the lease may cost in all; 0: no cap."""
+    idle_below_percent: float = 0.0
+    """GPU use below which it counts as idle."""
+    idle_for_s: int = 0
+    """Stopped after being idle so long; 0: never."""
+
+
+@dataclass(frozen=True, slots=True)
+class PodPort:
+    """A port of the container that is to be reached from outside."""
+
+    inside: int
+    protocol: str = "tcp"
+
+
+@dataclass(frozen=True, slots=True)
+class PodMount:
+    """A volume of the renter, where the container sees it."""
+
+    volume: str
+    at: str
+    is_kept: bool = True
+    """Whether it outlives the lease; else it is wiped at the teardown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """What runs: nothing of it is secret."""
+
+    image: str = ""
+    entrypoint: str = ""
+    """Empty: the image's own."""
+    words: tuple[str, ...] = ()
+    """Of the command; empty: the image's own."""
+    ports: tuple[PodPort, ...] = ()
+    """Beside 22/tcp, which is always there."""
+    mounts: tuple[PodMount, ...] = ()
+    shm_bytes: int = 64 * MIB
+    memory_bytes: int = 0
+    """0: no limit."""
+    cpus: float = 0.0
+    """0: no limit."""
+    runtime: str = ""
+    """OCI runtime, e.g. sysbox-runc; empty: the engine's own."""
+    template: str = ""
+    """The template's name that it was made from; empty: none."""
+    public_keys: tuple[str, ...] = ()
+    """Lines of an authorized_keys file: who may log in."""
+    environment: tuple[str, ...] = ()
+    """Names alone: the values are sealed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A port of the container and the port of the machine that leads to it."""
+
+    inside: int
+    outside: int
+    protocol: str = "tcp"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How the renter reaches what was handed over."""
+
+    address: str
+    ssh_port: int
+    ports: tuple[Published, ...]
+    """All of them, that of SSH too."""
+    host_key: str
+    """Of the container's SSH server: `ssh-ed25519 AAAA...`."""
+    image_digest: str
+    container: str
+    """Its name on the machine: `subnet-<lease>-<attempt>`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +179,212 @@ class Rental:
     """Counts its moves: each is a compare-and-set on it."""
     requested_at: datetime
     moved_at: datetime
+    pod: Pod = Pod()
+    terms: Terms = Terms()
+    sealed: bytes = b""
+    """Secret values of the pod, encrypted (`storage/sealing.py`)."""
+    attempt: int = 0
+    """Counts what was begun on machines: each has a container's name of its own."""
     executor_key: str = ""
     """Empty while no machine is held."""
     card_uuids: tuple[str, ...] = ()
+    """The cards that are its own, held or, while it is stopped, free for others."""
+    is_holding: bool = False
+    """Whether its cards are held for it."""
     micro_usd_per_hour: int = 0
     """For all its cards, fixed when they are reserved."""
     tried: tuple[str, ...] = ()
     """Machines that failed it, and are not tried again."""
+    access: Access | None = None
     active_at: datetime | None = None
-    """Hand-over: it is paid from here."""
+    """The first hand-over."""
+    stopped_at: datetime | None = None
+    """Since when it is stopped."""
+    paid_s: int = 0
+    """Whole seconds of the paid intervals that are over."""
+    paid_from: datetime | None = None
+    """Begin of the paid interval that is running; None: nothing is to be paid now."""
     ended_at: datetime | None = None
-    """It is paid until here."""
+    """The moment up to which it counts: when its end was asked for, or it failed."""
     ends_by: datetime | None = None
     """The renter's own limit; None: until it is ended."""
+    end_asked_at: datetime | None = None
+    """Set in any open state; whoever works on the lease then undoes what it began, and ends it."""
+    end_party: Party = Party.NOBODY
+    end_reason: str = ""
+    notice_until: datetime | None = None
+    """When a lease that gives way, or that an operator stops, is ended."""
+    warned_at: datetime | None = None
+    """When its renter was told that the balance ends."""
     party: Party = Party.NOBODY
     reason: str = ""
     """Why it failed or ended: the step and what went wrong, in words."""
+
+
+class OperationKind(StrEnum):
+    """What can be asked of a lease that was handed over."""
+
+    STOP = "stop"
+    START = "start"
+    REBOOT = "reboot"
+    REPLACE = "replace"
+    """Run another image, with the same volumes, ports and cards."""
+    KEYS = "keys"
+    BACKUP = "backup"
+    RESTORE = "restore"
+
+
+class OperationState(StrEnum):
+    """Where an operation stands."""
+
+    ASKED = "asked"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """Something asked of a lease: one at a time, in the order in which they were asked."""
+
+    operation_id: str
+    lease_id: str
+    idempotency_key: str
+    kind: OperationKind
+    state: OperationState
+    asked_at: datetime
+    arguments: str = "{}"
+    """JSON, nothing secret."""
+    sealed: bytes = b""
+    """Secret arguments, encrypted."""
+    begun_at: datetime | None = None
+    ended_at: datetime | None = None
+    party: Party = Party.NOBODY
+    reason: str = ""
+    """Why it failed: the step and what went wrong, in words."""
+    result: str = "{}"
+    """JSON."""
+
+
+class WorkKind(StrEnum):
+    """Which flow is to run."""
+
+    RENT = "rent"
+    TEARDOWN = "teardown"
+    OPERATE = "operate"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Something to do, written in the transaction that asked for it: no request is lost with Prefect away."""
+
+    work_id: str
+    """Names the flow run too: what is started twice runs once."""
+    kind: WorkKind
+    subject: str
+    """The lease's or the operation's name."""
+    asked_at: datetime
+    flow_run_id: str = ""
+    """Empty: not started yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Who works on a lease, and until when nobody else may."""
+
+    subject: str
+    holder: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseEvent:
+    """Something that happened to a lease, kept in the transaction in which it did."""
+
+    sequence: int
+    """1, 2, 3 over all leases, without gaps, in the order in which they were kept."""
+    lease_id: str
+    renter_id: str
+    at: datetime
+    kind: str
+    """UPPER_CASE: a state that it came to, or e.g. STEP, END_ASKED."""
+    message: str
+    facts: str = "{}"
+    """JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """What is told of a lease beside its move: an event that has no number yet."""
+
+    kind: str
+    message: str = ""
+    facts: str = "{}"
+    """JSON."""
+
+
+class VolumeState(StrEnum):
+    """Where a volume stands."""
+
+    NEW = "new"
+    """On no machine yet: the first lease that mounts it makes it."""
+    KEPT = "kept"
+    DOOMED = "doomed"
+    """To be wiped; its name is free when it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A renter's volume: it outlives the leases that mount it, and one lease at a time does."""
+
+    renter_id: str
+    name: str
+    executor_key: str
+    """The machine that it is on; empty while it is new."""
+    created_at: datetime
+    size_bytes: int | None = None
+    """As last measured."""
+    lease_id: str = ""
+    """The lease that has it mounted; empty: none."""
+    state: VolumeState = VolumeState.NEW
+    is_kept: bool = True
+    """Whether it outlives the lease that mounts it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A copy of a volume or of a folder of a container, byte for byte."""
+
+    backup_id: str
+    lease_id: str
+    renter_id: str
+    source: str
+    """`volume:<name>` or `path:<absolute path in the container>`."""
+    at: datetime
+    size_bytes: int = 0
+    blake2b: str = ""
+    """64 hex digits of the file's BLAKE2b-256; empty until it is whole."""
+    state: str = "writing"
+    """writing, kept, failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The proof of a lease's cards at its hand-over, or after its end, with everything that judges it again."""
+
+    lease_id: str
+    attempt: int
+    occasion: str
+    """`hand-over`, `in-use` or `return`."""
+    at: datetime
+    executor_key: str
+    code: str
+    """PROVED or the code of the failure."""
+    card_uuids: tuple[str, ...]
+    verdict: str
+    """JSON: the verdict without its transcript."""
+    transcript: bytes
+    """Canonical JSON, zstd in the table: challenge and replies (docs/gpu-proof.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +400,15 @@ class Offer:
     micro_usd_per_card_hour: int
     performance: float
     reliability: float
+    region: str = ""
+    """Empty: not known."""
+    epoch: int = 0
+    """In which it was proved."""
+
+    @property
+    def micro_usd_per_hour(self) -> int:
+        """Of the whole machine."""
+        return self.micro_usd_per_card_hour * len(self.card_uuids)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Leases in the state: every move is a compare-and-set on the lease's version, and holds or frees its cards with it.
 
-A card is a row's primary key, so that no two leases can hold it, whatever races; a lease and its cards move in one
-transaction, so that no crash leaves one without the other.
+A card is a row's primary key, so that no two leases can hold it, whatever races; a lease, its cards, what is told of the
+move and the work that it asks for are written in one transaction, so that no crash leaves one without the others.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ import sqlalchemy as sa
 from storage.convert import record_of, row_of
 from storage.database import reading, writing
 from storage.errors import CardsTaken
-from storage.rental import Rental, RentalState
+from storage.lease_events import append
+from storage.rental import Happening, Rental, RentalState, Work
 from storage.tables import held_cards, rentals
 from storage.upserts import insert_into
+from storage.works import ask
 
 OPEN = tuple(s.value for s in RentalState if s not in (RentalState.ENDED, RentalState.FAILED))
 
@@ -26,11 +28,14 @@ class Rentals:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
 
-    def request(self, rental: Rental) -> tuple[Rental, bool]:
-        """Keep a new lease; with a key that its renter has used before, the lease of that key, and False."""
+    def request(self, rental: Rental, works: Iterable[Work] = ()) -> tuple[Rental, bool]:
+        """Keep a new lease and its work; with a key that its renter has used before, the lease of that key, and False."""
         with writing(self._engine) as connection:
             insert = insert_into(connection, rentals).values(row_of(rental)).on_conflict_do_nothing()
             is_new = connection.execute(insert).rowcount == 1
+            if is_new:
+                append(connection, rental, rental.requested_at, [_came_to(rental)])
+                ask(connection, works)
             by_key = sa.and_(
                 rentals.c.renter_id == rental.renter_id,
                 rentals.c.idempotency_key == rental.idempotency_key,
@@ -38,10 +43,17 @@ class Rentals:
             row = connection.execute(sa.select(rentals).where(by_key)).mappings().one()
             return record_of(Rental, row), is_new
 
-    def move(self, before: Rental, after: Rental) -> bool:
+    def move(
+        self,
+        before: Rental,
+        after: Rental,
+        happened: Iterable[Happening] = (),
+        works: Iterable[Work] = (),
+    ) -> bool:
         """Move a lease on if it still stands where `before` says; its cards are held or freed with it.
 
-        False when somebody else has moved it. CardsTaken when another lease holds one of its cards: nothing has changed.
+        A state that it comes to is an event; `happened` are others, `works` what is to be done now. False when somebody
+        else has moved it. CardsTaken when another lease holds one of its cards. Either way nothing has changed.
         """
         with writing(self._engine) as connection:
             stands = sa.and_(rentals.c.lease_id == before.lease_id, rentals.c.version == before.version)
@@ -51,6 +63,9 @@ class Rentals:
             if wanted != _held_by(before):
                 _free(connection, before.lease_id)
                 _hold(connection, after, wanted)
+            told = [_came_to(after)] if after.state is not before.state else []
+            append(connection, after, after.moved_at, [*told, *happened])
+            ask(connection, works)
             return True
 
     def get(self, lease_id: str) -> Rental | None:
@@ -74,6 +89,11 @@ class Rentals:
         order = (rentals.c.requested_at.desc(), rentals.c.lease_id.desc())
         return self._all(query.order_by(*order).limit(newest))
 
+    def of_machine(self, executor_key: str) -> tuple[Rental, ...]:
+        """All open leases of a machine."""
+        query = sa.select(rentals).where(rentals.c.executor_key == executor_key, rentals.c.state.in_(OPEN))
+        return self._all(query.order_by(rentals.c.requested_at, rentals.c.lease_id))
+
     def held(self) -> Mapping[str, str]:
         """The lease that holds a card, by the card's UUID."""
         with reading(self._engine) as connection:
@@ -86,9 +106,11 @@ class Rentals:
 
 
 def _held_by(rental: Rental) -> frozenset[str]:
-    """The cards that a lease in this state holds."""
-    is_closed = rental.state in (RentalState.ENDED, RentalState.FAILED)
-    return frozenset() if is_closed else frozenset(rental.card_uuids)
+    return frozenset(rental.card_uuids) if rental.is_holding else frozenset()
+
+
+def _came_to(rental: Rental) -> Happening:
+    return Happening(rental.state.value.upper(), rental.reason)
 
 
 def _free(connection: sa.Connection, lease_id: str) -> None:

@@ -47,6 +47,13 @@ def is_alive(run: Run, last_sign: datetime, now: datetime) -> bool:
     return _process_is_there(run.pid, run.started_ticks)
 
 
+def is_dead_here(run: Run | None) -> bool:
+    """Whether a run was one of this machine and its process is gone for sure."""
+    if run is None or run.host != socket.gethostname():
+        return False
+    return run.boot_id != _boot_id() or not _process_is_there(run.pid, run.started_ticks)
+
+
 def _process_is_there(pid: int, started_ticks: int) -> bool:
     if started_ticks:
         return _started_ticks(pid) == started_ticks

@@ -444,16 +444,30 @@ rentals = sa.Table(
     _column("requested_at", UtcDateTime, "UTC"),
     _column("moved_at", UtcDateTime, "UTC; its last move"),
     _column("executor_key", sa.Text, "the machine; empty while none is held"),
-    _column("card_uuids", sa.Text, "JSON list: the cards held"),
+    _column("card_uuids", sa.Text, "JSON list: its cards; held_cards has those that are held for it"),
     _column(
         "micro_usd_per_hour", sa.BigInteger, "1e-6 USD an hour for all its cards, fixed at the reservation"
     ),
     _column("tried", sa.Text, "JSON list: machines that failed it"),
-    _column("active_at", UtcDateTime, "UTC; hand-over: paid from here", nullable=True),
-    _column("ended_at", UtcDateTime, "UTC; paid until here", nullable=True),
+    _column("active_at", UtcDateTime, "UTC; the first hand-over", nullable=True),
+    _column("ended_at", UtcDateTime, "UTC; it counts until here", nullable=True),
     _column("ends_by", UtcDateTime, "UTC; the renter's own limit", nullable=True),
     _column("party", sa.Text, "whose fault its end is: nobody, machine, renter or platform"),
     _column("reason", sa.Text, "why it failed or ended, in words"),
+    _added("pod", sa.Text, "'{}'", "JSON: what runs; nothing of it is secret"),
+    _added("terms", sa.Text, "'{}'", "JSON: the renter's limits in time, money and idleness"),
+    _added("sealed", sa.LargeBinary, "''", "secret values of the pod, encrypted"),
+    _added("attempt", sa.Integer, "0", "counts what was begun on machines"),
+    _added("is_holding", sa.Boolean, "false", "whether its cards are held for it"),
+    _added("access", sa.Text, "'null'", "JSON: how the renter reaches it, or null"),
+    _column("stopped_at", UtcDateTime, "UTC; since when it is stopped", nullable=True),
+    _added("paid_s", sa.BigInteger, "0", "whole seconds of paid intervals that are over"),
+    _column("paid_from", UtcDateTime, "UTC; begin of the paid interval that runs", nullable=True),
+    _column("end_asked_at", UtcDateTime, "UTC; when its end was asked for", nullable=True),
+    _added("end_party", sa.Text, "'nobody'", "whose doing the end is that was asked for"),
+    _added("end_reason", sa.Text, "''", "why its end was asked for, in words"),
+    _column("notice_until", UtcDateTime, "UTC; when a notice runs out", nullable=True),
+    _column("warned_at", UtcDateTime, "UTC; when its renter was told that the balance ends", nullable=True),
     sa.Index("ix_rentals_renter_id_idempotency_key", "renter_id", "idempotency_key", unique=True),
     sa.Index("ix_rentals_state", "state"),
 )
@@ -471,6 +485,121 @@ held_cards = sa.Table(
     ),
     _column("executor_key", sa.Text, "the machine that it is in"),
     sa.Index("ix_held_cards_lease_id", "lease_id"),
+)
+
+operations = sa.Table(
+    "operations",
+    metadata,
+    sa.Column("operation_id", sa.Text, primary_key=True, info={"about": "the operation's name"}),
+    sa.Column(
+        "lease_id",
+        sa.Text,
+        sa.ForeignKey("rentals.lease_id"),
+        nullable=False,
+        info={"about": "the lease that it is asked of"},
+    ),
+    _column("idempotency_key", sa.Text, "chosen by the renter: one key is one operation of the lease"),
+    _column("kind", sa.Text, "stop, start, reboot, replace, keys, backup or restore"),
+    _column("state", sa.Text, "asked, running, done or failed"),
+    _column("asked_at", UtcDateTime, "UTC"),
+    _column("arguments", sa.Text, "JSON, nothing secret"),
+    _column("sealed", sa.LargeBinary, "secret arguments, encrypted"),
+    _column("begun_at", UtcDateTime, "UTC; when it was begun first", nullable=True),
+    _column("ended_at", UtcDateTime, "UTC", nullable=True),
+    _column("party", sa.Text, "whose fault its failure is"),
+    _column("reason", sa.Text, "why it failed, in words"),
+    _column("result", sa.Text, "JSON"),
+    sa.Index("ix_operations_lease_id_idempotency_key", "lease_id", "idempotency_key", unique=True),
+    sa.Index("ix_operations_state", "state"),
+)
+
+works = sa.Table(
+    "works",
+    metadata,
+    sa.Column("work_id", sa.Text, primary_key=True, info={"about": "names the flow run too: it runs once"}),
+    _column("kind", sa.Text, "rent, teardown or operate"),
+    _column("subject", sa.Text, "the lease's or the operation's name"),
+    _column("asked_at", UtcDateTime, "UTC"),
+    _column("flow_run_id", sa.Text, "of Prefect; empty: not started yet"),
+    sa.Index("ix_works_flow_run_id", "flow_run_id"),
+    sa.Index("ix_works_subject", "subject"),
+)
+
+claims = sa.Table(
+    "claims",
+    metadata,
+    sa.Column("subject", sa.Text, primary_key=True, info={"about": "what is worked on: a lease's name"}),
+    _column("holder", sa.Text, "the one run that works on it"),
+    _column("until", UtcDateTime, "UTC; after it anybody may take it"),
+)
+
+lease_events = sa.Table(
+    "lease_events",
+    metadata,
+    sa.Column(
+        "sequence",
+        sa.BigInteger,
+        primary_key=True,
+        autoincrement=False,
+        info={"about": "1, 2, 3 over all leases, without gaps"},
+    ),
+    _column("lease_id", sa.Text, "the lease"),
+    _column("renter_id", sa.Text, "its renter"),
+    _column("at", UtcDateTime, "UTC"),
+    _column("kind", sa.Text, "a state in capitals, or e.g. STEP, END_ASKED"),
+    _column("message", sa.Text, "in words"),
+    _column("facts", sa.Text, "JSON"),
+    sa.Index("ix_lease_events_lease_id_sequence", "lease_id", "sequence"),
+    sa.Index("ix_lease_events_renter_id_sequence", "renter_id", "sequence"),
+)
+
+volumes = sa.Table(
+    "volumes",
+    metadata,
+    sa.Column("renter_id", sa.Text, primary_key=True, info={"about": "whose it is"}),
+    sa.Column("name", sa.Text, primary_key=True, info={"about": "as its renter calls it"}),
+    _column("executor_key", sa.Text, "the machine that it is on; empty: none yet"),
+    _column("created_at", UtcDateTime, "UTC"),
+    _column("size_bytes", sa.BigInteger, "bytes as last measured", nullable=True),
+    _column("lease_id", sa.Text, "the lease that has it mounted; empty: none"),
+    _column("state", sa.Text, "new, kept or doomed"),
+    _column("is_kept", sa.Boolean, "whether it outlives the lease that mounts it"),
+    sa.Index("ix_volumes_executor_key", "executor_key"),
+    sa.Index("ix_volumes_lease_id", "lease_id"),
+)
+
+backups = sa.Table(
+    "backups",
+    metadata,
+    sa.Column("backup_id", sa.Text, primary_key=True, info={"about": "its name, and its file's"}),
+    _column("lease_id", sa.Text, "the lease that it is of"),
+    _column("renter_id", sa.Text, "whose it is"),
+    _column("source", sa.Text, "volume:NAME or path:PATH"),
+    _column("at", UtcDateTime, "UTC"),
+    _column("size_bytes", sa.BigInteger, "bytes of the file"),
+    _column("blake2b", sa.Text, "64 hex digits of its BLAKE2b-256; empty until it is whole"),
+    _column("state", sa.Text, "writing, kept or failed"),
+    sa.Index("ix_backups_renter_id", "renter_id"),
+)
+
+certificates = sa.Table(
+    "certificates",
+    metadata,
+    sa.Column("lease_id", sa.Text, primary_key=True, info={"about": "the lease whose cards were proved"}),
+    sa.Column(
+        "attempt",
+        sa.Integer,
+        primary_key=True,
+        autoincrement=False,
+        info={"about": "the lease's attempt"},
+    ),
+    sa.Column("occasion", sa.Text, primary_key=True, info={"about": "hand-over, in-use or return"}),
+    _column("at", UtcDateTime, "UTC"),
+    _column("executor_key", sa.Text, "the machine"),
+    _column("code", sa.Text, "PROVED or the code of the failure"),
+    _column("card_uuids", sa.Text, "JSON list: the cards that were proved"),
+    _column("verdict", sa.Text, "JSON: the verdict without its transcript"),
+    _column("transcript", sa.LargeBinary, "canonical JSON, zstd: it can be judged again"),
 )
 
 transfers = sa.Table(

@@ -5,23 +5,35 @@ from itertools import product
 
 import pytest
 
-from storage.rental import Party, RentalState
+from storage.rental import Mode, Party, RentalState, Wish
 from tasks.errors import MoveRefused
 from tasks.renting.moves import (
     CLOSED,
     HOLDS,
+    HOLDS_NOTHING,
     LAWFUL,
+    end_asked,
     ended,
     ending,
     failed,
     handed_over,
     let_go,
     moved,
+    rehold,
     reserved,
+    started,
+    stopped,
+    unhold,
 )
 from tests.tasks.renting.leases import NOON, USD, offer, rental
 
 LATER = NOON + timedelta(minutes=1)
+
+
+def running(**changes):
+    """A lease that is being provisioned on a machine's two cards."""
+    held = reserved(rental(**changes), offer(cards=2), offer(cards=2).card_uuids, NOON)
+    return moved(held, RentalState.PROVISIONING, NOON)
 
 
 @pytest.mark.parametrize(("state", "to"), list(product(RentalState, RentalState)))
@@ -35,10 +47,10 @@ def test_a_lease_moves_along_the_drawing_only(state, to):
             moved(lease, to, LATER)
 
 
-def test_every_state_holds_cards_or_is_closed_or_waits():
-    """Nothing that was begun on a machine is without its cards, and nothing that is over has any."""
-    assert set(RentalState) - HOLDS - CLOSED == {RentalState.REQUESTED}
-    assert not HOLDS & CLOSED
+def test_every_state_holds_cards_or_none_or_says_itself():
+    """Nothing that was begun on a machine is without its cards, and nothing that is over has any; a stopped lease says itself."""
+    assert set(RentalState) - HOLDS - HOLDS_NOTHING == {RentalState.STOPPED, RentalState.ENDING}
+    assert not HOLDS & HOLDS_NOTHING
     assert all(LAWFUL[state] == frozenset() for state in CLOSED)
 
 
@@ -67,12 +79,55 @@ def test_a_machine_that_fails_is_not_tried_again():
     assert (back.tried, back.reason) == (("5Miner/a",), "pull image: no space")
 
 
-def test_a_start_after_a_stop_keeps_the_first_hand_over():
-    """A lease that was stopped and started is paid from its first hand-over."""
-    active = rental(state=RentalState.ACTIVE, active_at=NOON)
-    again = handed_over(moved(active, RentalState.STOPPED, NOON), LATER)
+def test_a_stop_frees_the_cards_and_the_price():
+    """Ten minutes active, an hour stopped, then active again: the hour is not paid, and the first hand-over stays."""
+    active = handed_over(running(), NOON)
+    still = stopped(active, NOON + timedelta(minutes=10))
+    again = started(rehold(still, LATER), NOON + timedelta(minutes=70))
 
-    assert again.active_at == NOON
+    assert (still.is_holding, still.paid_s, still.paid_from, still.card_uuids) == (
+        False,
+        600,
+        None,
+        active.card_uuids,
+    )
+    assert (again.is_holding, again.active_at, again.paid_s) == (True, NOON, 600)
+    assert (again.paid_from, again.stopped_at) == (NOON + timedelta(minutes=70), None)
+
+
+def test_a_reserved_lease_is_held_and_paid_while_it_is_stopped():
+    """Its hours were committed."""
+    still = stopped(handed_over(running(wish=Wish(mode=Mode.RESERVED)), NOON), LATER)
+
+    assert (still.is_holding, still.paid_from) == (True, NOON)
+    assert unhold(still, LATER).is_holding
+
+
+def test_a_start_that_fails_frees_the_cards_again():
+    """The lease stays stopped; another can be stopped or started only from there."""
+    still = stopped(handed_over(running(), NOON), LATER)
+
+    assert rehold(still, LATER).is_holding
+    assert not unhold(rehold(still, LATER), LATER).is_holding
+    for move in (rehold, unhold):
+        with pytest.raises(MoveRefused):
+            move(rental(), LATER)
+
+
+def test_an_end_is_paid_until_it_was_asked_for():
+    """Asked for after a minute and torn down an hour later: a minute is paid, and who asked stands in it."""
+    asked = end_asked(handed_over(running(), NOON), LATER, Party.RENTER, "cancelled")
+    over = ended(ending(asked, LATER + timedelta(hours=1)), LATER + timedelta(hours=2))
+
+    assert (asked.state, asked.paid_s, asked.paid_from) == (RentalState.ACTIVE, 60, None)
+    assert (over.paid_s, over.ended_at, over.party, over.reason) == (60, LATER, Party.RENTER, "cancelled")
+
+
+def test_what_is_over_is_not_changed():
+    """An end can't be asked for twice over: there is nothing left to end."""
+    over = failed(rental(), NOON, Party.NOBODY, "no machine")
+    with pytest.raises(MoveRefused, match="is failed: it can't be changed"):
+        end_asked(over, LATER, Party.RENTER, "cancelled")
 
 
 def test_a_failure_has_a_party_and_a_reason():

@@ -1,0 +1,73 @@
+"""What happened to leases, numbered without gaps in the order in which it was kept: the source of feeds and webhooks.
+
+A number is taken under a lock that the whole transaction holds, so that whoever reads up to a number never misses a
+smaller one that was not visible yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from storage.convert import record_of, row_of
+from storage.database import reading, writing
+from storage.rental import Happening, LeaseEvent, Rental
+from storage.tables import lease_events
+
+_LOCK = 0x4C454153
+"""Key of PostgreSQL's advisory lock; SQLite has one writer anyway."""
+
+
+class LeaseEvents:
+    """Reads what happened, and notes what is no move."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def note(self, rental: Rental, at: datetime, *happened: Happening) -> None:
+        """Keep what happened to a lease without moving it."""
+        with writing(self._engine) as connection:
+            append(connection, rental, at, happened)
+
+    def after(
+        self, sequence: int, *, lease_id: str = "", renter_id: str = "", limit: int = 100
+    ) -> tuple[LeaseEvent, ...]:
+        """The first events with a greater number, of one lease, of one renter, or of all."""
+        query = sa.select(lease_events).where(lease_events.c.sequence > sequence)
+        if lease_id:
+            query = query.where(lease_events.c.lease_id == lease_id)
+        if renter_id:
+            query = query.where(lease_events.c.renter_id == renter_id)
+        with reading(self._engine) as connection:
+            rows = connection.execute(query.order_by(lease_events.c.sequence).limit(limit)).mappings()
+            return tuple(record_of(LeaseEvent, row) for row in rows)
+
+    def last(self) -> int:
+        """The newest number; 0 when nothing has happened."""
+        with reading(self._engine) as connection:
+            return _last(connection)
+
+
+def append(connection: sa.Connection, rental: Rental, at: datetime, happened: Iterable[Happening]) -> None:
+    """Keep these in the caller's transaction."""
+    told = tuple(happened)
+    if not told:
+        return
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+    first = _last(connection) + 1
+    rows = [
+        row_of(
+            LeaseEvent(
+                first + n, rental.lease_id, rental.renter_id, at, one.kind, one.message, facts=one.facts
+            )
+        )
+        for n, one in enumerate(told)
+    ]
+    connection.execute(sa.insert(lease_events), rows)
+
+
+def _last(connection: sa.Connection) -> int:
+    return int(connection.execute(sa.select(sa.func.max(lease_events.c.sequence))).scalar_one() or 0)
