@@ -77,6 +77,22 @@ def ensure_served(subtensor: bt.Subtensor, wallet: KeyWallet, netuid: int, addre
         _require_success(_execute(subtensor, bt.ServeAxon(netuid=netuid, ip=address, port=port), wallet))
 
 
+def send(subtensor: bt.Subtensor, wallet: KeyWallet, receiver: str, rao: int, remark: str = "") -> str:
+    """Send TAO, with a remark in the same extrinsic when there is one; the extrinsic's id. ChainRefused when it fails."""
+    transfer = bt.calls.Balances.transfer_keep_alive(dest=receiver, value=rao)
+    if not remark:
+        return _sent(subtensor, wallet, transfer)
+    said = bt.calls.System.remark_with_event(remark=remark.encode())
+    both = [subtensor.compose(call) for call in (said, transfer)]  # type: ignore[no-untyped-call]
+    return _sent(subtensor, wallet, bt.calls.Utility.batch_all(calls=both))
+
+
+def _sent(subtensor: bt.Subtensor, wallet: KeyWallet, call: object) -> str:
+    result = subtensor.submit_call(call, wallet)  # type: ignore[no-untyped-call]
+    _require_success(result)
+    return str(result.extrinsic_id)
+
+
 def _execute(subtensor: bt.Subtensor, intent: bt.Intent, wallet: KeyWallet) -> bt.ExtrinsicResult:
     result: bt.ExtrinsicResult = subtensor.execute(intent, wallet)  # type: ignore[no-untyped-call]
     return result

@@ -149,6 +149,29 @@ class TransferKeepAlive(Args):
 
 
 @dataclass(frozen=True, slots=True)
+class RemarkWithEvent(Args):
+    """Say something: the chain's event keeps who said it and the hash of it."""
+
+    remark: Hex
+
+
+@dataclass(frozen=True, slots=True)
+class BatchedCall(Args):
+    """One call of a batch; others than these are never batched here."""
+
+    module: str
+    function: str
+    args: TransferKeepAlive | RemarkWithEvent
+
+
+@dataclass(frozen=True, slots=True)
+class BatchAll(Args):
+    """Several calls, all of them or none."""
+
+    calls: Annotated[list[BatchedCall], Field(max_length=16)]
+
+
+@dataclass(frozen=True, slots=True)
 class SubmitEncrypted(Args):
     """The carrier of an encrypted extrinsic."""
 
@@ -165,6 +188,8 @@ CALLS: Mapping[tuple[str, str], TypeAdapter[Args]] = {
     ("SubtensorModule", "add_collateral"): TypeAdapter(AddCollateral),
     ("SubtensorModule", "set_min_collateral"): TypeAdapter(SetMinCollateral),
     ("Balances", "transfer_keep_alive"): TypeAdapter(TransferKeepAlive),
+    ("System", "remark_with_event"): TypeAdapter(RemarkWithEvent),
+    ("Utility", "batch_all"): TypeAdapter(BatchAll),
     ("Commitments", "set_commitment"): TypeAdapter(SetCommitment),
     ("MevShield", "submit_encrypted"): TypeAdapter(SubmitEncrypted),
 }
@@ -191,8 +216,15 @@ def composed(module: str, function: str, params: Mapping[str, object]) -> LocalC
     if adapter is None:
         raise ValueError(f"the local chain has no call {module}.{function}")
     try:
-        args = adapter.validate_python(dict(params))
+        args = adapter.validate_python({name: _unbuilt(value) for name, value in params.items()})
     except ValidationError as error:
         detail = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ValueError(f"{module}.{function}: {detail}") from None
     return LocalCall(module, function, dict(params), args)
+
+
+def _unbuilt(value: object) -> object:
+    """Calls that were composed already, as a batch carries them; other parameters as they are."""
+    if not isinstance(value, list) or not all(isinstance(call, LocalCall) for call in value):
+        return value
+    return [{"module": call.module, "function": call.function, "args": call.args} for call in value]

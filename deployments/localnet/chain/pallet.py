@@ -5,6 +5,7 @@ A refusal is a `PalletError` with the real pallet's error name; it is raised bef
 
 from __future__ import annotations
 
+from hashlib import blake2b
 from math import isqrt
 
 from deployments.localnet.chain.calls import (
@@ -12,8 +13,10 @@ from deployments.localnet.chain.calls import (
     AddStake,
     AddStakeLimit,
     Args,
+    BatchAll,
     BurnedRegister,
     CommitWeights,
+    RemarkWithEvent,
     ServeAxon,
     SetCommitment,
     SetMinCollateral,
@@ -28,6 +31,7 @@ from deployments.localnet.chain.state import (
     Collateral,
     Commitment,
     NeuronState,
+    Remarked,
     Sent,
     WeightCommit,
     WeightRow,
@@ -56,7 +60,7 @@ class PalletError(Exception):
         self.name = name
 
 
-def dispatch(state: ChainState, signer: str, args: Args) -> None:  # noqa: C901  one arm a call
+def dispatch(state: ChainState, signer: str, args: Args) -> None:  # noqa: C901, PLR0912  one arm a call
     """Apply a call in the name of its signer; PalletError when it is refused."""
     match args:
         case BurnedRegister():
@@ -79,6 +83,10 @@ def dispatch(state: ChainState, signer: str, args: Args) -> None:  # noqa: C901 
             _set_commitment(state, signer, args)
         case TransferKeepAlive():
             _transfer(state, signer, args)
+        case RemarkWithEvent():
+            _remark(state, signer, args)
+        case BatchAll():
+            _batch(state, signer, args)
         case SubmitEncrypted():
             pass  # the carrier itself does nothing; what it carries is dispatched after it
         case _:
@@ -105,6 +113,29 @@ def _transfer(state: ChainState, sender: str, args: TransferKeepAlive) -> None:
     state.account(sender).free_rao -= args.value
     state.account(args.dest).free_rao += args.value
     state.transfers_in_block.append(Sent(state.extrinsics_in_block - 1, sender, args.dest, args.value))
+
+
+def _remark(state: ChainState, sender: str, args: RemarkWithEvent) -> None:
+    """Keep the hash of what was said."""
+    said = blake2b(bytes.fromhex(args.remark.removeprefix("0x")), digest_size=32).hexdigest()
+    state.remarks_in_block.append(Remarked(state.extrinsics_in_block - 1, sender, f"0x{said}"))
+
+
+def _batch(state: ChainState, signer: str, args: BatchAll) -> None:
+    """All calls in order; when one is refused, none has happened."""
+    free = {address: account.free_rao for address, account in state.accounts.items()}
+    sent, said = list(state.transfers_in_block), list(state.remarks_in_block)
+    try:
+        for call in args.calls:
+            dispatch(state, signer, call.args)
+    except PalletError:
+        state.transfers_in_block, state.remarks_in_block = sent, said
+        for address in tuple(state.accounts):
+            if address in free:
+                state.accounts[address].free_rao = free[address]
+            else:
+                del state.accounts[address]
+        raise
 
 
 # --- registration ----------------------------------------------------------------------------------

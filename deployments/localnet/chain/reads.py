@@ -6,7 +6,7 @@ An index of weights, bonds and commits is `mechanism * 4096 + netuid`; there is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from deployments.localnet.chain.state import (
@@ -16,7 +16,6 @@ from deployments.localnet.chain.state import (
     ChainState,
     Collateral,
     NeuronState,
-    Sent,
 )
 
 RAO = 1_000_000_000
@@ -111,18 +110,24 @@ def _lock_record(lock: Collateral) -> dict[str, object]:
 
 
 def _events(view: View, params: Sequence[object]) -> object:
-    """Of transfers alone: nobody asks for others."""
+    """Of transfers and remarks alone: nobody asks for others."""
     del params
     if view.state.block != view.block:
         return []
-    return [event for sent in view.state.transfers_in_block for event in _told(sent)]
+    told: dict[int, list[dict[str, object]]] = {}
+    for sent in view.state.transfers_in_block:
+        moved = {"from": sent.sender, "to": sent.receiver, "amount": sent.rao}
+        told.setdefault(sent.position, []).append(_event(sent.position, "Balances", "Transfer", moved))
+    for said in view.state.remarks_in_block:
+        remark = {"sender": said.sender, "hash": said.hash}
+        told.setdefault(said.position, []).append(_event(said.position, "System", "Remarked", remark))
+    ended = {position: _event(position, "System", "ExtrinsicSuccess", {}) for position in told}
+    return [event for position in sorted(told) for event in (*told[position], ended[position])]
 
 
-def _told(sent: Sent) -> Iterator[dict[str, object]]:
-    moved = {"from": sent.sender, "to": sent.receiver, "amount": sent.rao}
-    for module, name, attributes in (("Balances", "Transfer", moved), ("System", "ExtrinsicSuccess", {})):
-        event = {"module_id": module, "event_id": name, "attributes": attributes}
-        yield {"phase": "ApplyExtrinsic", "extrinsic_idx": sent.position, "event": event}
+def _event(position: int, module: str, name: str, attributes: Mapping[str, object]) -> dict[str, object]:
+    event = {"module_id": module, "event_id": name, "attributes": attributes}
+    return {"phase": "ApplyExtrinsic", "extrinsic_idx": position, "event": event}
 
 
 VALUES: Mapping[str, Read] = {

@@ -163,6 +163,16 @@ class Sent:
 
 
 @dataclass(slots=True)
+class Remarked:
+    """A remark of the extrinsic at this position of its block: the hash alone is kept."""
+
+    position: int
+    sender: str
+    hash: str
+    """blake2b-256, 0x-hex."""
+
+
+@dataclass(slots=True)
 class ChainState:
     """Everything that the chain knows at the end of `block`."""
 
@@ -177,6 +187,7 @@ class ChainState:
     epoch_index: int = 0
     extrinsics_in_block: int = 0
     transfers_in_block: list[Sent] = field(default_factory=list)
+    remarks_in_block: list[Remarked] = field(default_factory=list)
     registrations_in_block: int = 0
     burn_rao: int = 0
     burn_block: int = 0
@@ -204,7 +215,7 @@ class ChainState:
         """Begin this block: what is counted a block starts from zero."""
         if block != self.block:
             self.block, self.extrinsics_in_block, self.registrations_in_block = block, 0, 0
-            self.transfers_in_block = []
+            self.transfers_in_block, self.remarks_in_block = [], []
 
     def uid(self, hotkey: str) -> int | None:
         """The uid of this hotkey, None when it is not registered."""

@@ -1,7 +1,13 @@
 """What the local chain's pallet refuses, by the real pallet's error names, through the real SDK."""
 
+from hashlib import blake2b
+
 import bittensor as bt
 import pytest
+
+from deployments.localnet.chain.actors import send
+from tasks.edges.transfers import Transfer, transfer_in
+from tasks.errors import ChainRefused
 
 NETUID = 51
 RAO = 1_000_000_000
@@ -477,3 +483,27 @@ def test_a_transfer_moves_tao_and_is_an_event_of_its_block(world):
     assert told[0] == {"from": sender, "to": to, "amount": 1_000_000_001}
     world.substrate.advance(5)
     assert events_at(block + 3) == []
+
+
+def test_a_batch_is_all_or_nothing(world):
+    """A transfer with a remark is one extrinsic with both events; with a transfer that is refused, neither has happened."""
+    owner, to = world.wallets["owner"], world.wallets["outsider"].coldkey.ss58_address
+    before = world.subtensor.balances.get(to).rao
+    block, position = (int(part) for part in send(world.subtensor, owner, to, 7, "renter:r-1").split("-"))
+    events = world.subtensor.query(("System", "Events"), [], block=block)
+
+    assert world.subtensor.balances.get(to).rao == before + 7
+    assert transfer_in(events, position, to) == Transfer(
+        owner.coldkey.ss58_address, to, 7, (blake2b(b"renter:r-1", digest_size=32).hexdigest(),)
+    )
+    with pytest.raises(ChainRefused, match="InsufficientBalance"):
+        send(world.subtensor, owner, to, 1 << 62, "renter:r-1")
+    assert world.subtensor.balances.get(to).rao == before + 7
+    assert world.subtensor.query(("System", "Events"), [], block=world.subtensor.block) == []
+
+
+def test_a_batch_holds_transfers_and_remarks_alone(world):
+    """Whatever else is put into it is refused when it is composed."""
+    inner = world.subtensor.compose(bt.calls.Utility.batch_all(calls=[]))
+    with pytest.raises(bt.ChainError, match="calls"):
+        world.subtensor.compose(bt.calls.Utility.batch_all(calls=[inner]))
