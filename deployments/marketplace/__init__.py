@@ -1,0 +1,1 @@
+"""The marketplace: the HTTP API through which renters find, rent and use machines."""
