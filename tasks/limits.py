@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 GIB, MIB = 1 << 30, 1 << 20
 RAO = 10**9
+PPM = 1_000_000
 MANY_CARDS = 10_000_000
 FORMS = ("cuda", "cpu")
 COLLATERAL_SOURCES = ("none", "chain", "ledger")
@@ -123,6 +124,31 @@ LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "weights.burn_minor_share": (0, 1),
         "weights.max_epochs": (1, 288),
         "weights.version_key": (0, 2**63 - 1),
+        "renting.least_card_micro_usd_per_hour": (0, 1_000_000_000),
+        "renting.most_card_micro_usd_per_hour": (1, 1_000_000_000),
+        "renting.price_least": (0, 1),
+        "renting.price_most": (1, 1_000),
+        "renting.platform_ppm": (0, 500_000),
+        "renting.reserved_most_hours": (1, 87_600),
+        "renting.early_end_ppm": (0, PPM),
+        "renting.spot_floor_ppm": (0, PPM),
+        "renting.spot_notice_s": (0, 86_400),
+        "renting.min_balance_s": (0, 86_400),
+        "renting.warn_s": (0, 604_800),
+        "renting.ahead_s": (0, 3_600),
+        "renting.grace_s": (0, 31_536_000),
+        "renting.stopped_most_s": (60, 315_360_000),
+        "renting.goodwill_s": (0, 86_400),
+        "renting.dead_looks": (1, 100),
+        "renting.away_s": (0, 86_400),
+        "renting.meter_every_s": (1, 86_400),
+        "renting.look_deadline_s": (0.1, 600),
+        "renting.looks_at_once": (1, 1_000),
+        "renting.metrics_fine_s": (0, 31_536_000),
+        "renting.metrics_minutes_s": (0, 31_536_000),
+        "renting.metrics_hours_s": (0, 315_360_000),
+        "renting.deposit_blocks": (1, 10_000),
+        "renting.deposit_price_age_s": (60, 31_536_000),
     }
 )
 """Section and field: least and most, both allowed; of a window, both of its ends, in order."""
@@ -141,6 +167,7 @@ TABLES: Mapping[str, tuple[float, float]] = MappingProxyType(
         "scoring.rates_usd_per_hour": (0, 1_000),
         "scoring.caps": (0, MANY_CARDS),
         "pricing.base_portions": (0, 1),
+        "renting.reserved_discounts": (0, PPM),
         "collateral.units_rao": (0, 21_000 * RAO),
         "lium_2026.caps": (0, MANY_CARDS),
         "lium_2026.programme": (0, 0),

@@ -263,6 +263,65 @@ class RecordPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class RentingPolicy:
+    """What renters pay, when a lease is warned, stopped and ended, and how leases are watched."""
+
+    least_card_micro_usd_per_hour: int = 1_000
+    most_card_micro_usd_per_hour: int = 100_000_000
+    """A miner's price for one card and hour outside of these is a mistake: the machine is not offered."""
+    price_least: float = 0.05
+    price_most: float = 3.0
+    """Times the market's rate of the model, where it is known: likewise."""
+    platform_ppm: int = 50_000
+    """Millionths of what a renter pays that stay with the platform; the rest is the miner's."""
+    reserved_discounts: tuple[tuple[int, int], ...] = (
+        (24, 50_000),
+        (168, 100_000),
+        (720, 200_000),
+        (2_160, 300_000),
+    )
+    """(committed hours, discount in millionths): the greatest that the hours reach counts."""
+    reserved_most_hours: int = 8_760
+    early_end_ppm: int = 250_000
+    """Of the committed hours that a renter leaves unused, the part that is paid all the same."""
+    spot_floor_ppm: int = 300_000
+    """The going spot price while no card of the model is leased, in millionths of the listed price."""
+    spot_notice_s: int = 120
+    """Between the notice to a spot lease and its end."""
+    min_balance_s: int = 600
+    """A lease is begun, or started again, with at least so many seconds of its price in the balance."""
+    warn_s: int = 3_600
+    """A renter is warned when the balance lasts no longer."""
+    ahead_s: int = 30
+    """Stopped so long before the balance or the cap would be used up: a look and a stop fit into it."""
+    grace_s: int = 86_400
+    """The data of a lease that was stopped for money are kept so long."""
+    stopped_most_s: int = 2_592_000
+    """A lease that stands still so long is ended."""
+    goodwill_s: int = 600
+    """What a renter gets for a lease that machine or platform broke, beside the time since it was last seen well."""
+    dead_looks: int = 2
+    """Looks in a row that find a container dead before it is believed."""
+    away_s: int = 300
+    """A machine that answers nothing for so long has broken its leases."""
+    meter_every_s: int = 60
+    """A running lease is charged so often; at stop and end always."""
+    look_deadline_s: float = 10.0
+    """For one machine: who answers later costs only itself."""
+    looks_at_once: int = 64
+    metrics_fine_s: int = 3_600
+    """Every look is kept so long, then one a minute."""
+    metrics_minutes_s: int = 86_400
+    """One a minute is kept so long, then one an hour."""
+    metrics_hours_s: int = 2_592_000
+    """One an hour is kept so long."""
+    deposit_blocks: int = 64
+    """Blocks that are read for deposits at once."""
+    deposit_price_age_s: int = 21_600
+    """A deposit is credited at a price that is at most so far from its block's time."""
+
+
+@dataclass(frozen=True, slots=True)
 class ShadowPolicy:
     """What is computed and archived without effect, until somebody has seen whom it would change."""
 
@@ -287,6 +346,7 @@ class Policy:
     collateral: CollateralPolicy = field(default_factory=CollateralPolicy)
     weights: WeightPolicy = field(default_factory=WeightPolicy)
     records: RecordPolicy = field(default_factory=RecordPolicy)
+    renting: RentingPolicy = field(default_factory=RentingPolicy)
     shadow: ShadowPolicy = field(default_factory=ShadowPolicy)
 
     def to_json(self) -> str:
