@@ -13,13 +13,18 @@
     │   ├── MinerAway             a miner's agent did not answer
     │   ├── SourceAway            a source of prices did not answer
     │   ├── StoreAway             our own store did not answer in time
-    │   └── HostAway              an executor did not answer, or the session was lost
+    │   ├── HostAway              an executor did not answer, or the session was lost
+    │   └── EngineAway            no container engine of a machine answers
     ├── HostileAnswer             the other side answered what may not be: never tried again
     │   ├── HostKeyMismatch       another host key than the miner signed
     │   ├── LimitExceeded         a budget of bytes, packets or time was overrun
     │   └── BadAnswer             what came does not fit its schema or signature
     │       ├── RunnerRefused     our program on an executor says that it can't: `code`, `detail`
     │       └── NotAuthentic      who sent it is not proved: `code` says what did not hold
+    ├── EngineRefused             a machine's container engine said no: `step`, `code`, its words
+    │   ├── ImageRefused          an image that can't be had there
+    │   ├── ContainerRefused      a container that can't be made, started, stopped, asked or removed
+    │   └── VolumeRefused         a volume that can't be made, saved, restored or removed
     ├── NoVerdicts                no machine was heard at all: the weights stay as they are
     ├── NoWeights                 no weight vector can be made: of a score that is no number, of an owner without uid
     └── ChainRefused              the chain said no: `name` is the pallet's own error name
@@ -107,6 +112,14 @@ class HostAway(TransportError):
         self.phase, self.detail = phase, detail
 
 
+class EngineAway(TransportError):
+    """No container engine of a machine answers: there is none, or it is down; `words` are its own."""
+
+    def __init__(self, step: str, words: str) -> None:
+        super().__init__(f"{step}: no container engine answers: {words}")
+        self.step, self.words = step, words
+
+
 class HostileAnswer(SubnetError):
     """The other side answered what may not be; asking again is pointless."""
 
@@ -145,6 +158,26 @@ class RunnerRefused(BadAnswer):
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(f"{code}: {detail}")
         self.code, self.detail = code, detail
+
+
+class EngineRefused(SubnetError):
+    """A machine's container engine said no; `code` is ours and stable, `words` are the engine's, bounded."""
+
+    def __init__(self, step: str, code: str, words: str) -> None:
+        super().__init__(f"{step}: {code}: {words}")
+        self.step, self.code, self.words = step, code, words
+
+
+class ImageRefused(EngineRefused):
+    """An image that can't be had on this machine."""
+
+
+class ContainerRefused(EngineRefused):
+    """A container that can't be made, started, stopped, asked or removed."""
+
+
+class VolumeRefused(EngineRefused):
+    """A volume that can't be made, saved, restored or removed."""
 
 
 class ChainRefused(SubnetError):

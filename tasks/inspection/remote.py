@@ -7,8 +7,13 @@ one frame in reply:
     {"do": "facts", "commands": [{"name", "command", "timeout_s", "limit_bytes"}, ...]}
         -> {"facts": [{"name", "exit", "stdout", "stderr", "seconds", "truncated"}, ...]}, output in base64,
            "exit" as a shell has it: 124 stopped at its timeout, 126 could not be started, 128 + n signal n
-    {"do": "run", "argv": [word, ...], "stdin": base64, "timeout_s": s, "limit_bytes": n}
-        -> {"exit", "stdout", "stderr", "seconds", "truncated"}; no shell sees the words, and no disk what is read
+    {"do": "run", "argv": [word, ...], "stdin": base64, "timeout_s": s, "limit_bytes": n, "is_merged": bool}
+        -> {"exit", "stdout", "stderr", "seconds", "truncated"}; no shell sees the words, and no disk what is read;
+           merged: what goes to stderr stands in stdout
+    {"do": "stream", as "run"}  -> frames of at most 256 KiB of stdout, an empty one, then as "run" without stdout
+    {"do": "feed", "argv", "timeout_s", "limit_bytes"}, then frames for its stdin and an empty one  -> as "run"
+    {"do": "install", "cache": folder, "digest": blake2s}  -> {"path": where it is}, or {"path": ""}: it is not there;
+           then frames of a zip archive of programs, and an empty one  -> {"path"}
     {"do": "sink", "bytes": n}, then one frame of n bytes  -> {"digest": its BLAKE2s, hex}
     {"do": "source", "bytes": n}                           -> n random bytes
     {"do": "prove", "cache": folder, "digest": blake2s, "form": f, "warm_s": s}, then one frame: a zip archive of the
@@ -40,6 +45,7 @@ import tempfile
 import threading
 import time
 import zipfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -47,10 +53,13 @@ from typing import BinaryIO, cast
 
 PARALLEL_COMMANDS = 4
 MAX_FRAME_BYTES = 64 << 20
-MAX_ARCHIVE_BYTES = 4 << 20
+MAX_ARCHIVE_BYTES, MAX_TOOLBOX_BYTES = 4 << 20, 32 << 20
+MAX_STREAM_BYTES = 1 << 40
 STDERR_BYTES = 2_048
-PIECE_BYTES = 65_536
+PIECE_BYTES, STREAM_BYTES = 65_536, 262_144
 TIMED_OUT, NOT_STARTED = 124, 126
+MODULE = re.compile(r"kernels/([a-z0-9_]+/)*([a-z0-9_]+\.py)?\Z")
+TOOL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}\Z")
 
 
 class Refused(Exception):
@@ -83,6 +92,8 @@ class Frames:
 
     def __init__(self, source: BinaryIO, sink: BinaryIO) -> None:
         self._source, self._sink = source, sink
+        self.is_fed = True
+        """Whether the last sequence of frames has come to its end."""
 
     def read(self) -> bytes | None:
         """The next frame, None when the validator has gone."""
@@ -113,8 +124,10 @@ class Children:
         self._running: set[int] = set()
         self._is_over = False
 
-    def start(self, argv: list[str], stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-        """Run a program, its messages in plain C; OSError when it can't be."""
+    def start(
+        self, argv: list[str], stdin: int = subprocess.DEVNULL, *, is_merged: bool = False
+    ) -> subprocess.Popen[bytes]:
+        """Run a program, its messages in plain C; OSError when it can't be. Merged: stderr goes where stdout goes."""
         with self._lock:
             if self._is_over:
                 raise OSError("the session is over")
@@ -122,7 +135,7 @@ class Children:
                 argv,
                 stdin=stdin,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
+                stderr=subprocess.STDOUT if is_merged else subprocess.PIPE,
                 env=dict(os.environ, LC_ALL="C"),
                 start_new_session=True,
             )
@@ -178,6 +191,12 @@ def answer(request: dict[str, object], frames: Frames, children: Children) -> No
         frames.reply(facts(request, children))
     elif what == "run":
         frames.reply(run(request, children))
+    elif what == "stream":
+        frames.reply(stream(request, frames, children))
+    elif what == "feed":
+        frames.reply(feed(request, frames, children))
+    elif what == "install":
+        frames.reply(install(request, frames))
     elif what == "sink":
         frames.reply(sink(request, frames))
     elif what == "source":
@@ -213,14 +232,7 @@ def fact(command: dict[str, object], children: Children) -> dict[str, object]:
         with process:
             out, err = collect(process, limit, deadline)
             status = children.finish(process, deadline)
-    return {
-        "name": name,
-        "exit": status,
-        "stdout": base64.b64encode(out[:limit]).decode(),
-        "stderr": base64.b64encode(err[:STDERR_BYTES]).decode(),
-        "seconds": time.monotonic() - begin,
-        "truncated": len(out) > limit,
-    }
+    return dict(ended(status, out, err, begin, limit), name=name)
 
 
 def collect(process: subprocess.Popen[bytes], limit: int, deadline: float) -> tuple[bytes, bytes]:
@@ -228,7 +240,8 @@ def collect(process: subprocess.Popen[bytes], limit: int, deadline: float) -> tu
     out, err = bytearray(), bytearray()
     with selectors.DefaultSelector() as pipes:
         pipes.register(cast("BinaryIO", process.stdout), selectors.EVENT_READ, (out, limit + 1))
-        pipes.register(cast("BinaryIO", process.stderr), selectors.EVENT_READ, (err, STDERR_BYTES + 1))
+        if process.stderr is not None:
+            pipes.register(process.stderr, selectors.EVENT_READ, (err, STDERR_BYTES + 1))
         while pipes.get_map() and time.monotonic() < deadline:
             for key, _ in pipes.select(deadline - time.monotonic()):
                 piece = os.read(key.fd, PIECE_BYTES)
@@ -244,30 +257,148 @@ def collect(process: subprocess.Popen[bytes], limit: int, deadline: float) -> tu
 
 def run(request: dict[str, object], children: Children) -> dict[str, object]:
     """Run one program with these very words, to its end, its timeout or its limit."""
-    argv, limit = words(request, "argv"), count(request, "limit_bytes")
-    begin = time.monotonic()
+    limit, begin = count(request, "limit_bytes"), time.monotonic()
     deadline = begin + seconds(request, "timeout_s")
-    # In memory: what a program reads may be a secret.
+    try:
+        process = start(request, children)
+    except OSError as error:
+        return ended(NOT_STARTED, b"", str(error).encode(), begin, limit)
+    with process:
+        out, err = collect(process, limit, deadline)
+        status = children.finish(process, deadline)
+    return ended(status, out, err, begin, limit)
+
+
+def stream(request: dict[str, object], frames: Frames, children: Children) -> dict[str, object]:
+    """Run one program and send what it prints as it comes; at its limit it is killed."""
+    left, begin = large_count(request, "limit_bytes"), time.monotonic()
+    deadline = begin + seconds(request, "timeout_s")
+    try:
+        process = start(request, children)
+    except OSError as error:
+        frames.write(b"")
+        return ended(NOT_STARTED, b"", str(error).encode(), begin, 0)
+    err = bytearray()
+    with process, selectors.DefaultSelector() as pipes:
+        stdout = cast("BinaryIO", process.stdout)
+        pipes.register(stdout, selectors.EVENT_READ)
+        if process.stderr is not None:
+            pipes.register(process.stderr, selectors.EVENT_READ)
+        while left >= 0 and pipes.get_map() and time.monotonic() < deadline:
+            for key, _ in pipes.select(deadline - time.monotonic()):
+                piece = os.read(key.fd, STREAM_BYTES)
+                if not piece:
+                    pipes.unregister(key.fileobj)
+                elif key.fileobj is stdout:
+                    sent = piece[: max(0, left)]
+                    left -= len(piece)
+                    if sent:
+                        frames.write(sent)
+                else:
+                    err += piece[: STDERR_BYTES - len(err)]
+        status = children.finish(process, deadline if left >= 0 else 0.0)
+    frames.write(b"")
+    return ended(status, b"", bytes(err), begin, 0, is_cut=left < 0)
+
+
+def feed(request: dict[str, object], frames: Frames, children: Children) -> dict[str, object]:
+    """Run one program that reads what comes in frames, until an empty one."""
+    limit, begin = count(request, "limit_bytes"), time.monotonic()
+    deadline = begin + seconds(request, "timeout_s")
+    try:
+        process = children.start(words(request, "argv"), subprocess.PIPE)
+    except OSError as error:
+        drain(frames)
+        return ended(NOT_STARTED, b"", str(error).encode(), begin, limit)
+    with process, ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(watch, process, children, limit, deadline)
+        stdin = cast("BinaryIO", process.stdin)
+        # A program that has ended or was killed reads no more: the rest is dropped, so that the answer can come.
+        with contextlib.suppress(BrokenPipeError):
+            for piece in pieces(frames):
+                stdin.write(piece)
+        drain(frames)
+        with contextlib.suppress(BrokenPipeError):
+            stdin.close()
+        status, out, err = watching.result()
+    return ended(status, out, err, begin, limit)
+
+
+def start(request: dict[str, object], children: Children) -> subprocess.Popen[bytes]:
+    """The program, with its input in memory: what a program reads may be a secret. OSError when it can't be."""
     source = os.memfd_create("stdin")
     try:
         os.write(source, octets(request, "stdin"))
         os.lseek(source, 0, os.SEEK_SET)
-        process = children.start(argv, source)
-    except OSError as error:
-        status, out, err = NOT_STARTED, b"", str(error).encode()
-    else:
-        with process:
-            out, err = collect(process, limit, deadline)
-            status = children.finish(process, deadline)
+        return children.start(words(request, "argv"), source, is_merged=request.get("is_merged") is True)
     finally:
         os.close(source)
+
+
+def watch(
+    process: subprocess.Popen[bytes], children: Children, limit: int, deadline: float
+) -> tuple[int, bytes, bytes]:
+    """Collect to the end and have the status, killed at the deadline: then whoever writes to it is free."""
+    out, err = collect(process, limit, deadline)
+    return children.finish(process, deadline), out, err
+
+
+def pieces(frames: Frames) -> Iterator[bytes]:
+    """The frames until an empty one."""
+    frames.is_fed = False
+    while True:
+        frame = frames.read()
+        if frame is None:
+            raise Refused("BAD_REQUEST", "the session ended amid its frames")
+        if not frame:
+            frames.is_fed = True
+            return
+        yield frame
+
+
+def drain(frames: Frames) -> None:
+    """Take the frames that are left."""
+    while not frames.is_fed and next(pieces(frames), None) is not None:
+        pass
+
+
+def ended(
+    status: int, out: bytes, err: bytes, begin: float, limit: int, *, is_cut: bool = False
+) -> dict[str, object]:
+    """The reply for a program that is over."""
     return {
         "exit": status,
         "stdout": base64.b64encode(out[:limit]).decode(),
         "stderr": base64.b64encode(err[:STDERR_BYTES]).decode(),
         "seconds": time.monotonic() - begin,
-        "truncated": len(out) > limit,
+        "truncated": is_cut or len(out) > limit,
     }
+
+
+# --- toolbox ---------------------------------------------------------------------------------------
+
+
+def install(request: dict[str, object], frames: Frames) -> dict[str, object]:
+    """Programs in a folder that is named by their digest: whole or not at all, and sent only when they are not there."""
+    digest = text(request, "digest")
+    if not re.match(r"[0-9a-f]{16,64}\Z", digest):
+        raise Refused("BAD_REQUEST", "no digest")
+    try:
+        folder = Path(text(request, "cache")).expanduser().resolve() / digest
+        if folder.is_dir():
+            return {"path": str(folder)}
+        frames.reply({"path": ""})
+        archive = bytearray()
+        for piece in pieces(frames):
+            archive += piece
+            if len(archive) > MAX_TOOLBOX_BYTES:
+                raise Refused("BAD_ARCHIVE", f"more than {MAX_TOOLBOX_BYTES} bytes")
+        if hashlib.blake2s(archive).hexdigest() != digest:
+            raise Refused("BAD_DIGEST", "the archive is not the one that was announced")
+        unpack(bytes(archive), folder, TOOL, MAX_TOOLBOX_BYTES, mode=0o755)
+    except OSError as error:
+        raise Refused("NO_CACHE", str(error)) from error
+    return {"path": str(folder)}
 
 
 # --- bandwidth -------------------------------------------------------------------------------------
@@ -325,16 +456,25 @@ def simulated_cards() -> object:
     return importlib.import_module("kernels.cards").FolderCards(folder) if folder else None
 
 
-def unpack(archive: bytes, folder: Path) -> Path:
-    """The archive's modules in this folder, whole or not at all; Numba finds no cache for what is inside a zip."""
+def unpack(
+    archive: bytes,
+    folder: Path,
+    wanted: re.Pattern[str] = MODULE,
+    limit: int = MAX_ARCHIVE_BYTES,
+    mode: int = 0,
+) -> Path:
+    """The archive's members in this folder, whole or not at all; Numba finds no cache for what is inside a zip."""
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(dir=str(folder.parent), prefix=".unpacking-"))
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as packed:
-            check_members(packed)
+            check_members(packed, wanted, limit)
             packed.extractall(fresh)
+        if mode:  # for everybody: what is mounted into a container is read by whoever is root there
+            for path in (fresh, *fresh.iterdir()):
+                path.chmod(mode)
         fresh.rename(folder)
     except (zipfile.BadZipFile, NotImplementedError) as error:
         raise Refused("BAD_ARCHIVE", str(error)) from error
@@ -346,14 +486,14 @@ def unpack(archive: bytes, folder: Path) -> Path:
     return folder
 
 
-def check_members(packed: zipfile.ZipFile) -> None:
-    """Only modules of the package, and not too much of them."""
+def check_members(packed: zipfile.ZipFile, wanted: re.Pattern[str], limit: int) -> None:
+    """Only members with such names, and not too much of them."""
     members = packed.infolist()
     for member in members:
-        if not re.match(r"kernels/([a-z0-9_]+/)*([a-z0-9_]+\.py)?\Z", member.filename):
+        if not wanted.match(member.filename):
             raise Refused("BAD_ARCHIVE", f"member {member.filename!r}")
-    if sum(member.file_size for member in members) > MAX_ARCHIVE_BYTES:
-        raise Refused("BAD_ARCHIVE", f"more than {MAX_ARCHIVE_BYTES} bytes")
+    if sum(member.file_size for member in members) > limit:
+        raise Refused("BAD_ARCHIVE", f"more than {limit} bytes")
 
 
 # --- requests --------------------------------------------------------------------------------------
@@ -383,6 +523,14 @@ def count(request: dict[str, object], key: str) -> int:
     value = request.get(key)
     if not isinstance(value, int) or not 0 <= value <= MAX_FRAME_BYTES:
         raise Refused("BAD_REQUEST", f"{key} is {value!r}, expected 0 to {MAX_FRAME_BYTES}")
+    return value
+
+
+def large_count(request: dict[str, object], key: str) -> int:
+    """A value that has to be a number of bytes, of any number of frames."""
+    value = request.get(key)
+    if not isinstance(value, int) or not 0 <= value <= MAX_STREAM_BYTES:
+        raise Refused("BAD_REQUEST", f"{key} is {value!r}, expected 0 to {MAX_STREAM_BYTES}")
     return value
 
 

@@ -3,6 +3,9 @@
     start_runner(session)                the program's text, as the first frame
     ask_facts(session, commands, ...)    what the commands print, all in one round trip
     run_program(session, argv, ...)      one program with its arguments as they are
+    stream_from(session, argv, write)    the same, what it prints handed over as it comes, however much that is
+    stream_to(session, argv, pieces)     the same, fed with pieces of any number
+    install_tools(session, archive, ...) a folder of programs over there, sent once
     measure_bandwidth(session, ...)      a bounded number of bytes each way, timed here
     start_prover(session, archive, ...)  the package `kernels` over there; then the proof talks by itself
 
@@ -18,7 +21,7 @@ import json
 import os
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -31,10 +34,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from storage.records import Bandwidth
 from tasks.edges.shell import Session
-from tasks.errors import BadAnswer, RunnerRefused
+from tasks.errors import BadAnswer, LimitExceeded, RunnerRefused
 from tasks.inspection.output import Command, FactOutput
 
 STDERR_BYTES = 2_048
+STREAM_BYTES = 262_144
 SMALL_REPLY_BYTES = 4_096
 LATENCY_CREDIT_S = 0.05
 MIN_SECONDS = 1e-3
@@ -68,17 +72,77 @@ def run_program(
     timeout_s: float,
     limit_bytes: int,
     deadline: float,
+    is_merged: bool = False,
 ) -> FactOutput:
     """Run one program over there, its arguments as they are; what it read and wrote, bounded.
 
     The output's name is the program's. No shell is involved: whatever stands in an argument is that argument.
+    Merged: what it writes to stderr stands in stdout, in its order.
     """
-    request = {"do": "run", "argv": list(argv), "stdin": b64encode(stdin).decode()}
+    request = {"do": "run", "argv": list(argv), "stdin": b64encode(stdin).decode(), "is_merged": is_merged}
     _ask(session, request | {"timeout_s": timeout_s, "limit_bytes": limit_bytes}, deadline)
-    command = Command(argv[0], "", timeout_s, limit_bytes)
-    limit = _most_bytes(command) + SMALL_REPLY_BYTES
-    reply = _parse(_RAN, session.receive(deadline=deadline, limit_bytes=limit))
-    return _output(_Fact(name=argv[0], **reply.model_dump()), command)
+    return _ran(session, argv[0], limit_bytes, deadline)
+
+
+def stream_from(
+    session: Session,
+    argv: Sequence[str],
+    write: Callable[[bytes], object],
+    *,
+    stdin: bytes = b"",
+    timeout_s: float,
+    limit_bytes: int,
+    deadline: float,
+    is_merged: bool = False,
+) -> FactOutput:
+    """Run one program and hand over what it prints in pieces of at most 256 KiB; the output has no stdout, but the rest.
+
+    At the limit the program is killed, and the output is marked as truncated.
+    """
+    request = {"do": "stream", "argv": list(argv), "stdin": b64encode(stdin).decode(), "is_merged": is_merged}
+    _ask(session, request | {"timeout_s": timeout_s, "limit_bytes": limit_bytes}, deadline)
+    left = limit_bytes
+    while piece := session.receive(deadline=deadline, limit_bytes=STREAM_BYTES):
+        if (left := left - len(piece)) < 0:
+            session.close()
+            raise LimitExceeded("streamed output", f"{limit_bytes} bytes")
+        write(piece)
+    return _ran(session, argv[0], 0, deadline)
+
+
+def stream_to(
+    session: Session,
+    argv: Sequence[str],
+    pieces: Iterable[bytes],
+    *,
+    timeout_s: float,
+    limit_bytes: int,
+    deadline: float,
+) -> FactOutput:
+    """Run one program that reads the pieces, each of any length, as its stdin; `limit_bytes` are of its stdout.
+
+    What goes wrong with the pieces ends the session: half an input must not pass for a whole one.
+    """
+    _ask(
+        session,
+        {"do": "feed", "argv": list(argv), "timeout_s": timeout_s, "limit_bytes": limit_bytes},
+        deadline,
+    )
+    _send_pieces(session, pieces, deadline)
+    return _ran(session, argv[0], limit_bytes, deadline)
+
+
+def install_tools(session: Session, archive: bytes, cache_folder: str, *, deadline: float) -> str:
+    """A zip archive of programs, unpacked once under its digest; gives the folder's path over there."""
+    digest = hashlib.blake2s(archive).hexdigest()
+    _ask(session, {"do": "install", "cache": cache_folder, "digest": digest}, deadline)
+    path = _parse(_INSTALLED, session.receive(deadline=deadline, limit_bytes=SMALL_REPLY_BYTES)).path
+    if not path:
+        _send_pieces(session, [archive], deadline)
+        path = _parse(_INSTALLED, session.receive(deadline=deadline, limit_bytes=SMALL_REPLY_BYTES)).path
+    if not path.endswith(f"/{digest}"):
+        raise BadAnswer("the tools lie in another folder than their digest's")
+    return path
 
 
 def measure_bandwidth(
@@ -150,6 +214,10 @@ class _Facts(_Reply):
     facts: Annotated[list[_Fact], Field(max_length=MAX_FACTS, fail_fast=True)]
 
 
+class _Installed(_Reply):
+    path: Annotated[str, Field(max_length=1_000)]
+
+
 class _Sunk(_Reply):
     digest: str
 
@@ -159,9 +227,10 @@ class _Proving(_Reply):
     seconds: _Seconds
 
 
-_R = TypeVar("_R", _Facts, _Ran, _Sunk, _Proving)
+_R = TypeVar("_R", _Facts, _Ran, _Installed, _Sunk, _Proving)
 _FACTS: TypeAdapter[_Facts | _Refusal] = TypeAdapter(_Facts | _Refusal)
 _RAN: TypeAdapter[_Ran | _Refusal] = TypeAdapter(_Ran | _Refusal)
+_INSTALLED: TypeAdapter[_Installed | _Refusal] = TypeAdapter(_Installed | _Refusal)
 _SUNK: TypeAdapter[_Sunk | _Refusal] = TypeAdapter(_Sunk | _Refusal)
 _PROVING: TypeAdapter[_Proving | _Refusal] = TypeAdapter(_Proving | _Refusal)
 
@@ -178,6 +247,26 @@ def _facts_request(commands: tuple[Command, ...]) -> bytes:
 
 def _ask(session: Session, request: object, deadline: float) -> None:
     session.send(json.dumps(request).encode(), deadline=deadline)
+
+
+def _send_pieces(session: Session, pieces: Iterable[bytes], deadline: float) -> None:
+    """Frames of at most 256 KiB and an empty one; an error of the pieces ends the session."""
+    try:
+        for piece in pieces:
+            for start in range(0, len(piece), STREAM_BYTES):
+                session.send(piece[start : start + STREAM_BYTES], deadline=deadline)
+    except BaseException:
+        session.close()
+        raise
+    session.send(b"", deadline=deadline)
+
+
+def _ran(session: Session, name: str, limit_bytes: int, deadline: float) -> FactOutput:
+    """The end of a program."""
+    command = Command(name, "", 0.0, limit_bytes)
+    limit = _most_bytes(command) + SMALL_REPLY_BYTES
+    reply = _parse(_RAN, session.receive(deadline=deadline, limit_bytes=limit))
+    return _output(_Fact(name=name, **reply.model_dump()), command)
 
 
 def _parse(adapter: TypeAdapter[_R | _Refusal], raw: bytes) -> _R:

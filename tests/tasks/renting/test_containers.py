@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from tasks.errors import SpecRefused
-from tasks.renting.containers import ContainerSpec, Mount, Port, check_spec, create
+from tasks.renting.containers import ContainerSpec, Form, Mount, Port, Program, check_spec, create, digest_of
 
 SPEC = ContainerSpec("l-1", "r-1", "ubuntu:22.04", ("GPU-1", "GPU-2"))
 DIGEST = "@sha256:" + "ab" * 32
@@ -38,24 +39,72 @@ def test_a_container_is_made_of_one_vector():
         cpus=1.5,
         runtime="sysbox-runc",
         entrypoint="/init",
+        attempt=3,
+        executor_key="5Miner/one",
+        publish_address="127.0.1.3",
     )
     made = create(spec)
 
     assert made.argv[:2] == ("docker", "create")
     assert made.argv[-5:] == ("--", "ubuntu:22.04", "sh", "-c", "sleep 1")
     for argument in (
-        "--name=subnet-l-1",
+        "--name=subnet-l-1-3",
         "--label=org.compute-subnet.lease=l-1",
+        "--label=org.compute-subnet.attempt=3",
+        "--label=org.compute-subnet.machine=5Miner/one",
         '--gpus="device=GPU-1,GPU-2"',
         "--memory=1073741824",
         "--cpus=1.5",
         "--runtime=sysbox-runc",
-        "--publish=40001:22/tcp",
-        "--mount=type=volume,source=subnet-r-1.data,target=/data",
+        "--publish=127.0.1.3:40001:22/tcp",
+        "--mount=type=volume,source=subnet-r-1.data.5751bc4f,target=/data",
         "--entrypoint=/init",
     ):
         assert argument in made.argv
     assert made.stdin == b"A=one two\nB=2\n"
+
+
+def test_podman_takes_cards_by_cdi():
+    """Its command line is Docker's, but for the cards: a device each."""
+    made = create(SPEC, Form("podman"))
+
+    assert made.argv[0] == "podman"
+    assert [a for a in made.argv if "GPU-" in a] == [
+        "--device=nvidia.com/gpu=GPU-1",
+        "--device=nvidia.com/gpu=GPU-2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "words", "program"),
+    [
+        ("", (), ("/start", "-x", "serve", "all")),
+        ("", ("sh",), ("/start", "-x", "sh")),
+        ("/mine", (), ("/mine",)),
+        ("/mine", ("sh",), ("/mine", "sh")),
+    ],
+)
+def test_with_a_toolbox_our_init_starts_the_program(entrypoint, words, program):
+    """As engines put a program together: a renter's entrypoint drops the image's command, words replace it."""
+    form = Form(toolbox="/home/me/box", own=Program(("/start", "-x"), ("serve", "all")))
+    made = create(replace(SPEC, entrypoint=entrypoint, words=words), form)
+
+    assert made.argv[made.argv.index("--") :] == ("--", "ubuntu:22.04", "sh", "/opt/subnet/init", *program)
+    assert [a for a in made.argv if a.startswith(("--entrypoint", "--user", "--mount", "--init"))] == [
+        "--mount=type=bind,source=/home/me/box,target=/opt/subnet,readonly",
+        "--user=0:0",
+        "--entrypoint=/opt/subnet/busybox",
+    ]
+
+
+def test_a_spec_survives_being_stored():
+    """As JSON and back it is the same, and so is its digest; any other spec has another digest."""
+    spec = replace(SPEC, environment={"A": "1"}, ports=(Port(22, 40_001),), mounts=(Mount("data", "/data"),))
+    adapter = TypeAdapter(ContainerSpec)
+    again = adapter.validate_json(adapter.dump_json(spec))
+
+    assert again == spec
+    assert digest_of(again) == digest_of(spec) != digest_of(replace(spec, attempt=2))
 
 
 @pytest.mark.parametrize("word", NASTY)
@@ -120,6 +169,15 @@ def test_a_secret_is_in_no_argument():
         ({"mounts": (Mount("x", "/a,readonly=0"),)}, "mount is"),
         ({"mounts": (Mount("x", "/a/../../b"),)}, "mount is"),
         ({"mounts": (Mount("x", "/a"), Mount("x", "/b"))}, "one twice"),
+        ({"mounts": (Mount("x", "/opt/subnet"),)}, "mount is '/opt/subnet'"),
+        ({"mounts": (Mount("x", "/etc/subnet/keys"),)}, "mount is"),
+        ({"words": ("x" * 65_536, "x" * 65_536)}, "command is '131072 bytes'"),
+        ({"environment": {"A": "x" * 65_000}}, "at most 65000"),
+        ({"environment": {f"A{i}": "x" * 50_000 for i in range(4)}}, "environment is '200008 bytes'"),
+        ({"attempt": 0}, "attempt is '0'"),
+        ({"executor_key": "a=b"}, "machine is"),
+        ({"validator_hotkey": "a\n"}, "validator is"),
+        ({"publish_address": "evil.example"}, "publish address is"),
         ({"shm_bytes": 0}, "shm_bytes is '0'"),
         ({"cpus": float("nan")}, "cpus is 'nan'"),
         ({"runtime": "/bin/sh"}, "runtime is '/bin/sh'"),
