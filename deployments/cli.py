@@ -1,7 +1,8 @@
 """The command line of all roles: `subnet COMMAND`.
 
 Commands are imported only when they are called, so that `subnet --help` stays quick. Exit codes: 0 done, 1 our own
-trouble or an epoch that could not do its work, 2 a user's mistake, 130 stopped by Ctrl-C.
+trouble or an epoch that could not do its work, 2 a user's mistake, 130 stopped by Ctrl-C. `subnet rent` has further
+ones (docs/renting.md).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import click
 
 from deployments.lazy import lazy_group
 from storage.errors import StorageError
-from tasks.errors import SubnetError, UserError
+from tasks.errors import SubnetError
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
@@ -30,6 +31,8 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "collateral": "Show machines' collateral; deposit, reclaim, deny, finalise, slash.",
         "history": "Read the archive: verify, replay, compare, query, fold.",
         "miner": "For miners: announce a swap of cards, see the last scores, estimate pay.",
+        "rent": "Rent GPUs: find, rent, reach, stop and end machines; money and keys.",
+        "market": "For operators: renters, their keys and credits, blocked images, the books.",
         "report": "Make a page with pictures of a day of the network.",
         "economics": "Show what each known cheat would earn against honest work.",
     }
@@ -74,7 +77,7 @@ def main() -> None:
         if not isinstance(error, SubnetError | StorageError | OSError):
             raise
         click.echo(f"Error: {error}", err=True)
-        sys.exit(2 if isinstance(error, UserError) else 1)
+        sys.exit(error.exit_code if isinstance(error, SubnetError) else 1)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from deployments.hygiene import printable
 from storage.records import (
     EpochOutcome,
     Executor,
@@ -208,7 +209,7 @@ def phase_line(phase: Phase, now: datetime) -> str:
 
 def cell(text: str) -> Text:
     """Foreign text made harmless for a terminal: printable characters only, and not too many."""
-    return Text("".join(c if c.isprintable() else "\N{MIDDLE DOT}" for c in text[:300]))
+    return Text(printable(text))
 
 
 def short(hotkey: str) -> str:

@@ -175,5 +175,11 @@ _READERS: Mapping[str, Callable[[str, str], object]] = {
     "keep_transcripts_days": _whole(0, 36_500),
     "keep_days": _whole(0, 36_500),
 }
-_ELSEWHERE = {"SUBNET_FOLDER", "SUBNET_PREFECT_PORT", "SUBNET_REPOSITORY"}
+_ELSEWHERE = {
+    "SUBNET_API",
+    "SUBNET_API_KEY_FILE",
+    "SUBNET_FOLDER",
+    "SUBNET_PREFECT_PORT",
+    "SUBNET_REPOSITORY",
+}
 """Keys that the command line and prefect.yaml read themselves."""

@@ -7,12 +7,15 @@
     │   ├── CollateralRefused     a move of collateral that the ledger does not allow
     │   ├── SpecRefused           no container can be made of this: key, value, what was expected
     │   ├── MoveRefused           a lease can't go from where it stands to there
+    │   ├── MarketRefused         the market's API said no: status, code, detail, mend
+    │   ├── NotLoggedIn           there is no API key for this market
     │   └── EpochBusy             another run has the epoch, or it is closed already
     ├── TransportError            try again: the other side may be back
     │   ├── ChainAway             no chain answered within our deadline
     │   ├── MinerAway             a miner's agent did not answer
     │   ├── SourceAway            a source of prices did not answer
     │   ├── StoreAway             our own store did not answer in time
+    │   ├── MarketAway            the market's API did not answer
     │   ├── HostAway              an executor did not answer, or the session was lost
     │   └── EngineAway            no container engine of a machine answers
     ├── HostileAnswer             the other side answered what may not be: never tried again
@@ -25,6 +28,7 @@
     │   ├── ImageRefused          an image that can't be had there
     │   ├── ContainerRefused      a container that can't be made, started, stopped, asked or removed
     │   └── VolumeRefused         a volume that can't be made, saved, restored or removed
+    ├── LeaseFailed               no machine could be handed over: nothing was charged
     ├── NoVerdicts                no machine was heard at all: the weights stay as they are
     ├── NoWeights                 no weight vector can be made: of a score that is no number, of an owner without uid
     └── ChainRefused              the chain said no: `name` is the pallet's own error name
@@ -39,9 +43,14 @@ from __future__ import annotations
 class SubnetError(Exception):
     """Something of ours, or of those we talk to, went wrong."""
 
+    exit_code = 1
+    """Of a command that it ends."""
+
 
 class UserError(SubnetError):
     """The caller can mend it; the command ends with exit code 2."""
+
+    exit_code = 2
 
 
 class SettingError(UserError):
@@ -76,6 +85,32 @@ class MoveRefused(UserError):
         self.lease_id, self.state, self.wanted = lease_id, state, wanted
 
 
+class MarketRefused(UserError):
+    """The market's API said no; `mend` is its advice, and its text is printable."""
+
+    def __init__(self, status: int, code: str, detail: str, mend: str = "") -> None:
+        told = f"{code}: {detail}" if code else detail
+        super().__init__(f"{told}\n  {mend}" if mend else told)
+        self.status, self.code, self.detail, self.mend = status, code, detail, mend
+        self.exit_code = _EXIT_CODES.get(status, 2 if status < 500 else 1)
+
+
+_EXIT_CODES = {401: 3, 403: 3, 402: 4, 429: 1}
+"""Of refusals that a script may want to tell from others: the key, the balance, the rate."""
+
+
+class NotLoggedIn(UserError):
+    """There is no API key for this market on this computer."""
+
+    exit_code = 3
+
+    def __init__(self, url: str) -> None:
+        super().__init__(
+            f"no API key for {url} is kept here\n  `subnet rent login` takes it from standard input; a market's operator makes one"
+        )
+        self.url = url
+
+
 class EpochBusy(UserError):
     """Another run has the epoch, or it is closed already; wait for the next."""
 
@@ -102,6 +137,14 @@ class SourceAway(TransportError):
 
 class StoreAway(TransportError):
     """Our own store did not answer in time, or its disk is full."""
+
+
+class MarketAway(TransportError):
+    """The market's API did not answer, or with what only a broken server answers."""
+
+    def __init__(self, url: str, detail: str) -> None:
+        super().__init__(f"{url} does not answer: {detail}")
+        self.url, self.detail = url, detail
 
 
 class HostAway(TransportError):
@@ -186,6 +229,18 @@ class ChainRefused(SubnetError):
     def __init__(self, name: str, message: str) -> None:
         super().__init__(f"{name}: {message}")
         self.name = name
+
+
+class LeaseFailed(SubnetError):
+    """No machine could be handed over, or the lease ended on the way: nothing was charged."""
+
+    exit_code = 5
+
+    def __init__(self, lease_id: str, state: str, party: str, reason: str) -> None:
+        super().__init__(
+            f"lease {lease_id} {state} ({party}): {reason or 'no reason was told'}; nothing was charged"
+        )
+        self.lease_id, self.state, self.party, self.reason = lease_id, state, party, reason
 
 
 class NoVerdicts(SubnetError):
