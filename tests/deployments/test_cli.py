@@ -47,6 +47,7 @@ def test_help_works_from_anywhere(tmp_path):
         "history",
         "economics",
         "ban",
+        "market",
         "miner",
         "report",
     ],

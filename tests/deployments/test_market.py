@@ -1,0 +1,147 @@
+"""`subnet market`, as an operator types it."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from click.testing import CliRunner
+
+from deployments.cli import subnet
+from deployments.operating import own_database
+from storage.errors import ShortOfFunds
+from storage.money import Money
+from storage.renter import Scope
+from storage.renters import Renters
+from tasks.errors import SettingError
+from tasks.renting.api_keys import fits, parse
+
+
+def typed(tmp_path, *words):
+    """What the command prints, in a folder of its own."""
+    return CliRunner().invoke(subnet, ["market", *words], env={"SUBNET_FOLDER": str(tmp_path)})
+
+
+def told(tmp_path, *words):
+    """The JSON that it prints."""
+    done = typed(tmp_path, *words, "--json")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def database(tmp_path, monkeypatch):
+    """The database that the commands work on."""
+    monkeypatch.setenv("SUBNET_FOLDER", str(tmp_path))
+    with own_database() as engine:
+        yield engine
+
+
+def test_a_renter_is_added_with_a_key_that_opens(tmp_path, database):
+    """The key stands alone on standard output, its digest fits, and it may do everything."""
+
+    done = typed(tmp_path, "renter", "add", "ada")
+    token = parse(done.stdout.strip())
+    key, renter = Renters(database).key(token.key_id)
+
+    assert (done.exit_code, renter.renter_id, key.scopes) == (0, "ada", (Scope.ADMIN,))
+    assert fits(token, key)
+    assert "shown this once" in done.stderr
+
+
+def test_a_renter_is_added_once(tmp_path):
+    """The second time is a mistake of the operator's, with the mend."""
+
+    typed(tmp_path, "renter", "add", "ada")
+
+    assert "subnet market key add" in str(typed(tmp_path, "renter", "add", "ada").exception)
+
+
+def test_a_renter_whose_key_was_lost_in_a_crash_gets_one(tmp_path, database):
+    """Killed between renter and key, the same line typed again ends it."""
+
+    from storage.renter import Renter
+
+    Renters(database).add(Renter("ada", datetime(2026, 10, 1, tzinfo=UTC)))
+
+    assert typed(tmp_path, "renter", "add", "ada").exit_code == 0
+    assert len(Renters(database).keys("ada")) == 1
+
+
+@pytest.mark.parametrize("name", ["", "Ada", "-x", "a b", "a" * 41, "$(id)", "\x1b[2J", "ä"])
+def test_a_renters_name_is_plain(tmp_path, name):
+    """It becomes part of names of containers and volumes."""
+
+    done = typed(tmp_path, "renter", "add", "--", name)
+
+    assert isinstance(done.exception, SettingError)
+
+
+def test_money_is_given_once_and_taken_back(tmp_path, database):
+    """A named credit moves nothing twice; what is taken back is no more than what is there; the books are even."""
+
+    typed(tmp_path, "renter", "add", "ada")
+    first, again = (
+        told(tmp_path, "credit", "ada", "50", "--reason", "hi", "--name", "n", "--by", "o") for _ in "ab"
+    )
+    typed(tmp_path, "credit", "ada", "12.5", "--reason", "oops", "--back", "--by", "o")
+    refused = typed(tmp_path, "credit", "ada", "40", "--reason", "oops", "--back", "--by", "o")
+
+    assert (first["is_new"], again["is_new"], again["balance_micro_usd"]) == (True, False, 50_000_000)
+    assert isinstance(refused.exception, ShortOfFunds)
+    assert Money(database).balances() == {"renter:ada": 37_500_000, "outside": -37_500_000}
+
+
+def test_nobody_is_credited_who_is_no_renter(tmp_path):
+    """A mistyped name gets no account."""
+
+    done = typed(tmp_path, "credit", "adda", "50", "--reason", "hi")
+
+    assert isinstance(done.exception, SettingError)
+    assert "subnet market renter list" in str(done.exception)
+
+
+def test_a_renter_is_stopped_with_reason_and_grace_and_allowed_again(tmp_path):
+    """The list shows both; after `allow` it may rent."""
+
+    typed(tmp_path, "renter", "add", "ada")
+    stopped = told(tmp_path, "renter", "stop", "ada", "--reason", "mines coins", "--grace", "2h")
+    listed = told(tmp_path, "renter", "list")
+    typed(tmp_path, "renter", "allow", "ada")
+
+    assert listed[0]["reason"] == "mines coins"
+    assert stopped["grace_until"] == str(listed[0]["grace_until"]).replace(" ", "T")
+    assert "may rent" in typed(tmp_path, "renter", "list").stdout
+
+
+def test_keys_are_made_with_few_rights_listed_and_revoked(tmp_path):
+    """Revoked twice is revoked; a secret is in no list."""
+
+    typed(tmp_path, "renter", "add", "ada")
+    made = told(tmp_path, "key", "add", "ada", "--name", "ci", "--scope", "read", "--expires", "30d")
+    gone = [told(tmp_path, "key", "revoke", "ada", made["key_id"])["is_new"] for _ in range(2)]
+    listed = typed(tmp_path, "key", "list", "ada", "--json").stdout
+
+    assert gone == [True, False]
+    assert [key["scopes"] for key in json.loads(listed)] == [["admin"], ["read"]]
+    assert made["api_key"].split("_", 2)[2] not in listed
+    assert "was revoked" in " ".join(typed(tmp_path, "key", "list", "ada").stdout.split())
+    assert isinstance(typed(tmp_path, "key", "revoke", "ada", "none").exception, SettingError)
+
+
+def test_images_are_blocked_until_they_are_not(tmp_path):
+    """Blocked twice, the newer reason counts; a pattern of everything is refused."""
+
+    typed(tmp_path, "block-image", "*xmrig*", "--reason", "old")
+    typed(tmp_path, "block-image", "*xmrig*", "--reason", "mines coins", "--by", "ops")
+    listed = told(tmp_path, "blocked")
+    gone = [told(tmp_path, "unblock-image", "*xmrig*")["was_blocked"] for _ in range(2)]
+
+    assert [(i["pattern"], i["reason"], i["blocked_by"]) for i in listed] == [
+        ("*xmrig*", "mines coins", "ops")
+    ]
+    assert gone == [True, False]
+    for pattern in ("*", "**?", "-x", "a b", "a;b", "a\x1bb"):
+        assert isinstance(
+            typed(tmp_path, "block-image", "--reason", "x", "--", pattern).exception, SettingError
+        )
+    assert typed(tmp_path, "blocked").stdout == "no image is blocked\n"
