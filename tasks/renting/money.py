@@ -1,17 +1,24 @@
-"""What a lease costs and who gets it, as transfers. Pure: integers of micro-USD, to the second.
+"""The transfers that leases make: who gives, who gets, under which name. Pure: integers of micro-USD.
 
-A lease costs floor(price x seconds / 3,600) from its hand-over to any moment, so that metering it in a thousand steps or
-in one comes to the same, and no step can be counted twice: a step is named by the second up to which it counts.
+    COMMIT    renter -> escrow:<lease>                 a reserved lease's committed hours, before its hand-over
+    METER     escrow, then renter -> miner, platform   what is due since the last one
+    CREDIT    miner, platform -> renter                what a fault of theirs took
+    RELEASE   escrow -> renter (miner, platform)       what the committed hours leave, at the end
+    DEPOSIT   outside -> renter                        from the chain, or an operator's credit
+
+Each is named by what it is for, so that whoever repeats it moves nothing a second time: a metering by what was metered
+before it, all others by their lease.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from storage.rental import Entry, Rental, Transfer
+from tasks.renting.metering import committed_micro_usd, cost_micro_usd, paid_seconds
 
-HOUR_S = 3_600
-OUTSIDE, PLATFORM = "outside", "platform"
+OUTSIDE, PLATFORM, UNCLAIMED, TREASURY = "outside", "platform", "unclaimed", "treasury"
 PPM = 1_000_000
 
 
@@ -25,60 +32,108 @@ def miner(executor_key: str) -> str:
     return f"miner:{executor_key.partition('/')[0]}"
 
 
-def cost_micro_usd(rental: Rental, until: datetime) -> int:
-    """What the lease costs from its hand-over to this moment, or to its end if that was before."""
-    if rental.active_at is None:
-        return 0
-    end = min(until, rental.ended_at) if rental.ended_at else until
-    seconds = max(0, int((end - rental.active_at).total_seconds()))
-    return rental.micro_usd_per_hour * seconds // HOUR_S
+def escrow(rental: Rental) -> str:
+    """The account of a lease's committed hours."""
+    return f"escrow:{rental.lease_id}"
 
 
-def metered(rental: Rental, charged_micro_usd: int, now: datetime, platform_ppm: int) -> Transfer | None:
-    """What is due since the last metering; None when nothing is. `platform_ppm`: the platform's part, in millionths."""
-    due = cost_micro_usd(rental, now) - charged_micro_usd
+def committed(rental: Rental, now: datetime) -> Transfer | None:
+    """The committed hours of a reserved lease, paid ahead; None when it commits to none. To be posted with a floor of 0.
+
+    Posted before the hand-over is kept: what dies between the two is given back by `unused`, or is found again, since the
+    name is that of the attempt.
+    """
+    amount = committed_micro_usd(rental)
+    if amount <= 0:
+        return None
+    entries = (Entry(renter(rental.renter_id), -amount), Entry(escrow(rental), amount))
+    message = f"{rental.wish.hours} h at {rental.micro_usd_per_hour} micro-USD an hour"
+    return _about(
+        rental, f"commit:{rental.lease_id}:{rental.attempt}", now, "COMMIT", entries, message=message
+    )
+
+
+def metered(rental: Rental, metered_micro_usd: int, now: datetime, platform_ppm: int) -> Transfer | None:
+    """What is due since `metered_micro_usd` were; None when nothing is. `platform_ppm`: the platform's part, in millionths."""
+    due = cost_micro_usd(rental, now) - metered_micro_usd
     if due <= 0:
         return None
-    fee = due * platform_ppm // PPM
-    return Transfer(
-        transfer_id=f"meter:{rental.lease_id}:{charged_micro_usd}",
-        at=now,
-        kind="METER",
-        entries=(
-            Entry(renter(rental.renter_id), -due),
-            Entry(miner(rental.executor_key), due - fee),
-            *([Entry(PLATFORM, fee)] if fee else []),
-        ),
-        lease_id=rental.lease_id,
+    prepaid = min(due, max(0, committed_micro_usd(rental) - metered_micro_usd))
+    entries = (
+        *_given(escrow(rental), prepaid),
+        *_given(renter(rental.renter_id), due - prepaid),
+        *_shared(rental, due, platform_ppm),
     )
+    name = f"meter:{rental.lease_id}:{metered_micro_usd}"
+    return _about(rental, name, now, "METER", entries, message=f"up to second {paid_seconds(rental, now)}")
 
 
-def deposit(renter_id: str, micro_usd: int, extrinsic_id: str, now: datetime) -> Transfer:
-    """A confirmed transfer on the chain, credited once: it is named by its extrinsic."""
+def credited(
+    rental: Rental, micro_usd: int, now: datetime, platform_ppm: int, reason: str, *, by_platform: bool
+) -> Transfer | None:
+    """What is given back to the renter at the end: by the platform alone, or by both in their shares. None for nothing."""
+    if micro_usd <= 0:
+        return None
+    givers = [Entry(PLATFORM, micro_usd)] if by_platform else _shared(rental, micro_usd, platform_ppm)
+    entries = (
+        *(Entry(entry.account, -entry.micro_usd) for entry in givers),
+        Entry(renter(rental.renter_id), micro_usd),
+    )
+    return _about(rental, f"credit:{rental.lease_id}", now, "CREDIT", entries, message=reason)
+
+
+def released(
+    rental: Rental, left_micro_usd: int, kept_micro_usd: int, now: datetime, platform_ppm: int
+) -> Transfer | None:
+    """What the escrow still has, at the end: `kept` of it is paid all the same, the rest goes back. None for nothing."""
+    if left_micro_usd <= 0:
+        return None
+    back = left_micro_usd - kept_micro_usd
+    entries = (
+        *_given(escrow(rental), left_micro_usd),
+        *([Entry(renter(rental.renter_id), back)] if back else []),
+        *_shared(rental, kept_micro_usd, platform_ppm),
+    )
+    name = f"release:{rental.lease_id}:{rental.attempt}"
+    return _about(rental, name, now, "RELEASE", entries, message="committed hours that were not used")
+
+
+def deposit(
+    renter_id: str, micro_usd: int, extrinsic_id: str, now: datetime, *, rao: int = 0, message: str = ""
+) -> Transfer:
+    """A confirmed transfer on the chain, credited once: it is named by its extrinsic. Its rao leave `unclaimed`."""
+    entries = (
+        Entry(OUTSIDE, -micro_usd),
+        Entry(renter(renter_id), micro_usd),
+        *([Entry(UNCLAIMED, 0, -rao), Entry(TREASURY, 0, rao)] if rao else []),
+    )
+    return Transfer(f"deposit:{extrinsic_id}", now, "DEPOSIT", entries, message=message or extrinsic_id)
+
+
+def received(rao: int, extrinsic_id: str, now: datetime) -> Transfer:
+    """The rao of a confirmed transfer, whoever it is for: they are on the deposit address."""
+    entries = (Entry(OUTSIDE, 0, -rao), Entry(UNCLAIMED, 0, rao))
+    return Transfer(f"received:{extrinsic_id}", now, "RECEIVED", entries, message=extrinsic_id)
+
+
+def granted(renter_id: str, micro_usd: int, name: str, now: datetime, reason: str) -> Transfer:
+    """An operator's credit, or with an amount below 0 its correction; `name` makes it one, whoever repeats it."""
     entries = (Entry(OUTSIDE, -micro_usd), Entry(renter(renter_id), micro_usd))
-    return Transfer(f"deposit:{extrinsic_id}", now, "DEPOSIT", entries, message=extrinsic_id)
+    return Transfer(f"grant:{name}", now, "GRANT", entries, message=reason)
 
 
-def credit_note(rental: Rental, meter: Transfer, share_ppm: int, reason: str, now: datetime) -> Transfer:
-    """A share of one metering given back, from everybody who got a part of it."""
-    back = [
-        Entry(entry.account, -(entry.micro_usd * share_ppm // PPM))
-        for entry in meter.entries
-        if entry.micro_usd > 0
-    ]
-    total = -sum(entry.micro_usd for entry in back)
-    return Transfer(
-        transfer_id=f"credit:{meter.transfer_id}",
-        at=now,
-        kind="CREDIT_NOTE",
-        entries=(*(entry for entry in back if entry.micro_usd), Entry(renter(rental.renter_id), total)),
-        lease_id=rental.lease_id,
-        message=reason,
-    )
+def _given(account: str, micro_usd: int) -> Iterable[Entry]:
+    return [Entry(account, -micro_usd)] if micro_usd else []
 
 
-def affordable_s(balance_micro_usd: int, micro_usd_per_hour: int) -> int:
-    """Whole seconds that a balance pays for at this price; a free lease lasts for ever."""
-    if micro_usd_per_hour <= 0:
-        return 1 << 40
-    return max(0, balance_micro_usd) * HOUR_S // micro_usd_per_hour
+def _shared(rental: Rental, micro_usd: int, platform_ppm: int) -> list[Entry]:
+    """The miner's and the platform's parts."""
+    fee = micro_usd * platform_ppm // PPM
+    parts = [Entry(miner(rental.executor_key), micro_usd - fee), Entry(PLATFORM, fee)]
+    return [part for part in parts if part.micro_usd]
+
+
+def _about(
+    rental: Rental, name: str, now: datetime, kind: str, entries: tuple[Entry, ...], *, message: str
+) -> Transfer:
+    return Transfer(name, now, kind, entries, lease_id=rental.lease_id, message=message)

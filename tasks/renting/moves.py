@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from storage.rental import Access, Mode, Offer, Party, Rental, RentalState
 from tasks.errors import MoveRefused
+from tasks.renting.metering import paid_seconds
 
 R = RentalState
 LAWFUL: Mapping[RentalState, frozenset[RentalState]] = MappingProxyType(
@@ -105,8 +106,7 @@ def paying_until(rental: Rental, at: datetime) -> dict[str, object]:
     """The changes that close the paid interval at this moment; none when nothing is being paid."""
     if rental.paid_from is None:
         return {}
-    seconds = max(0, int((at - rental.paid_from).total_seconds()))
-    return {"paid_s": rental.paid_s + seconds, "paid_from": None}
+    return {"paid_s": paid_seconds(rental, at), "paid_from": None}
 
 
 def stopped(rental: Rental, now: datetime, reason: str = "") -> Rental:
@@ -139,7 +139,8 @@ def started(rental: Rental, now: datetime, access: Access | None = None) -> Rent
         access=access or rental.access,
         stopped_at=None,
         is_holding=True,
-        paid_from=rental.paid_from or now,
+        paid_s=paid_seconds(rental, now),
+        paid_from=now,
         reason="",
     )
 

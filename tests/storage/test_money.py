@@ -12,16 +12,14 @@ import sqlalchemy as sa
 from storage.database import migrate, open_database, writing
 from storage.errors import NotBalanced, ShortOfFunds, StorageError
 from storage.money import Money
-from storage.rental import Entry, RentalState, Transfer
+from storage.rental import Entry, Transfer
 from storage.statements import Books
 from storage.tables import entries, transfers
 from tasks.renting.money import deposit, metered, renter
 from tests.storage.posting import event
-from tests.tasks.renting.leases import NOON, USD, rental
+from tests.tasks.renting.leases import NOON, USD, running
 
-ACTIVE = rental(
-    state=RentalState.ACTIVE, active_at=NOON, executor_key="5Miner/a", micro_usd_per_hour=3_600 * USD
-)
+ACTIVE = running(3_600 * USD)
 
 
 @pytest.fixture

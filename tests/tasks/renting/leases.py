@@ -1,6 +1,6 @@
 """Leases and offers by hand, everything about them an argument."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from storage.rental import Offer, Rental, RentalState, Wish
 
@@ -12,6 +12,18 @@ def rental(name="l-1", renter="5Renter", key=None, wish=None, **changes):
     """A lease that was just asked for."""
     asked = {"state": RentalState.REQUESTED, "version": 0, "requested_at": NOON, "moved_at": NOON, **changes}
     return Rental(name, renter, key or name, wish or Wish(), **asked)
+
+
+def running(price=USD, **changes):
+    """A lease of two cards that was handed over at noon, by default for a dollar an hour."""
+    told = {"executor_key": "5Miner/a", "card_uuids": ("GPU-a", "GPU-b"), "is_holding": True, **changes}
+    told = {"active_at": NOON, "paid_from": NOON, "micro_usd_per_hour": price, **told}
+    return rental(state=RentalState.ACTIVE, **told)
+
+
+def after(seconds):
+    """So many seconds after noon."""
+    return NOON + timedelta(seconds=seconds)
 
 
 def offer(key="5Miner/a", cards=2, **changes):
