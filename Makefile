@@ -57,15 +57,24 @@ format-check: setup
 	@$(BIN)/ruff format --check --quiet .
 
 # What tests need beside Python: installed where that is possible, else the tests that need it are skipped by name.
+# Program:package; the container engines are started by the tests themselves, beside whatever runs already.
+SYSTEM_PACKAGES := sshd:openssh-server ssh:openssh-client dockerd:docker.io podman:podman runc:runc dropbear:dropbear-bin \
+  sftp-server:openssh-sftp-server busybox:busybox-static ip:iproute2 nsenter:util-linux iptables:iptables
+SYSTEM_PATH := /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/lib/openssh
+
 .PHONY: system-packages
 system-packages:
-	@if ! PATH="$$PATH:/usr/sbin" command -v sshd > /dev/null; then \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
-	    echo "Installing openssh-server, which a test talks to ..."; \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends openssh-server > /dev/null; \
-	  else \
-	    echo "openssh-server is not installed: the test that talks to it is skipped"; \
-	  fi; \
+	@missing=""; for pair in $(SYSTEM_PACKAGES); do \
+	  PATH="$(SYSTEM_PATH)" command -v "$${pair%%:*}" > /dev/null || missing="$$missing $${pair##*:}"; \
+	done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+	  echo "Installing what tests talk to:$$missing ..."; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing > /dev/null; \
+	  PATH="$(SYSTEM_PATH)" command -v docker > /dev/null \
+	    || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends docker-cli > /dev/null; \
+	else \
+	  echo "Not installed, so that the tests that need them are skipped by name:$$missing"; \
 	fi
 
 lint: setup  ## Lint

@@ -1,9 +1,19 @@
-"""What all tests share: how hypothesis looks for examples."""
+"""Fixtures of all tests: container engines, each started once for a worker that needs it."""
 
-from hypothesis import settings
+import pytest
 
-# Examples are never timed: a machine may be busy. `make test` takes the same ones every time, so that it fails for what has
-# changed and not by chance; `pytest --hypothesis-profile=search` looks for new ones.
-settings.register_profile("search", deadline=None)
-settings.register_profile("same", deadline=None, derandomize=True)
-settings.load_profile("same")
+from tests.engines import docker_rig, podman_rig
+
+
+@pytest.fixture(scope="session")
+def docker(tmp_path_factory):
+    """A real Docker daemon with simulated cards."""
+    with docker_rig(tmp_path_factory.mktemp("docker")) as rig:
+        yield rig
+
+
+@pytest.fixture(scope="session")
+def podman(tmp_path_factory):
+    """Podman."""
+    with podman_rig(tmp_path_factory.mktemp("podman")) as rig:
+        yield rig

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from deployments.localnet import liars, nvidia_smi
 from deployments.localnet.cast import CastExecutor, Lie
+from deployments.localnet.engine_place import place_of
 from deployments.localnet.executors import Machine, make_host_key
 from tasks.errors import SettingError
 from tasks.inspection.models import Sku, find
@@ -74,6 +75,8 @@ def make_machine(disks: Disks, executor: CastExecutor, port: int) -> Machine:
             "SUBNET_SIMULATED_CARDS": str(disks.cards),
             # Of the machine's own, as /run/lock is: a card that two machines list is not guarded by a lock of both.
             "SUBNET_PROOF_LOCKS": str(home / "scratch"),
+            # One engine for all of them: their containers and volumes are told apart by the machine's key.
+            "DOCKER_HOST": place_of(disks.folder).host,
         },
         hangs=executor.lie is Lie.HANGS,
     )
@@ -87,7 +90,15 @@ def announced_key(disks: Disks, executor: CastExecutor) -> Path:
 
 def proved_bytes(model: str) -> int:
     """What |D| of one card of this model needs under the local subnet's policy."""
-    return parameters_for(_sku(model), LOCALNET.proof).memory_bytes
+    return parameters_for(sku_of(model), LOCALNET.proof).memory_bytes
+
+
+def sku_of(model: str) -> Sku:
+    """Of a card's model, as nvidia-smi spells it."""
+    found = find(model)
+    if found is None:
+        raise SettingError("model", model, "a name of tasks/inspection/models.py")
+    return found.skus[0]
 
 
 def write_whole(path: Path, text: str, mode: int = 0o644) -> None:
@@ -101,15 +112,8 @@ def write_whole(path: Path, text: str, mode: int = 0o644) -> None:
     partial.replace(path)
 
 
-def _sku(model: str) -> Sku:
-    found = find(model)
-    if found is None:
-        raise SettingError("model", model, "a name of tasks/inspection/models.py")
-    return found.skus[0]
-
-
 def _shown_cards(executor: CastExecutor) -> str:
-    return nvidia_smi.cards_json(executor.model, executor.card_uuids, _sku(executor.model).nominal_mib)
+    return nvidia_smi.cards_json(executor.model, executor.card_uuids, sku_of(executor.model).nominal_mib)
 
 
 def _add_cards(disks: Disks, executor: CastExecutor) -> None:

@@ -12,11 +12,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
 
+from deployments.localnet.cast import CAST
+from deployments.localnet.engine import EngineMissing, LocalEngine, cards_of, serve_engine
 from deployments.localnet.holder import Holder, holder_of, take
 from deployments.localnet.layout import Layout
 from deployments.localnet.setup import Localnet, prepare
@@ -39,6 +41,8 @@ class Stack:
     server: PrefectServer
     world: Child | None
     """None when another command has started it."""
+    engine_host: str = ""
+    """DOCKER_HOST of the local machines' container engine; empty when this command has started none."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -96,25 +100,44 @@ def prefect_port() -> int:
 
 @contextmanager
 def _started(layout: Layout, say: Callable[[str], None], *, is_kept: bool) -> Iterator[Stack]:
-    server = launch(layout.folder, REPOSITORY, prefect_port())
-    world: Child | None = None
-    try:
-        _write_holder(layout, _holder(server, world))
+    with ExitStack() as stack:
+        stack.callback((layout.run / "stack.json").unlink, missing_ok=True)
+        server = launch(layout.folder, REPOSITORY, prefect_port())
+        stack.callback(server.stop)
+        _write_holder(layout, _holder(server))
         say("preparing the local subnet: chain, wallets, machines, compiled kernels")
         localnet = prepare(layout.subnet)
+        # Only a system that stays up is rented from: an epoch needs no container engine.
+        engine = _start_engine(layout, stack, say) if is_kept else None
         world = _start_world(layout)
+        stack.callback(world.stop)
         world.wait_until(lambda: "ready" in tail(world.log), WORLD_DEADLINE_S)
         say(f"local subnet is up: {len(localnet.miners)} miners, {len(localnet.executors)} machines")
+        has_engine = engine is not None and _wait_for_engine(engine, say)
         server.wait()
         ensure_automation(server.api_url)
-        _write_holder(layout, replace(_holder(server, world), is_kept=is_kept, is_ready=True))
+        children = [world, engine.child] if engine else [world]
+        _write_holder(layout, replace(_holder(server, *children), is_kept=is_kept, is_ready=True))
         say(f"Prefect server is up: {server.url}")
-        yield Stack(layout, localnet, server, world)
-    finally:
-        if world is not None:
-            world.stop()
-        server.stop()
-        (layout.run / "stack.json").unlink(missing_ok=True)
+        yield Stack(layout, localnet, server, world, engine.place.host if engine and has_engine else "")
+
+
+def _start_engine(layout: Layout, stack: ExitStack, say: Callable[[str], None]) -> LocalEngine | None:
+    """Begin to start it; without one everything but renting works, and it is said what is missing."""
+    try:
+        return stack.enter_context(serve_engine(layout.subnet, cards_of(CAST), layout.logs / "engine.log"))
+    except EngineMissing as missing:
+        say(f"nothing can be rented here, since there is no container engine: {missing}")
+        return None
+
+
+def _wait_for_engine(engine: LocalEngine, say: Callable[[str], None]) -> bool:
+    try:
+        say(f"container engine is up: Docker {engine.wait()} at {engine.place.host}")
+    except EngineMissing as missing:
+        say(f"nothing can be rented here, since there is no container engine: {missing}")
+        return False
+    return True
 
 
 def _start_world(layout: Layout) -> Child:
@@ -154,8 +177,8 @@ def _is_ours(pid: int, layout: Layout) -> bool:
     return str(layout.folder).encode() in environment
 
 
-def _holder(server: PrefectServer, world: Child | None) -> Holder:
-    children = tuple(child.process.pid for child in (server.child, world) if child is not None)
+def _holder(server: PrefectServer, *others: Child) -> Holder:
+    children = tuple(child.process.pid for child in (server.child, *others) if child is not None)
     return Holder(os.getpid(), server.url, children)
 
 

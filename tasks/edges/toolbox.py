@@ -128,10 +128,18 @@ def keys_file(keys: Sequence[str]) -> bytes:
     return "".join(f"{key}\n" for key in dict.fromkeys(keys)).encode()
 
 
+def find_program(name: str) -> Path:
+    """Where one of the toolbox's programs is installed here; SettingError, naming the packages, when it is not."""
+    found = shutil.which(name, path=_WHERE)
+    if found is None:
+        raise SettingError(name, "not installed", f"the program that goes into every container: {_PACKAGES}")
+    return Path(found)
+
+
 @cache
 def _archive() -> bytes:
     """Level 1: packing must not be what a lease waits for, and it is sent to a machine once."""
-    programs = {name: _find(name) for name in ("dropbear", "sftp-server", "busybox")}
+    programs = {name: find_program(name) for name in ("dropbear", "sftp-server", "busybox")}
     if _libraries(programs["busybox"]):
         raise SettingError("busybox", str(programs["busybox"]), f"a static one: {_PACKAGES}")
     files = {name: path.read_bytes() for name, path in programs.items()}
@@ -145,13 +153,6 @@ def _archive() -> bytes:
         for name, content in sorted(files.items()):
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), content, zipfile.ZIP_DEFLATED, compresslevel=1)
     return packed.getvalue()
-
-
-def _find(name: str) -> Path:
-    found = shutil.which(name, path=_WHERE)
-    if found is None:
-        raise SettingError(name, "not installed", f"the program that goes into every container: {_PACKAGES}")
-    return Path(found)
 
 
 def _libraries(program: Path) -> list[Path]:
