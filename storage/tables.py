@@ -744,6 +744,85 @@ requests_seen = sa.Table(
 )
 
 
+lease_health = sa.Table(
+    "lease_health",
+    metadata,
+    sa.Column("lease_id", sa.Text, primary_key=True, info={"about": "the lease's name"}),
+    _column("looked_at", UtcDateTime, "UTC; the last look at its machine"),
+    _column("well_at", UtcDateTime, "UTC; its container was last seen alive", nullable=True),
+    _column("idle_since", UtcDateTime, "UTC; GPU use below the renter's share since", nullable=True),
+    _column("dead", sa.Text, "how its container was found; empty: alive, or not known"),
+    _column("dead_looks", sa.Integer, "looks in a row that found it so"),
+    _column("away_since", UtcDateTime, "UTC; its machine gives no answer since", nullable=True),
+    _column("metered_at", UtcDateTime, "UTC; when it was last charged", nullable=True),
+    _column("sampled_at", UtcDateTime, "UTC; its newest sample", nullable=True),
+)
+
+lease_metrics = sa.Table(
+    "lease_metrics",
+    metadata,
+    sa.Column("lease_id", sa.Text, primary_key=True, info={"about": "the lease's name"}),
+    sa.Column("at", UtcDateTime, primary_key=True, info={"about": "UTC"}),
+    _column("cards", sa.Text, "JSON list: UUID, utilisation in percent and memory in MiB of each card"),
+    _column("cpu_percent", sa.Double, "of one core: 250 is two and a half", nullable=True),
+    _column("memory_bytes", sa.BigInteger, "of the container", nullable=True),
+    _column("memory_limit_bytes", sa.BigInteger, "what it may have", nullable=True),
+    _column("received_bytes", sa.BigInteger, "since its start", nullable=True),
+    _column("sent_bytes", sa.BigInteger, "likewise", nullable=True),
+    _column("read_bytes", sa.BigInteger, "likewise, from disks", nullable=True),
+    _column("written_bytes", sa.BigInteger, "likewise, to disks", nullable=True),
+    _column("pids", sa.BigInteger, "its processes", nullable=True),
+    _column("grain", sa.Integer, "1: kept shortest, 2: the first of its minute, 3: the first of its hour"),
+    sa.Index("ix_lease_metrics_grain_at", "grain", "at"),
+)
+
+
+chain_deposits = sa.Table(
+    "chain_deposits",
+    metadata,
+    sa.Column("extrinsic_id", sa.Text, primary_key=True, info={"about": "block-index: credited once"}),
+    _column("block", sa.BigInteger, "its block"),
+    _column("at", UtcDateTime, "UTC; of its block"),
+    _column("sender", sa.Text, "SS58 address"),
+    _column("rao", sa.BigInteger, "rao of TAO"),
+    _column("memos", sa.Text, "JSON list: blake2b-256 of its remarks, 64 hex digits each"),
+    _column("state", sa.Text, "seen or credited"),
+    _column("renter_id", sa.Text, "whose it is; empty: nobody's yet"),
+    _column("micro_usd", sa.BigInteger, "1e-6 USD that were credited"),
+    _column("usd_per_tao", sa.Double, "the price at which they were"),
+    _column("waits_for", sa.Text, "why it is not credited yet, in words"),
+    sa.Index("ix_chain_deposits_state", "state"),
+    sa.Index("ix_chain_deposits_renter_id", "renter_id"),
+)
+
+deposit_marks = sa.Table(
+    "deposit_marks",
+    metadata,
+    sa.Column("place", sa.Text, primary_key=True, info={"about": "network/address"}),
+    _column("block", sa.BigInteger, "the last block that was read for transfers to it"),
+)
+
+unread_blocks = sa.Table(
+    "unread_blocks",
+    metadata,
+    sa.Column("place", sa.Text, primary_key=True, info={"about": "network/address"}),
+    sa.Column(
+        "block",
+        sa.BigInteger,
+        primary_key=True,
+        autoincrement=False,
+        info={"about": "a block that no node has told yet"},
+    ),
+)
+
+deposit_memos = sa.Table(
+    "deposit_memos",
+    metadata,
+    sa.Column("memo_blake2b", sa.Text, primary_key=True, info={"about": "64 hex digits of the memo's hash"}),
+    _column("renter_id", sa.Text, "whose memo it is"),
+)
+
+
 def _refuse_changes(table: sa.Table) -> None:
     """Let the database itself refuse to change or delete a line of the ledger."""
     when = f"CREATE TRIGGER tr_{table.name}"

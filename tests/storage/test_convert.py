@@ -8,14 +8,15 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from storage import deposits, health, rental, renter, tables
 from storage import records as nouns
-from storage import rental, renter, tables
 from storage.convert import outcome_of, record_of, row_of, tables_of
 from storage.records import HostFacts, HostReport, Reason, Severity, Verdict
 from storage.schemas import SCHEMAS
 from tests.storage.outcomes import anything, outcomes, small_outcome, verdict
 
 _BUT_ITS_CARDS = {f.name for f in fields(rental.Rental)} - {"lease_id", "executor_key"}
+_OF_A_DEPOSIT = {f.name for f in fields(deposits.ChainDeposit)}
 # table -> its record, columns beside the record's fields, fields without a column
 TABLES = {
     "epochs": (
@@ -39,6 +40,12 @@ TABLES = {
     "weight_sets": (nouns.WeightVector, {f.name for f in fields(nouns.WeightOutcome)}, set()),
     "executor_records": (nouns.ExecutorRecord, {"last_epoch"}, set()),
     "rentals": (rental.Rental, set(), set()),
+    "chain_deposits": (deposits.ChainDeposit, set(), set()),
+    "deposit_marks": (deposits.ChainDeposit, {"place"}, _OF_A_DEPOSIT - {"block"}),
+    "unread_blocks": (deposits.ChainDeposit, {"place"}, _OF_A_DEPOSIT - {"block"}),
+    "deposit_memos": (deposits.ChainDeposit, {"memo_blake2b"}, _OF_A_DEPOSIT - {"renter_id"}),
+    "lease_health": (health.Health, set(), set()),
+    "lease_metrics": (health.Metric, {"grain"}, set()),
     "operations": (rental.Operation, set(), set()),
     "works": (rental.Work, set(), set()),
     "claims": (rental.Claim, set(), set()),

@@ -1,0 +1,89 @@
+"""The looks at leases: the last of each, and a series that stays small however long a lease runs."""
+
+from datetime import timedelta
+
+import pytest
+
+from storage.database import migrate, open_database
+from storage.health import CardUse, Grain, Health, LeaseHealth, Metric, grain_of
+from tests.tasks.renting.leases import NOON, after
+
+
+@pytest.fixture
+def health(tmp_path):
+    """An empty store."""
+    engine = open_database(f"sqlite:///{tmp_path}/subnet.db")
+    migrate(engine)
+    yield LeaseHealth(engine)
+    engine.dispose()
+
+
+def look(health, at, lease="l-1"):
+    """A look with a sample."""
+    cards = (CardUse("GPU-a", 40.0, 900), CardUse("GPU-b", 70.0, 100))
+    health.save([Health(lease, at, well_at=at, sampled_at=at)], [Metric(lease, at, cards, cpu_percent=12.5)])
+
+
+def test_the_last_look_is_kept(health):
+    """One row a lease, the newest; a lease that nobody looked at has none."""
+    look(health, NOON)
+    look(health, after(15))
+
+    assert health.get("l-1") == Health("l-1", after(15), well_at=after(15), sampled_at=after(15))
+    assert health.get("l-2") is None
+    assert set(health.all(["l-1", "l-2"])) == {"l-1"}
+
+
+def test_samples_are_read_back_in_order(health):
+    """The newest so many, oldest first; or those after a moment."""
+    for n in range(5):
+        look(health, after(15 * n))
+
+    assert [m.at for m in health.metrics("l-1", newest=3)] == [after(30), after(45), after(60)]
+    assert [m.at for m in health.metrics("l-1", since=after(30))] == [after(45), after(60)]
+    assert health.metrics("l-1")[0].gpu_percent == 70.0
+    assert Metric("l-1", NOON).gpu_percent is None
+
+
+@pytest.mark.parametrize(
+    ("at", "last", "grain"),
+    [
+        (0, None, Grain.HOUR),
+        (15, 0, Grain.FINE),
+        (60, 45, Grain.MINUTE),
+        (3_600, 3_585, Grain.HOUR),
+        (86_400, 0, Grain.HOUR),
+        (61, 59, Grain.MINUTE),
+    ],
+)
+def test_a_sample_has_a_grain(at, last, grain):
+    """The first of its hour, of its minute, or neither."""
+    assert grain_of(after(at), None if last is None else after(last)) is grain
+
+
+def test_old_samples_are_thinned_out(health):
+    """Four a minute for an hour, one a minute for a day, one an hour for a month, then none."""
+    for n in range(4 * 60 * 2):
+        look(health, after(15 * n))
+    kept = {"fine_s": 3_600, "minutes_s": 86_400, "hours_s": 2_592_000}
+
+    def left(now):
+        health.thin(now, **kept)
+        return len(health.metrics("l-1"))
+
+    assert left(after(7_200)) == 60 + 240
+    assert left(after(2 * 86_400)) == 2
+    assert left(after(40 * 86_400)) == 0
+
+
+def test_a_lease_has_bounded_rows(health):
+    """Looks every 15 s, thinned as it goes: never more than the three stretches hold."""
+    at, most = NOON, 0
+    for n in range(600):
+        at += timedelta(seconds=15)
+        look(health, at)
+        if n % 100 == 99:
+            health.thin(at, 300, 1_800, 7_200)
+            most = max(most, len(health.metrics("l-1", newest=10_000)))
+
+    assert most <= 300 // 15 + 1_800 // 60 + 7_200 // 3_600 + 2
