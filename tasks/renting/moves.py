@@ -44,6 +44,11 @@ def moved(rental: Rental, to: RentalState, now: datetime, **changes: object) -> 
     return replace(rental, state=to, version=rental.version + 1, moved_at=now, **changes)  # type: ignore[arg-type]
 
 
+def _from(rental: Rental, state: RentalState, wanted: str) -> None:
+    if rental.state is not state:
+        raise MoveRefused(rental.lease_id, rental.state.value, wanted)
+
+
 def noted(rental: Rental, now: datetime, **changes: object) -> Rental:
     """The lease where it stands, with something about it changed: a version of its own; MoveRefused when it is over."""
     if rental.state in CLOSED:
@@ -91,6 +96,7 @@ def let_go(rental: Rental, now: datetime, reason: str) -> Rental:
 
 def handed_over(rental: Rental, now: datetime, access: Access | None = None) -> Rental:
     """Usable: from this moment the renter pays."""
+    _from(rental, R.PROVISIONING, "handed over")
     return moved(
         rental,
         R.ACTIVE,
@@ -118,20 +124,19 @@ def stopped(rental: Rental, now: datetime, reason: str = "") -> Rental:
 
 def rehold(rental: Rental, now: datetime) -> Rental:
     """Still stopped, with its cards held again, to be started."""
-    if rental.state is not R.STOPPED:
-        raise MoveRefused(rental.lease_id, rental.state.value, "started")
+    _from(rental, R.STOPPED, "started")
     return noted(rental, now, is_holding=True)
 
 
 def unhold(rental: Rental, now: datetime) -> Rental:
     """Still stopped, its cards free again: the start did not succeed."""
-    if rental.state is not R.STOPPED:
-        raise MoveRefused(rental.lease_id, rental.state.value, "stopped")
+    _from(rental, R.STOPPED, "kept stopped")
     return noted(rental, now, is_holding=rental.wish.mode is Mode.RESERVED)
 
 
 def started(rental: Rental, now: datetime, access: Access | None = None) -> Rental:
-    """Usable again: paid again from this moment."""
+    """Usable again, with its cards held: paid again from this moment."""
+    _from(rental, R.STOPPED, "started")
     return moved(
         rental,
         R.ACTIVE,

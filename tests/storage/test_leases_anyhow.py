@@ -125,8 +125,8 @@ class Market:
         return NOON + timedelta(seconds=self.seconds)
 
     def do(self, action):
-        """Do it, or die in it, one time in four: then a new process begins, whose workers know nothing."""
-        self.left = self.draw.randrange(7) if self.draw.random() < 1 / 4 else None
+        """Do it, or die in it, one time in six: then a new process begins, whose workers know nothing."""
+        self.left = self.draw.randrange(7) if self.draw.random() < 1 / 6 else None
         try:
             return action()
         except (CardsTaken, MoveRefused):
@@ -143,10 +143,10 @@ class Market:
         """Anybody does anything."""
         self.steps += 1
         actions = (self.request, self.ask_end, self.operate, self.look, self.reserve, self.go)
-        (action,) = self.draw.choices(actions, (3, 1, 1, 6, 4, 12))
+        (action,) = self.draw.choices(actions, (3, 0.5, 1, 6, 4, 16))
         worker = self.draw.randrange(WORKERS)
-        lease = self.leases.get(self.by_key.get(self.key(), ""))
-        action(worker, lease)
+        every = self.leases.open()
+        action(worker, self.draw.choice(every) if every else None)
         self.look_at_the_books()
 
     def request(self, *_):
@@ -178,7 +178,7 @@ class Market:
         ways = [name for name in sorted(MOVES) if lease and is_lawful(MOVES[name], lease)]
         if ways:
             way = self.draw.choice(ways)
-            if way not in ("fail", "end", "over") or self.draw.random() < 0.3:
+            if way not in ("fail", "over", "let go") or self.draw.random() < 0.2:
                 self.move(worker, MOVES[way])
 
     def move(self, worker, how):
@@ -237,5 +237,5 @@ def test_the_books_are_right_whatever_happens(tmp_path, seed):
     states = {e.kind for e in LeaseEvents(market.engine).after(0, limit=10_000)}
     market.engine.dispose()
 
-    assert market.cuts > 9
+    assert market.cuts > 5
     assert states >= {"RESERVED", "PROVISIONING", "ACTIVE", "STOPPED", "ENDING", "ENDED", "FAILED"}
