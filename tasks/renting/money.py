@@ -3,6 +3,7 @@
     COMMIT    renter -> escrow:<lease>                 a reserved lease's committed hours, before its hand-over
     METER     escrow, then renter -> miner, platform   what is due since the last one
     CREDIT    miner, platform -> renter                what a fault of theirs took
+    CORRECTION  the same                               what was metered beyond the end
     RELEASE   escrow -> renter (miner, platform)       what the committed hours leave, at the end
     DEPOSIT   outside -> renter                        from the chain, or an operator's credit
 
@@ -80,6 +81,27 @@ def credited(
         Entry(renter(rental.renter_id), micro_usd),
     )
     return _about(rental, f"credit:{rental.lease_id}", now, "CREDIT", entries, message=reason)
+
+
+def overcharged(
+    rental: Rental, too_much_micro_usd: int, now: datetime, platform_ppm: int, name: str
+) -> Transfer | None:
+    """What was metered beyond the cost, back to the renter: a charge that raced with the end. None for nothing."""
+    if too_much_micro_usd <= 0:
+        return None
+    shares = _shared(rental, too_much_micro_usd, platform_ppm)
+    entries = (
+        *(Entry(entry.account, -entry.micro_usd) for entry in shares),
+        Entry(renter(rental.renter_id), too_much_micro_usd),
+    )
+    return _about(
+        rental,
+        f"correct:{rental.lease_id}:{name}",
+        now,
+        "CORRECTION",
+        entries,
+        message="charged beyond the end",
+    )
 
 
 def released(
