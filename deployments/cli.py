@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "collateral": "Show machines' collateral; deposit, reclaim, deny, finalise, slash.",
         "history": "Read the archive: verify, replay, compare, query, fold.",
         "miner": "For miners: announce a swap of cards, see the last scores, estimate pay.",
+        "rent": "Rent GPUs: find, rent, reach, stop and end machines; money and keys.",
         "market": "For operators: renters, their keys and credits, blocked images, the books.",
         "report": "Make a page with pictures of a day of the network.",
         "economics": "Show what each known cheat would earn against honest work.",

@@ -28,6 +28,8 @@
     │   ├── ImageRefused          an image that can't be had there
     │   ├── ContainerRefused      a container that can't be made, started, stopped, asked or removed
     │   └── VolumeRefused         a volume that can't be made, saved, restored or removed
+    ├── NothingFits               no machine of the market is what a renter wants and free
+    ├── OperationFailed           what was asked of a lease could not be done
     ├── LeaseFailed               no machine could be handed over: nothing was charged
     ├── NoVerdicts                no machine was heard at all: the weights stay as they are
     ├── NoWeights                 no weight vector can be made: of a score that is no number, of an owner without uid
@@ -241,6 +243,20 @@ class LeaseFailed(SubnetError):
             f"lease {lease_id} {state} ({party}): {reason or 'no reason was told'}; nothing was charged"
         )
         self.lease_id, self.state, self.party, self.reason = lease_id, state, party, reason
+
+
+class NothingFits(SubnetError):
+    """No machine of the market is what a renter wants and free: nothing was asked for."""
+
+    exit_code = 5
+
+
+class OperationFailed(SubnetError):
+    """What was asked of a lease could not be done; the lease is as it was, or as `subnet rent show` tells."""
+
+    def __init__(self, lease_id: str, kind: str, party: str, reason: str) -> None:
+        super().__init__(f"{kind} of lease {lease_id} failed ({party}): {reason or 'no reason was told'}")
+        self.lease_id, self.kind, self.party, self.reason = lease_id, kind, party, reason
 
 
 class NoVerdicts(SubnetError):

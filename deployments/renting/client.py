@@ -21,10 +21,9 @@ import httpx
 from deployments.hygiene import printable
 from deployments.renting.account import Market
 from deployments.renting.streams import Event, EventReader
+from deployments.renting.wire import Document, parts
 from tasks.errors import BadAnswer, LimitExceeded, MarketAway, MarketRefused
 
-Document = dict[str, object]
-"""One JSON object as it came; `deployments/renting/wire.py` makes records of it."""
 Query = Mapping[str, str | int | float | bool | None]
 
 MAX_BODY_BYTES = 16 << 20
@@ -62,6 +61,8 @@ class Client:
     key: str = field(repr=False)
     transport: httpx.BaseTransport | None = None
     patience: Patience = Patience()
+    connect_s: float = CONNECT_S
+    read_s: float = READ_S
     sleep: Callable[[float], None] = time.sleep
     monotonic: Callable[[], float] = time.monotonic
 
@@ -69,7 +70,7 @@ class Client:
         self._http = httpx.Client(
             base_url=self.market.url,
             transport=self.transport,
-            timeout=httpx.Timeout(READ_S, connect=CONNECT_S),
+            timeout=httpx.Timeout(self.read_s, connect=self.connect_s),
             headers={
                 **({"Authorization": f"Bearer {self.key}"} if self.key else {}),
                 "Accept": "application/json",
@@ -117,8 +118,18 @@ class Client:
         return self._document("PUT", path, body=body)
 
     def delete(self, path: str) -> Document:
-        """Take something away; what is gone already is gone."""
+        """Take something away."""
         return self._document("DELETE", path)
+
+    def drop(self, path: str) -> bool:
+        """Take something away; False when it was not there."""
+        try:
+            self.delete(path)
+        except MarketRefused as refused:
+            if refused.status != httpx.codes.NOT_FOUND:
+                raise
+            return False
+        return True
 
     def pages(self, path: str, query: Query | None = None, *, most: int = 10_000) -> Iterator[Document]:
         """The items of a list, page by page, `most` of them."""
@@ -126,7 +137,7 @@ class Client:
         seen: set[str] = set()
         for _page in range(MAX_PAGES):
             document = self.get(path, asked)
-            for item in items_of(document):
+            for item in parts(document, "items"):
                 if most <= 0:
                     return
                 most -= 1
@@ -157,9 +168,25 @@ class Client:
             else:
                 return
 
+    def content(self, path: str, most_bytes: int) -> Iterator[bytes]:
+        """The bytes of a file, as they come; LimitExceeded when there are more than were announced."""
+        timeout, left = httpx.Timeout(FOLLOW_READ_S, connect=self.connect_s), most_bytes
+        headers = {"Accept": "application/octet-stream"}
+        try:
+            with self._http.stream("GET", path, headers=headers, timeout=timeout) as response:
+                if response.status_code != httpx.codes.OK:
+                    self._refuse(self._whole(response, self.monotonic() + READ_S))
+                for chunk in response.iter_bytes():
+                    left -= len(chunk)
+                    if left < 0:
+                        raise LimitExceeded("the file", f"{most_bytes} bytes")
+                    yield chunk
+        except httpx.TransportError as error:
+            raise MarketAway(self.market.url, _words(error)) from None
+
     def _events(self, path: str, query: Query | None, last: str) -> Iterator[Event]:
         headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last} if last else {})}
-        timeout = httpx.Timeout(FOLLOW_READ_S, connect=CONNECT_S)
+        timeout = httpx.Timeout(FOLLOW_READ_S, connect=self.connect_s)
         with self._http.stream(
             "GET", path, params=_params(query), headers=headers, timeout=timeout
         ) as response:
@@ -181,15 +208,16 @@ class Client:
         body: Document | None = None,
         headers: Mapping[str, str] | None = None,
         is_repeatable: bool = True,
-        read_s: float = READ_S,
+        read_s: float | None = None,
     ) -> Document:
+        read_s = self.read_s if read_s is None else read_s
         request = self._http.build_request(
             method,
             path,
             params=_params(query),
             json=body,
             headers=dict(headers or {}),
-            timeout=httpx.Timeout(read_s, connect=CONNECT_S),
+            timeout=httpx.Timeout(read_s, connect=self.connect_s),
         )
         answer = self._asked(request, read_s, is_repeatable=is_repeatable)
         if not httpx.codes.is_success(answer.status):
@@ -260,12 +288,6 @@ class Client:
         if answer.status >= 500 and not _text(problem, "code"):
             raise MarketAway(self.market.url, detail)
         raise MarketRefused(answer.status, _text(problem, "code"), detail, mend)
-
-
-def items_of(document: Document) -> list[Document]:
-    """The objects of a list's page."""
-    found = document.get("items")
-    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
 
 
 def _text(problem: Mapping[str, object], name: str) -> str:
