@@ -32,6 +32,7 @@ REPEATED = frozenset({429, 502, 503, 504})
 CONNECT_S, READ_S = 5.0, 30.0
 FOLLOW_READ_S = 60.0
 """A stream that is silent for so long is opened anew: the market sends a sign of life every few seconds."""
+SHORT_FEED_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,25 +149,30 @@ class Client:
             seen.add(cursor)
             asked["cursor"] = cursor
 
-    def stream(self, path: str, query: Query | None = None, *, after: str = "") -> Iterator[Event]:
-        """Server-sent events for as long as they come; a broken stream is taken up behind the last one heard.
+    def stream(self, path: str, query: Query | None = None, *, again: Query | None = None) -> Iterator[Event]:
+        """Server-sent events until the market says `end`, which is the last; a broken stream is taken up where it was.
 
-        It ends when the market ends it. MarketAway when it stays away through all attempts.
+        That is behind the last event that had a name; `again`: what is asked for then, where it is something else.
+        MarketAway when the market stays away through all attempts.
         """
-        last, failures = after, 0
+        last, failures = "", 0
         while True:
+            began = self.monotonic()
             try:
                 for event in self._events(path, query, last):
-                    failures = 0
-                    last = event.id or last
+                    failures, last = 0, event.id or last
                     yield event
+                    if event.kind == "end":
+                        return
+                # Every feed is closed after a while; one that is closed at once is a broken one.
+                failures += self.monotonic() - began < SHORT_FEED_S
+                why = "its feed ends at once"
             except (httpx.TransportError, MarketAway) as error:
-                failures += 1
-                if failures >= self.patience.attempts:
-                    raise MarketAway(self.market.url, _words(error)) from None
-                self.sleep(self._backoff_s(failures - 1))
-            else:
-                return
+                failures, why = failures + 1, _words(error)
+            if failures >= self.patience.attempts:
+                raise MarketAway(self.market.url, why)
+            self.sleep(self._backoff_s(max(0, failures - 1)))
+            query = again or query
 
     def content(self, path: str, most_bytes: int) -> Iterator[bytes]:
         """The bytes of a file, as they come; LimitExceeded when there are more than were announced."""

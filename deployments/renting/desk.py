@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deployments.renting.account import Market, config_folder, find_market, read_key
-from deployments.renting.wire import Lease, meant
-from tasks.errors import SettingError
+from deployments.renting.wire import Document, Lease, meant, text
+from tasks.errors import BadAnswer, SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import httpx
 
     from deployments.renting.client import Client
+    from deployments.renting.streams import Event
 
 NEWEST = 1_000
 """Leases among which a shortened name is looked for."""
@@ -137,6 +138,30 @@ def verb(function: Callable[..., Any]) -> Callable[..., Any]:
     found = click.option("--json", "is_json", is_flag=True, help="Print JSON for programs.")(found)
     about = "Another market than the one you are logged in to."
     return click.option("--api", metavar="URL", help=about)(found)
+
+
+def object_of(event: Event) -> Document:
+    """The JSON object of an event; BadAnswer when it is none."""
+    try:
+        found = json.loads(event.data)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise BadAnswer("an event of the market is no JSON object")
+    return found
+
+
+def follow(desk: Desk, events: Iterable[Event], kind: str, tell: Callable[[Document], None]) -> None:
+    """Tell every event of a kind as it comes, as JSON or as the verb does it, and in the end why it is the end."""
+    for event in events:
+        if event.kind == kind:
+            document = object_of(event)
+            if desk.is_json:
+                show_json_line(document)
+            else:
+                tell(document)
+        elif event.kind == "end":
+            desk.say(text(object_of(event), "detail") or "the feed has ended")
 
 
 def find_lease(client: Client, wanted: str) -> Lease:

@@ -48,6 +48,7 @@ def test_help_works_from_anywhere(tmp_path):
         "economics",
         "ban",
         "market",
+        "rent",
         "miner",
         "report",
     ],

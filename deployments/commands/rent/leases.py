@@ -6,15 +6,14 @@ from itertools import islice
 
 import click
 
-from deployments.commands.rent.watching import object_of
 from deployments.renting.client import Client
 from deployments.renting.desk import (
     Desk,
     complete_leases,
     find_lease,
+    follow,
     lease_argument,
     plural,
-    show_json_line,
     verb,
 )
 from deployments.renting.following import until_closed
@@ -77,9 +76,9 @@ def show(desk: Desk, *, lease: str) -> None:
 
 @click.command()
 @lease_argument()
-@click.option("--follow", "-f", is_flag=True, help="Go on until the lease has ended.")
+@click.option("--follow", "-f", "is_followed", is_flag=True, help="Go on until the lease has ended.")
 @verb
-def events(desk: Desk, *, lease: str, follow: bool) -> None:
+def events(desk: Desk, *, lease: str, is_followed: bool) -> None:
     """Show what happened to a lease, oldest first. With --json and --follow: one JSON object a line.
 
     \b
@@ -90,23 +89,18 @@ def events(desk: Desk, *, lease: str, follow: bool) -> None:
     with desk.open() as client:
         found = find_lease(client, lease)
         path = f"/v1/leases/{found.lease_id}/events"
-        if not follow:
+        if not is_followed:
             items = list(islice(client.pages(path), 10_000))
             if desk.is_json:
                 desk.answer({"items": items})
             else:
                 show_items(EVENTS, items, "nothing has happened yet")
             return
-        for event in client.stream(path, {"follow": True}):
-            if event.kind == "lease":
-                _tell_event(desk, object_of(event.data))
+        follow(desk, client.stream(path, {"follow": True}), "lease", _tell_event)
 
 
-def _tell_event(desk: Desk, event: Document) -> None:
-    if desk.is_json:
-        show_json_line(event)
-    else:
-        click.echo("  ".join(column.cell(event) for column in EVENTS))
+def _tell_event(event: Document) -> None:
+    click.echo("  ".join(column.cell(event) for column in EVENTS))
 
 
 @click.command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from datetime import timedelta
 from itertools import islice
@@ -10,11 +9,10 @@ from itertools import islice
 import click
 
 from deployments.hygiene import printable_lines
-from deployments.renting.desk import Desk, find_lease, lease_argument, show_json_line, verb
+from deployments.renting.desk import Desk, find_lease, follow, lease_argument, verb
 from deployments.renting.look import Column, show_items
 from deployments.renting.quantities import seconds_of
 from deployments.renting.wire import Document, integer, moment, number, parts
-from tasks.errors import BadAnswer
 
 MAX_SAMPLES = 10_000
 
@@ -23,10 +21,10 @@ MAX_SAMPLES = 10_000
 @lease_argument()
 @click.option("--tail", type=click.IntRange(1, 10_000), default=100, show_default=True, help="Last lines.")
 @click.option("--since", help="Only what is younger, e.g. 10m.")
-@click.option("--follow", "-f", is_flag=True, help="Go on until the lease ends or Ctrl-C.")
+@click.option("--follow", "-f", "is_followed", is_flag=True, help="Go on until the lease ends or Ctrl-C.")
 @click.option("--raw", is_flag=True, help="Also on a terminal print it as it is: it may move your cursor.")
 @verb
-def logs(desk: Desk, *, lease: str, tail: int, since: str | None, follow: bool, raw: bool) -> None:
+def logs(desk: Desk, *, lease: str, tail: int, since: str | None, is_followed: bool, raw: bool) -> None:
     """Show what a lease's container prints. With --json and --follow: one JSON object a line.
 
     \b
@@ -40,20 +38,18 @@ def logs(desk: Desk, *, lease: str, tail: int, since: str | None, follow: bool, 
         query["since"] = begin.astimezone().isoformat()
     with desk.open() as client:
         path = f"/v1/leases/{find_lease(client, lease).lease_id}/logs"
-        if not follow:
+        if not is_followed:
             answer = client.get(path, query)
             if desk.is_json:
                 desk.answer(answer)
             else:
-                _print(_text(answer), raw=raw)
+                _print(answer, raw=raw)
+            if answer.get("truncated") is True:
+                desk.say("Warning: there was more than the market passes on; ask for fewer lines, or --since")
             return
-        for event in client.stream(path, {**query, "follow": True}):
-            if event.kind == "log":
-                told = object_of(event.data)
-                if desk.is_json:
-                    show_json_line(told)
-                else:
-                    _print(_text(told), raw=raw)
+        again: dict[str, str | int | float | bool | None] = {"tail": 0, "follow": True}
+        feed = client.stream(path, {**query, "follow": True}, again=again)
+        follow(desk, feed, "log", lambda told: _print(told, raw=raw))
 
 
 @click.command()
@@ -61,9 +57,9 @@ def logs(desk: Desk, *, lease: str, tail: int, since: str | None, follow: bool, 
 @click.option(
     "--limit", type=click.IntRange(1, MAX_SAMPLES), default=20, show_default=True, help="Newest samples."
 )
-@click.option("--follow", "-f", is_flag=True, help="Go on until the lease ends or Ctrl-C.")
+@click.option("--follow", "-f", "is_followed", is_flag=True, help="Go on until the lease ends or Ctrl-C.")
 @verb
-def metrics(desk: Desk, *, lease: str, limit: int, follow: bool) -> None:
+def metrics(desk: Desk, *, lease: str, limit: int, is_followed: bool) -> None:
     """Show what a lease used, a line a sample: every card, CPU, memory, network. `-`: the machine did not say.
 
     \b
@@ -73,43 +69,27 @@ def metrics(desk: Desk, *, lease: str, limit: int, follow: bool) -> None:
     """
     with desk.open() as client:
         path = f"/v1/leases/{find_lease(client, lease).lease_id}/metrics"
-        if not follow:
+        if not is_followed:
             items = list(islice(client.pages(path, {"limit": min(limit, 1_000)}), limit))
             if desk.is_json:
                 desk.answer({"items": items})
             else:
                 show_items(SAMPLES, items, "nothing was measured yet")
             return
-        for event in client.stream(path, {"follow": True}):
-            if event.kind == "metrics":
-                sample = object_of(event.data)
-                if desk.is_json:
-                    show_json_line(sample)
-                else:
-                    click.echo("  ".join(f"{c.heading} {c.cell(sample)}" for c in SAMPLES))
+        follow(desk, client.stream(path, {"follow": True}), "metrics", _tell_sample)
 
 
-def object_of(data: str) -> Document:
-    """The JSON object of an event; BadAnswer when it is none."""
-    try:
-        found = json.loads(data)
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise BadAnswer("an event of the market is no JSON object")
-    return found
-
-
-def _text(document: Document) -> str:
-    found = document.get("text")
-    return found if isinstance(found, str) else ""
-
-
-def _print(lines: str, *, raw: bool) -> None:
+def _print(told: Document, *, raw: bool) -> None:
     """As it is into a file or a pipe; on a terminal what is printable of it."""
+    found = told.get("text")
+    lines = found if isinstance(found, str) else ""
     shown = printable_lines(lines) if sys.stdout.isatty() and not raw else lines
-    click.echo(shown, nl=bool(shown) and not shown.endswith("\n"))
+    click.echo(shown, nl=False)
     sys.stdout.flush()
+
+
+def _tell_sample(sample: Document) -> None:
+    click.echo("  ".join(f"{column.heading} {column.cell(sample)}" for column in SAMPLES))
 
 
 def _cards(sample: Document) -> str:

@@ -246,12 +246,18 @@ def test_a_broken_stream_is_taken_up_behind_the_last_event(tmp_path):
         ),
         httpx.Response(503),
         stream(b"id: 3\ndata: c\n\n"),
+        stream(b"event: end\ndata: {}\n\n"),
     )
     with script.client(tmp_path) as client:
         found = list(client.stream("/v1/leases/l/events", {"follow": True}))
 
-    assert found == [Event("RESERVED", "a", "1"), Event("message", "b", "2"), Event("message", "c", "3")]
-    assert [r.headers.get("last-event-id") for r in script.asked] == [None, "2", "2"]
+    assert found == [
+        Event("RESERVED", "a", "1"),
+        Event("message", "b", "2"),
+        Event("message", "c", "3"),
+        Event("end", "{}", ""),
+    ]
+    assert [r.headers.get("last-event-id") for r in script.asked] == [None, "2", "2", "3"]
 
 
 def test_a_stream_that_stays_away_is_told(tmp_path):
@@ -259,6 +265,9 @@ def test_a_stream_that_stays_away_is_told(tmp_path):
 
     script = Script(*[httpx.ReadError("cut")] * 2)
     with script.client(tmp_path, attempts=2) as client, pytest.raises(MarketAway, match="cut"):
+        list(client.stream("/v1/leases/l/events"))
+    closed = Script(stream(), stream())
+    with closed.client(tmp_path, attempts=2) as client, pytest.raises(MarketAway, match="ends at once"):
         list(client.stream("/v1/leases/l/events"))
     refused = Script(problem(404))
     with refused.client(tmp_path) as client, pytest.raises(MarketRefused):
