@@ -89,6 +89,7 @@ async def _opened(settings: Settings, substrate: Callable[[], object] | None) ->
                 history=settings.history,
                 own_hotkey=wallet.hotkey.ss58_address,
                 is_embedded=settings.is_embedded,
+                deposit_address=settings.deposit_address,
                 market=HttpMarket(SOURCES[name] for name in settings.price_sources),
                 book=load_book(settings.price_file),
                 executors_per_shard=settings.executors_per_shard,

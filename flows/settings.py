@@ -44,6 +44,8 @@ class Settings:
     """Another price file than ours."""
     trustee: str = ""
     """The address that miners send their collateral to; empty: deposits are recorded on the operator's word."""
+    deposit_address: str = ""
+    """The address that renters send TAO to; empty: only operators credit them."""
     chain_deadline_s: float = 45.0
     miner_deadline_s: float = 10.0
     executors_per_shard: int = 50
@@ -168,6 +170,7 @@ _READERS: Mapping[str, Callable[[str, str], object]] = {
     "price_sources": _sources,
     "price_file": _path,
     "trustee": _address,
+    "deposit_address": _address,
     "chain_deadline_s": _seconds(1, 600),
     "miner_deadline_s": _seconds(1, 120),
     "executors_per_shard": _whole(1, 1_000),

@@ -24,6 +24,8 @@ class DepositState(StrEnum):
 
     SEEN = "seen"
     """Final on the chain; not yet anybody's money."""
+    UNCLAIMED = "unclaimed"
+    """Looked at, and nobody's, or worth nothing: it waits for a memo to be known, or for an operator."""
     CREDITED = "credited"
 
 
@@ -106,8 +108,12 @@ class Deposits:
             _keep(connection, found)
 
     def open(self, limit: int = 1_000) -> tuple[ChainDeposit, ...]:
-        """Those that are not credited, the oldest first."""
+        """Those that are to be credited, the oldest first."""
         return self._some(chain_deposits.c.state == DepositState.SEEN.value, limit)
+
+    def unclaimed(self, limit: int = 1_000) -> tuple[ChainDeposit, ...]:
+        """Those that wait for a renter, the oldest first."""
+        return self._some(chain_deposits.c.state == DepositState.UNCLAIMED.value, limit)
 
     def of_renter(self, renter_id: str, limit: int = 100) -> tuple[ChainDeposit, ...]:
         """A renter's, the oldest first."""
@@ -134,10 +140,18 @@ class Deposits:
             return connection.execute(change).rowcount == 1
 
     def know_memo(self, memo_blake2b: str, renter_id: str) -> None:
-        """Remember whose memo this is; a memo is one renter's."""
+        """Remember whose memo this is; a memo is one renter's. What came with it before is looked at again."""
         row = {"memo_blake2b": memo_blake2b, "renter_id": renter_id}
+        waits = sa.and_(
+            chain_deposits.c.state == DepositState.UNCLAIMED.value,
+            chain_deposits.c.renter_id == "",
+            chain_deposits.c.memos.contains(memo_blake2b, autoescape=True),
+        )
         with writing(self._engine) as connection:
-            connection.execute(insert_into(connection, deposit_memos).values(row).on_conflict_do_nothing())
+            insert = insert_into(connection, deposit_memos).values(row).on_conflict_do_nothing()
+            if connection.execute(insert).rowcount == 1:
+                again = sa.update(chain_deposits).where(waits).values(state=DepositState.SEEN.value)
+                connection.execute(again)
 
     def renters(self, memos: Iterable[str]) -> frozenset[str]:
         """Whose memos these are; unknown ones are nobody's."""

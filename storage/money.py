@@ -60,6 +60,11 @@ class Money:
         with reading(self._engine) as connection:
             return bool(connection.execute(query).scalar_one())
 
+    def transfer(self, transfer_id: str) -> Transfer | None:
+        """A transfer by its name."""
+        found = self._transfers(transfers.c.transfer_id == transfer_id)
+        return found[0] if found else None
+
     def balance(self, account: str) -> int:
         """What an account has, in micro-USD."""
         with reading(self._engine) as connection:
@@ -97,10 +102,13 @@ class Money:
 
     def of_lease(self, lease_id: str) -> tuple[Transfer, ...]:
         """All transfers about a lease, oldest first: its bill, line by line."""
+        return self._transfers(transfers.c.lease_id == lease_id)
+
+    def _transfers(self, which: sa.ColumnElement[bool]) -> tuple[Transfer, ...]:
         query = (
             sa.select(transfers, entries.c.account, entries.c.micro_usd, entries.c.rao)
             .join(entries, entries.c.transfer_id == transfers.c.transfer_id)
-            .where(transfers.c.lease_id == lease_id)
+            .where(which)
             .order_by(transfers.c.at, transfers.c.transfer_id, entries.c.account)
         )
         with reading(self._engine) as connection:

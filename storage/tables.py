@@ -786,7 +786,7 @@ chain_deposits = sa.Table(
     _column("sender", sa.Text, "SS58 address"),
     _column("rao", sa.BigInteger, "rao of TAO"),
     _column("memos", sa.Text, "JSON list: blake2b-256 of its remarks, 64 hex digits each"),
-    _column("state", sa.Text, "seen or credited"),
+    _column("state", sa.Text, "seen, unclaimed or credited"),
     _column("renter_id", sa.Text, "whose it is; empty: nobody's yet"),
     _column("micro_usd", sa.BigInteger, "1e-6 USD that were credited"),
     _column("usd_per_tao", sa.Double, "the price at which they were"),

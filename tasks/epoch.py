@@ -77,6 +77,8 @@ class Edges:
     """The sources of prices; none unless the settings name some."""
     book: PriceBook = field(default_factory=lambda: load_book(None))
     """The price file."""
+    deposit_address: str = ""
+    """Where renters send TAO to; empty: nowhere."""
     collateral: CollateralSource | None = None
     """Who keeps machines' deposits; None: our own ledger, in the state."""
 

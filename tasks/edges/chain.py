@@ -30,16 +30,18 @@ from bittensor.intents.weights import clip_to_max_weight
 
 from storage.records import Head, Neuron, SubnetView, WeightOutcome, WeightStatus, WeightTarget
 from tasks.edges.deadline import LoopThread
-from tasks.edges.transfers import Transfer, transfer_in
+from tasks.edges.transfers import Arrival, Arrivals, Transfer, transfer_in, transfers_to
 from tasks.edges.weight_attempt import Attempt, prepared
 from tasks.edges.weight_rules import U16_MAX, ChainRules, same_row, shares
-from tasks.errors import ChainAway, ChainRefused, SettingError
+from tasks.errors import BadAnswer, ChainAway, ChainRefused, SettingError
 
 T = TypeVar("T")
 
 EMBEDDED = "embedded"
 PRESETS = ("finney", "test", "archive", "devnet", "local")
 STOP_S = 3.0
+BLOCKS_AT_ONCE = 8
+"""Whose events are asked for at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,24 @@ class Chain:
             return await client.query(("System", "Events"), [], block=block)
 
         return transfer_in(self._call(read), index, receiver)
+
+    def arrivals(self, receiver: str, after: int | None, most: int) -> Arrivals:
+        """What came to this address in the final blocks after one (None: in the newest), at most so many blocks."""
+
+        async def read(client: bt.Client) -> Arrivals:
+            final = await client.finalized_block()
+            first = max(0, final - most + 1) if after is None else after + 1
+            blocks = range(first, min(final, first + most - 1) + 1)
+            told: list[tuple[Arrival, ...] | None] = []
+            for start in range(0, len(blocks), BLOCKS_AT_ONCE):
+                some = blocks[start : start + BLOCKS_AT_ONCE]
+                told += await asyncio.gather(*(_arrivals_in(client, block, receiver) for block in some))
+            pairs = list(zip(blocks, told, strict=True))
+            found = tuple(arrival for _, own in pairs for arrival in own or ())
+            unread = tuple(block for block, own in pairs if own is None)
+            return Arrivals(max(final, after or 0) if not blocks else blocks[-1], found, unread)
+
+        return self._call(read)
 
     def alpha_out_rao_per_day(self) -> int:
         """Rao of alpha that the subnet gives out in a day, to owner, validators and miners, at the blocks' present pace."""
@@ -536,6 +556,18 @@ async def _block_info(client: bt.Client, block: int) -> bt.BlockInfo:
     if info is None or not info.hash:
         raise bt.ChainError(f"the chain has no block {block}", "UnknownBlock")
     return info
+
+
+async def _arrivals_in(client: bt.Client, block: int, receiver: str) -> tuple[Arrival, ...] | None:
+    """What a block had for an address; None when the node can't tell it."""
+    try:
+        sent = transfers_to(await client.query(("System", "Events"), [], block=block), receiver)
+        if not sent:
+            return ()
+        at = (await _block_info(client, block)).timestamp
+    except (bt.ChainError, BadAnswer):
+        return None
+    return tuple(Arrival(f"{block}-{index}", block, at, one) for index, one in sent.items())
 
 
 def _neuron(neuron: bt.MetagraphNeuron) -> Neuron:

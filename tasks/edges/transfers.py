@@ -6,13 +6,37 @@ Each event: {"extrinsic_idx": 7, "event": {"module_id": "Balances", "event_id": 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from tasks.errors import BadAnswer, ChainRefused
 
 MAX_EVENTS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A transfer to our address in a final block."""
+
+    extrinsic_id: str
+    """BLOCK-INDEX."""
+    block: int
+    at: datetime
+    """Of its block."""
+    transfer: Transfer
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """What a stretch of final blocks had for our address."""
+
+    through: int
+    """The last block of the stretch."""
+    found: tuple[Arrival, ...]
+    unread: tuple[int, ...]
+    """Blocks that the node can't tell, or tells in no form of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +65,40 @@ def transfer_in(events: object, index: int, receiver: str) -> Transfer:
     [sent] = found
     if not (isinstance(sent.get("from"), str) and _is_amount(sent.get("amount"))):
         raise BadAnswer("the transfer has no sender or no amount")
-    remarks = (str(a.get("hash", "")) for name, a in own if name == ("System", "Remarked"))
-    return Transfer(
-        sent["from"], receiver, sent["amount"], tuple(remark.lower().removeprefix("0x") for remark in remarks)
-    )
+    return Transfer(sent["from"], receiver, sent["amount"], _remarks(own))
+
+
+def transfers_to(events: object, receiver: str) -> dict[int, Transfer]:
+    """All that came to the receiver in a block, by extrinsic: what one sent in several parts is one amount.
+
+    Of successful extrinsics alone; BadAnswer when the events have no such form.
+    """
+    if not isinstance(events, list) or len(events) > MAX_EVENTS:
+        raise BadAnswer(f"the block's events are no list of at most {MAX_EVENTS}")
+    indices = {r.get("extrinsic_idx") for r in events if isinstance(r, Mapping) and _names(r, receiver)}
+    found: dict[int, Transfer] = {}
+    for index in sorted(i for i in indices if isinstance(i, int)):
+        own = list(_of_extrinsic(events, index))
+        sent = [a for name, a in own if name == ("Balances", "Transfer") and a.get("to") == receiver]
+        if not sent or not any(name == ("System", "ExtrinsicSuccess") for name, _ in own):
+            continue
+        if not all(isinstance(a.get("from"), str) and _is_amount(a.get("amount")) for a in sent):
+            raise BadAnswer("a transfer has no sender or no amount")
+        total = sum(a["amount"] for a in sent)
+        found[index] = Transfer(sent[0]["from"], receiver, total, _remarks(own))
+    return found
+
+
+def _names(record: Mapping[str, Any], receiver: str) -> bool:
+    """Whether an event has something for the receiver."""
+    event = record.get("event")
+    attributes = event.get("attributes") if isinstance(event, Mapping) else None
+    return isinstance(attributes, Mapping) and attributes.get("to") == receiver
+
+
+def _remarks(own: Iterable[tuple[tuple[object, object], Mapping[str, Any]]]) -> tuple[str, ...]:
+    said = (str(a.get("hash", "")) for name, a in own if name == ("System", "Remarked"))
+    return tuple(remark.lower().removeprefix("0x") for remark in said)
 
 
 def _of_extrinsic(events: list[Any], index: int) -> Iterator[tuple[tuple[object, object], Mapping[str, Any]]]:

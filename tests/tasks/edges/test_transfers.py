@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.edges.transfers import Transfer, transfer_in
+from tasks.edges.transfers import Transfer, transfer_in, transfers_to
 from tasks.errors import BadAnswer, ChainRefused
 
 US, THEM = "5Us", "5Them"
@@ -69,3 +69,30 @@ def test_records_of_another_form_are_left_out():
     odd = [None, 7, {"extrinsic_idx": 7}, {"extrinsic_idx": 7, "event": "x"}, event("Balances", "Transfer")]
 
     assert transfer_in([*odd, sent(), DONE], 7, US).amount_rao == 5
+
+
+def test_all_transfers_of_a_block_are_found():
+    """By extrinsic, with the parts of one added up; those that failed, and those to others, are not among them."""
+    remark = event("System", "Remarked", index=3, sender=THEM, hash="0xAB")
+    failed = [sent(9, index=5), event("System", "ExtrinsicFailed", 5)]
+    done = [event("System", "ExtrinsicSuccess", index) for index in (3, 4, 7)]
+    block = [sent(5), sent(6), sent(2, index=3), remark, sent(1, to="5Else", index=4), *failed, *done]
+
+    assert transfers_to(block, US) == {3: Transfer(THEM, US, 2, ("ab",)), 7: Transfer(THEM, US, 11, ())}
+    assert transfers_to([], US) == {}
+
+
+@pytest.mark.parametrize("events", [None, {}, [None] * 100_001, [sent("5"), DONE], [sent(0), DONE]])
+def test_a_block_that_has_another_form_is_a_bad_answer(events):
+    """A node that tells nonsense of our money is not believed in part."""
+
+    with pytest.raises(BadAnswer):
+        transfers_to(events, US)
+
+
+@pytest.mark.parametrize(
+    "record", [None, 7, {}, {"event": 7}, {"extrinsic_idx": None, "event": {"attributes": {"to": US}}}]
+)
+def test_events_of_no_extrinsic_are_nobodys(record):
+    """Whatever else stands among them."""
+    assert transfers_to([record, sent(), DONE], US) == {7: Transfer(THEM, US, 5, ())}
