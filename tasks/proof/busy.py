@@ -21,6 +21,7 @@ from storage.records import Reason, Severity
 from tasks.proof.challenge import Challenge, Origin
 from tasks.proof.reasons import reason
 
+BUSY, BUSY_OUR_OWN = "BUSY", "BUSY_OUR_OWN"
 MAX_AGE_S = 60
 MAX_SKEW_S = 5
 """How far another validator's clock may be ahead of ours."""
@@ -38,6 +39,11 @@ _TEXT = re.compile(
     r"[0-9a-f]{128}",
     re.ASCII,
 )
+
+
+def own_proof(executor_key: str) -> str:
+    """The claim (`storage/claims.py`) that tells our epochs that a process of ours proves cards of this machine."""
+    return f"proof/{executor_key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +108,8 @@ class Notary:
     """Hotkeys with a validator's permit on the epoch's snapshot."""
     now: Callable[[], float]
     """Unix seconds."""
+    is_ours_elsewhere: Callable[[str], bool] = lambda _: False
+    """Whether another process of ours proves cards of this machine (by its key) at the moment."""
 
     def statement(self, challenge: Challenge) -> str:
         """That we hold the cards of this machine from now on."""
@@ -124,7 +132,7 @@ def judge_busy(origin: Origin, holder: str, notary: Notary) -> Reason:
         return reason(code, Severity.FAIL, got, wanted)
     assert said is not None
     got = f"held for {said.validator_hotkey} since {max(0.0, notary.now() - said.made_at):.0f} s"
-    return reason("BUSY", Severity.NO_VERDICT, got, "idle cards")
+    return reason(BUSY, Severity.NO_VERDICT, got, "idle cards")
 
 
 def _objections(
@@ -141,8 +149,9 @@ def _objections(
     machine = (said.netuid, said.miner_hotkey, said.executor_id)
     if machine != (origin.netuid, origin.miner_hotkey, origin.executor_id):
         yield "BUSY_OTHER_MACHINE", f"held as {'/'.join(str(part) for part in machine)}"
-    if said.validator_hotkey == origin.validator_hotkey:
-        yield "BUSY_OUR_OWN", "held for ourselves"
+    is_ours = said.validator_hotkey == origin.validator_hotkey
+    if is_ours and not notary.is_ours_elsewhere(origin.executor_key):
+        yield BUSY_OUR_OWN, "held for ourselves"
     if said.validator_hotkey not in notary.permitted:
         yield "BUSY_NO_PERMIT", f"held for {said.validator_hotkey}, which has no permit"
     age_s = notary.now() - said.made_at

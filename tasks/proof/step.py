@@ -12,8 +12,10 @@ import secrets
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 
+from storage.claims import Claims
 from storage.records import BLOCKS_PER_EPOCH, Executor, Head, HostReport, Reason, Severity, Verdict
 from tasks.edges.shell import Session
 from tasks.edges.signing import is_signed_by, sign_statement
@@ -22,7 +24,7 @@ from tasks.errors import ChainAway, ChainRefused, HostileAnswer, RunnerRefused, 
 from tasks.inspection.models import find, sku
 from tasks.inspection.talk import start_prover, start_runner
 from tasks.proof.archive import prover_archive
-from tasks.proof.busy import Notary
+from tasks.proof.busy import Notary, own_proof
 from tasks.proof.challenge import Challenge, Origin, ProofKind, challenge_for, proof_kind
 from tasks.proof.conversation import Failure, Reply, converse
 from tasks.proof.planning import plan_waves
@@ -140,11 +142,13 @@ async def _prove_wave(
 
 def notary_of(run: EpochRun) -> Notary:
     """Statements in our name, and those of all who may validate by the epoch's snapshot."""
+    claims = Claims(run.edges.engine)
     return Notary(
         sign=partial(sign_statement, run.edges.peers.signer),
         is_signed_by=is_signed_by,
         permitted=permitted(run.view),
         now=time.time,
+        is_ours_elsewhere=lambda key: own_proof(key) in claims.held(datetime.now(UTC)),
     )
 
 
@@ -212,7 +216,7 @@ def _converse(run: EpochRun, shard: ShardOfWave, executor: Executor, challenge: 
             start_prover(session, content, CACHE_FOLDER, run.policy.proof.form, warm_s, deadline=deadline)
         except SubnetError as error:
             received = session.bytes_received if session else 0
-            return Failure(_not_started(error), "start", None, received)
+            return Failure(not_started(error), "start", None, received)
         clock, policy, notary = MonotonicClock(), run.policy.proof, shard.occasion.notary
         return converse(session, challenge, shard.wave, clock, policy, secrets.token_bytes, notary)
 
@@ -255,7 +259,8 @@ def _challenge(run: EpochRun, shard: ShardOfWave, executor: Executor) -> Challen
     )
 
 
-def _not_started(error: SubnetError) -> Reason:
+def not_started(error: SubnetError) -> Reason:
+    """What it means for a machine that its prover could not be started."""
     if isinstance(error, RunnerRefused):
         got = f"{error.code}: {error.detail}"[:200]
         return reason("PROVER_REFUSED", Severity.FAIL, got, "a Python that can run the prover")

@@ -107,6 +107,17 @@ def test_busy_is_excused_by_a_fresh_word_of_a_permitted_holder_only(holder, age_
     assert (told.code, told.severity) == (code, Severity.NO_VERDICT if code == "BUSY" else Severity.FAIL)
 
 
+def test_our_own_word_excuses_while_another_process_of_ours_is_at_the_machine():
+    """A lease's cards are proved at its hand-over: the epoch that meets that proof has no verdict, for this machine alone."""
+    ours = _signed(OURS, validator_hotkey=OURS.ss58_address)
+    at_work = replace(notary(), is_ours_elsewhere=lambda key: key == origin().executor_key)
+
+    assert judge_busy(origin(), ours, at_work).severity is Severity.NO_VERDICT
+    assert (
+        judge_busy(origin(), ours, replace(at_work, is_ours_elsewhere=lambda _: False)).code == "BUSY_OUR_OWN"
+    )
+
+
 def test_busy_is_no_answer_once_the_walk_has_begun():
     """BUSY stands for READY only: from the first nonce on it is malformed, and so is one that is too long."""
 

@@ -24,8 +24,8 @@ from tasks.proof.step import (
     Occasion,
     ShardOfWave,
     _challenge,
-    _not_started,
     newest_head,
+    not_started,
     notary_of,
     prove,
     prove_shard,
@@ -117,7 +117,7 @@ def test_a_machine_that_no_challenge_can_be_made_for_costs_only_itself(tmp_path)
 def test_a_python_that_cannot_run_the_prover_is_told_so():
     """What our program over there says it lacks is its own code with its own mend, not a lost connection."""
 
-    why = _not_started(RunnerRefused("NO_PROVER", "No module named 'numba'"))
+    why = not_started(RunnerRefused("NO_PROVER", "No module named 'numba'"))
 
     assert (why.code, why.severity) == ("PROVER_REFUSED", Severity.FAIL)
     assert why.got == "NO_PROVER: No module named 'numba'"

@@ -1,0 +1,160 @@
+"""The proof of a lease's cards on real local machines, outside of any epoch."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from bittensor import sp_core
+
+from kernels.lock import CardLocks
+from storage.claims import Claims
+from storage.database import migrate, open_database
+from storage.records import Card, Severity
+from tasks.edges.signing import is_signed_by, sign_statement
+from tasks.errors import HostAway
+from tasks.inspection.models import find
+from tasks.inspection.talk import start_runner
+from tasks.policy import LOCALNET
+from tasks.proof.busy import Notary, Statement, own_proof
+from tasks.proof.challenge import ProofKind
+from tasks.proof.verdict import verify_transcript
+from tasks.renting.proving import Subject, Surroundings, certificate_of, is_busy, prove_cards
+from tests.deployments.localnet.visiting import HOTKEY, announced, cast, enter, make, served
+from tests.tasks.renting.leases import NOON, rental
+
+MACHINE = "basalt-2"
+OURS = sp_core.Keypair.create_from_uri("//Ours")
+PATIENCE_S = 60.0
+
+pytestmark = pytest.mark.xdist_group("proving")
+
+
+@pytest.fixture(scope="module")
+def place(request, tmp_path_factory):
+    """A local machine that is served, and the folder that it lies in."""
+    folder = tmp_path_factory.mktemp("machine")
+    made = make(folder / "localnet", [MACHINE], request.config.cache.mkdir("kernels"))
+    with served(made) as machines:
+        yield folder / "localnet", machines[MACHINE], Path(made[MACHINE].environment["SUBNET_PROOF_LOCKS"])
+
+
+@pytest.fixture
+def claims(tmp_path):
+    engine = open_database(f"sqlite:///{tmp_path}/subnet.db")
+    migrate(engine)
+    yield Claims(engine)
+    engine.dispose()
+
+
+@pytest.fixture
+def around(place, claims):
+    """What a proof needs, over real sessions to the machine."""
+    folder, machine, _ = place
+
+    def open_session(deadline):
+        session = enter(folder, machine)
+        start_runner(session, deadline=deadline)
+        return session
+
+    notary = Notary(
+        lambda lines: sign_statement(OURS, lines), is_signed_by, frozenset({OURS.ss58_address}), time.time
+    )
+    return {
+        "open_session": open_session,
+        "claims": claims,
+        "holder": "us",
+        "notary": notary,
+        "own_hotkey": OURS.ss58_address,
+        "policy": LOCALNET,
+    }
+
+
+def subject(place, count=None):
+    """The machine, or its first cards."""
+    folder, machine, _ = place
+    listed = cast(MACHINE)
+    vram_mib = find(listed.model).skus[0].nominal_mib
+    cards = tuple(
+        Card(index, uuid, listed.model, vram_mib, "580.1", *[None] * 8)
+        for index, uuid in enumerate(listed.card_uuids)
+    )
+    return Subject(announced(folder, machine), cards[:count], 51, 350, "0x" + "ab" * 32, 1)
+
+
+@pytest.mark.parametrize("kind", ProofKind)
+def test_some_cards_of_a_machine_are_proved_for_their_lease(place, around, claims, kind):
+    """Its other cards are left alone; what is kept is judged again to the same, and an epoch knows of it meanwhile."""
+    seen = []
+
+    def open_session(deadline):
+        seen.append(own_proof(f"{HOTKEY}/{MACHINE}") in claims.held(datetime.now(UTC)))
+        return around["open_session"](deadline)
+
+    verdict = prove_cards(
+        subject(place, 1),
+        Surroundings(**around | {"open_session": open_session}),
+        kind,
+        deadline=time.monotonic() + PATIENCE_S,
+    )
+    kept = certificate_of(rental(), "hand-over", verdict, NOON)
+
+    assert (verdict.code, [c.card_uuid for c in verdict.cards]) == (
+        "PROVED",
+        list(cast(MACHINE).card_uuids[:1]),
+    )
+    assert seen == [True]
+    assert (kept.code, kept.card_uuids) == ("PROVED", cast(MACHINE).card_uuids[:1])
+    assert verify_transcript(kept.transcript).code == "PROVED"
+
+
+def test_cards_that_are_held_are_waited_for(place, around):
+    """An epoch of ours has them: tried again after a pause, with nothing said against the machine."""
+    _, _, locks = place
+    said = Statement(51, HOTKEY, MACHINE, OURS.ss58_address, 350, int(time.time()), "ab" * 32)
+    held = CardLocks(str(locks)).hold(cast(MACHINE).card_uuids, sign_statement(OURS, said.lines))
+    pauses = []
+
+    def sleep(seconds):
+        pauses.append(seconds)
+        held.__exit__(None, None, None)
+
+    held.__enter__()
+    verdict = prove_cards(
+        subject(place),
+        Surroundings(**around, sleep=sleep),
+        ProofKind.LEASED,
+        deadline=time.monotonic() + PATIENCE_S,
+    )
+
+    assert (verdict.code, len(pauses)) == ("PROVED", 1)
+
+
+def test_cards_that_stay_held_say_nothing_about_the_machine(place, around):
+    """At the deadline the verdict is that they were busy."""
+    deadline = time.monotonic() + PATIENCE_S
+    _, _, locks = place
+    said = Statement(51, HOTKEY, MACHINE, OURS.ss58_address, 350, int(time.time()), "ab" * 32)
+
+    with CardLocks(str(locks)).hold(cast(MACHINE).card_uuids, sign_statement(OURS, said.lines)):
+        verdict = prove_cards(
+            subject(place), Surroundings(**around), ProofKind.LEASED, deadline=time.monotonic() + 6.0
+        )
+
+    assert is_busy(verdict)
+
+
+def test_a_machine_that_is_away_gives_no_verdict(place, around):
+    """It is told as in an epoch, and nothing is raised."""
+
+    def away(_deadline):
+        raise HostAway("connect", "refused")
+
+    verdict = prove_cards(
+        subject(place),
+        Surroundings(**around | {"open_session": away}),
+        ProofKind.FULL,
+        deadline=time.monotonic() + 5.0,
+    )
+
+    assert (verdict.code, verdict.severity) == ("PROVER_LOST", Severity.NO_VERDICT)
