@@ -138,7 +138,10 @@ def test_cards_that_stay_held_say_nothing_about_the_machine(place, around):
 
     with CardLocks(str(locks)).hold(cast(MACHINE).card_uuids, sign_statement(OURS, said.lines)):
         verdict = prove_cards(
-            subject(place), Surroundings(**around), ProofKind.LEASED, deadline=time.monotonic() + 6.0
+            subject(place),
+            Surroundings(**around, clock=lambda: deadline),
+            ProofKind.LEASED,
+            deadline=deadline,
         )
 
     assert is_busy(verdict)
