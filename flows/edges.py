@@ -7,6 +7,7 @@ import resource
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
+from functools import partial
 
 from flows.settings import Settings
 from storage.database import migrate, open_database
@@ -17,6 +18,7 @@ from tasks.edges.shell import Shell, ShellSettings
 from tasks.epoch import Edges
 from tasks.errors import SettingError
 from tasks.pricing.sources import SOURCES
+from tasks.renting.standing import running_leases
 
 
 class _Keeper:
@@ -90,6 +92,7 @@ async def _opened(settings: Settings, substrate: Callable[[], object] | None) ->
                 own_hotkey=wallet.hotkey.ss58_address,
                 is_embedded=settings.is_embedded,
                 deposit_address=settings.deposit_address,
+                leases=partial(running_leases, engine),
                 market=HttpMarket(SOURCES[name] for name in settings.price_sources),
                 book=load_book(settings.price_file),
                 executors_per_shard=settings.executors_per_shard,

@@ -165,6 +165,12 @@ class EpochRun:
         """The monotonic clock that all deadlines are meant in."""
         return self.edges.monotonic
 
+    def renew_leases(self) -> None:
+        """Count in what was leased since the epoch began: a renter who came meanwhile is spared the full proof, too."""
+        known = {lease.lease_id for lease in self.leases}
+        self.leases = (*self.leases, *(lease for lease in self.edges.leases() if lease.lease_id not in known))
+        self.leased_keys |= {lease.executor_key for lease in self.leases}
+
     def record_of(self, executor_key: str) -> ExecutorRecord:
         """What earlier epochs know of a machine; an empty record for one that is new."""
         return self.records.get(executor_key) or ExecutorRecord(executor_key)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import date
+from ipaddress import ip_network
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ GIB, MIB = 1 << 30, 1 << 20
 RAO = 10**9
 PPM = 1_000_000
 MANY_CARDS = 10_000_000
+LEAST_PORTS = 64
 FORMS = ("cuda", "cpu")
 COLLATERAL_SOURCES = ("none", "chain", "ledger")
 
@@ -149,6 +151,22 @@ LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "renting.metrics_hours_s": (0, 315_360_000),
         "renting.deposit_blocks": (1, 10_000),
         "renting.deposit_price_age_s": (60, 31_536_000),
+        "renting.enter_s": (1, 600),
+        "renting.prove_s": (1, 900),
+        "renting.pull_s": (1, 3_600),
+        "renting.start_s": (1, 600),
+        "renting.probe_s": (1, 600),
+        "renting.machine_s": (5, 3_600),
+        "renting.rent_s": (5, 86_400),
+        "renting.most_tries": (1, 100),
+        "renting.stop_s": (1, 600),
+        "renting.stop_grace_s": (0, 300),
+        "renting.first_port": (1_024, 65_535),
+        "renting.last_port": (1_024, 65_535),
+        "renting.backup_s": (1, 86_400),
+        "renting.backup_most_bytes": (1, 2**50),
+        "renting.give_up_s": (60, 31_536_000),
+        "renting.stale_s": (1, 86_400),
     }
 )
 """Section and field: least and most, both allowed; of a window, both of its ends, in order."""
@@ -168,6 +186,7 @@ TABLES: Mapping[str, tuple[float, float]] = MappingProxyType(
         "scoring.caps": (0, MANY_CARDS),
         "pricing.base_portions": (0, 1),
         "renting.reserved_discounts": (0, PPM),
+        "renting.regions": (0, 0),
         "collateral.units_rao": (0, 21_000 * RAO),
         "lium_2026.caps": (0, MANY_CARDS),
         "lium_2026.programme": (0, 0),
@@ -201,6 +220,7 @@ def check_limits(policy: Policy) -> None:
     _check_tables(policy)
     _check_dates(policy)
     _check_collateral(policy)
+    _check_renting(policy)
 
 
 def _check_shadow(policy: Policy) -> None:
@@ -263,3 +283,19 @@ def numbers_of(policy: Policy) -> Iterator[tuple[str, float]]:
                 for number in value if isinstance(value, tuple) else (value,):
                     if isinstance(number, int | float) and not isinstance(number, bool):
                         yield f"{section.name}.{field.name}", number
+
+
+def _check_renting(policy: Policy) -> None:
+    renting = policy.renting
+    for network, name in renting.regions:
+        try:
+            ip_network(network)
+        except ValueError:
+            raise PolicyRefused(
+                f"policy {policy.name!r}: renting.regions has {network!r} for {name!r}, expected a network as 203.0.113.0/24"
+            ) from None
+    if renting.last_port - renting.first_port < LEAST_PORTS:
+        raise PolicyRefused(
+            f"policy {policy.name!r}: renting.first_port to last_port is {renting.first_port} to {renting.last_port}, "
+            f"expected at least {LEAST_PORTS} ports"
+        )

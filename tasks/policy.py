@@ -319,6 +319,35 @@ class RentingPolicy:
     """Blocks that are read for deposits at once."""
     deposit_price_age_s: int = 21_600
     """A deposit is credited at a price that is at most so far from its block's time."""
+    regions: tuple[tuple[str, str], ...] = ()
+    """(network such as 203.0.113.0/24, name of its region): the smallest that a machine's address is in counts."""
+    enter_s: float = 20.0
+    """For asking a miner's door and logging in to the machine."""
+    prove_s: float = 150.0
+    """For the proof of a lease's cards, at hand-over, in use and at their return."""
+    pull_s: float = 240.0
+    start_s: float = 45.0
+    """For making and starting the container."""
+    probe_s: float = 45.0
+    """From the start until the renter's own way in works."""
+    machine_s: float = 300.0
+    """For one machine in all; then the next one is tried."""
+    rent_s: float = 900.0
+    """For a request in all."""
+    most_tries: int = 5
+    """Machines that one request tries."""
+    stop_s: float = 45.0
+    """For stopping a container; its program has `stop_grace_s` of it to end by itself."""
+    stop_grace_s: int = 10
+    first_port: int = 40_000
+    last_port: int = 49_999
+    """The machine's ports that containers' ports are published on."""
+    backup_s: float = 3_600.0
+    backup_most_bytes: int = 1 << 40
+    give_up_s: int = 86_400
+    """A machine that stays away so long after a lease's end is given up: what was left there is removed if it comes back."""
+    stale_s: int = 60
+    """What nobody works on is worked on again after so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,6 +417,7 @@ LOCALNET = Policy(
     ),
     scoring=ScoringPolicy(uptime_full_s=3_600.0, uptime_floor=0.5, unisolated=1.0, overpriced=1.0),
     weights=WeightPolicy(burn_share=0.2),
+    renting=RentingPolicy(regions=(("127.0.0.0/8", "local"),)),
 )
 
 _LIUM_COLLATERAL = CollateralPolicy(source="ledger", exempt_models=("B200",))

@@ -1,8 +1,8 @@
-"""Letting a validator's key in on an executor: one line a validator in an `authorized_keys` file, with an expiry.
+"""Letting a validator's keys in on an executor: few lines a validator in an `authorized_keys` file, with an expiry.
 
     restrict,expiry-time="20261122093000Z" ssh-ed25519 AAAA... subnet:<validator hotkey>:<epoch>
 
-Lines of exactly this form are ours: expired ones and the same validator's older one go when a key is let in.
+Lines of exactly this form are ours: expired ones, and the same validator's oldest of many, go when a key is let in.
 Every other line stays byte for byte. OpenSSH understands the Z from 9.1 on (an older sshd lets nobody in).
 """
 
@@ -24,6 +24,8 @@ from tasks.errors import SubnetError
 
 MAX_FILE_BYTES = 1024 * 1024
 LOCK_WAIT_S = 5.0
+MAX_LINES = 8
+"""Of one validator."""
 
 _LINE = re.compile(
     rb'restrict,expiry-time="(?P<expiry>[0-9]{14})Z" '
@@ -59,7 +61,10 @@ class Grant:
 
 
 def let_in(path: Path, grant: Grant, *, now: datetime) -> bool:
-    """Make this the validator's one line in the file; False when it already is. KeysFileRefused otherwise."""
+    """Add the line to the validator's; False when it is there already. KeysFileRefused otherwise.
+
+    A validator comes with a key for its epoch and others for its leases: of more than `MAX_LINES` the oldest go.
+    """
     line = grant.line()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -85,19 +90,20 @@ def read_authorized(path: Path, now: datetime) -> list[bytes]:
 
 
 def _with_line(text: bytes, line: bytes, hotkey: str, now: datetime) -> bytes:
-    kept = [old for old in text.splitlines(keepends=True) if _stays(old, line, hotkey, now)]
+    kept = [old for old in text.splitlines(keepends=True) if _stays(old, line, now)]
     if any(old.rstrip(b"\r\n") == line for old in kept):
         return b"".join(kept)
+    own = [old for old in kept if (match := _LINE.fullmatch(old)) and match["hotkey"] == hotkey.encode()]
+    for oldest in own[: max(0, len(own) - MAX_LINES + 1)]:
+        kept.remove(oldest)
     if kept and not kept[-1].endswith((b"\n", b"\r")):
         kept[-1] += b"\n"
     return b"".join([*kept, line + b"\n"])
 
 
-def _stays(old: bytes, line: bytes, hotkey: str, now: datetime) -> bool:
+def _stays(old: bytes, line: bytes, now: datetime) -> bool:
     match = _LINE.fullmatch(old)
-    if match is None or old.rstrip(b"\r\n") == line:
-        return True
-    return match["hotkey"].decode("ascii") != hotkey and _expiry(match) > now
+    return match is None or old.rstrip(b"\r\n") == line or _expiry(match) > now
 
 
 def _expiry(match: re.Match[bytes]) -> datetime:

@@ -86,9 +86,18 @@ class Peers:
         """Close all connections."""
         await self._client.__aexit__(exc_type, exc, trace)
 
-    async def ask(self, neuron: Neuron, epoch: int, key_line: str, expires_at: int) -> MinerReply:
-        """Hand over this epoch's public key and get the miner's executors; failures are reasons."""
-        request = wire.KeyRequest(epoch=epoch, public_key=key_line, expires_at=expires_at)
+    async def ask(
+        self,
+        neuron: Neuron,
+        epoch: int,
+        key_line: str,
+        expires_at: int,
+        executor_ids: tuple[str, ...] | None = None,
+    ) -> MinerReply:
+        """Hand over a public key and get the miner's executors, all or these; failures are reasons."""
+        request = wire.KeyRequest(
+            epoch=epoch, public_key=key_line, expires_at=expires_at, executor_ids=executor_ids
+        )
         try:
             check_hotkey(neuron.hotkey)
             url = _url(neuron.endpoint or "", allow_private=self._settings.allow_private)

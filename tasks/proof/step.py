@@ -128,6 +128,7 @@ async def _prove_wave(
 ) -> dict[str, Verdict]:
     """The verdicts of one wave by machine."""
     head = await asyncio.to_thread(newest_head, run)
+    await asyncio.to_thread(run.renew_leases)
     limits = gate_limits_s(run.policy.proof, ASSEMBLY_S)
     wave = Wave((e.key for e in members), limits, MonotonicClock())
     occasion = Occasion(wave, head, attempt, notary_of(run))

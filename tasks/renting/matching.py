@@ -1,4 +1,4 @@
-"""Which machines fit a wish, in the order in which they are tried. Pure."""
+"""Which machines fit a wish, at which price, in the order in which they are tried. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from storage.rental import Offer, Rental, Wish
+from tasks.policy import RentingPolicy
+from tasks.renting.pricing import Demand, quote
 
 
 class Candidate(NamedTuple):
@@ -13,21 +15,50 @@ class Candidate(NamedTuple):
 
     offer: Offer
     card_uuids: tuple[str, ...]
+    micro_usd_per_hour: int
+    """For these cards, in the wish's mode."""
 
 
-def candidates(rental: Rental, offers: Iterable[Offer], held: Mapping[str, str]) -> tuple[Candidate, ...]:
+def candidates(
+    rental: Rental,
+    offers: Iterable[Offer],
+    held: Mapping[str, str],
+    policy: RentingPolicy | None = None,
+    demand: Mapping[str, Demand] | None = None,
+) -> tuple[Candidate, ...]:
     """All that fit, the best first: least price for what it proved, then the most reliable, then by name.
 
-    `held` maps the UUIDs of cards that some lease holds to that lease.
+    `held` maps the UUIDs of cards that some lease holds to that lease; `demand` says by model how many are, for spot prices.
     """
     fit = (
-        Candidate(offer, cards)
+        candidate
         for offer in offers
         if offer.executor_key not in rental.tried
-        and (cards := _cards(rental.wish, offer, held)) is not None
-        and _fits(rental.wish, offer, len(cards))
+        and _fits(rental.wish, offer)
+        and (candidate := _candidate(rental, offer, held, policy or RentingPolicy(), demand or {}))
     )
     return tuple(sorted(fit, key=_rank))
+
+
+def _candidate(
+    rental: Rental,
+    offer: Offer,
+    held: Mapping[str, str],
+    policy: RentingPolicy,
+    demand: Mapping[str, Demand],
+) -> Candidate | None:
+    cards = _cards(rental.wish, offer, held)
+    if cards is None:
+        return None
+    price = quote(
+        rental.wish,
+        offer.micro_usd_per_card_hour,
+        len(cards),
+        demand.get(offer.model, Demand()),
+        policy,
+        cap_micro_usd=rental.terms.cap_micro_usd,
+    )
+    return None if price.refusal else Candidate(offer, cards, price.micro_usd_per_hour)
 
 
 def _cards(wish: Wish, offer: Offer, held: Mapping[str, str]) -> tuple[str, ...] | None:
@@ -38,13 +69,12 @@ def _cards(wish: Wish, offer: Offer, held: Mapping[str, str]) -> tuple[str, ...]
     return free[: wish.card_count] if len(free) >= wish.card_count else None
 
 
-def _fits(wish: Wish, offer: Offer, card_count: int) -> bool:
-    price = offer.micro_usd_per_card_hour * card_count
+def _fits(wish: Wish, offer: Offer) -> bool:
     return (
         wish.executor_key in ("", offer.executor_key)
         and wish.model in ("", offer.model)
+        and wish.region in ("", offer.region)
         and offer.vram_gib >= wish.min_vram_gib
-        and (wish.max_micro_usd_per_hour == 0 or price <= wish.max_micro_usd_per_hour)
         and offer.performance >= wish.min_performance
         and offer.reliability >= wish.min_reliability
     )
@@ -53,6 +83,6 @@ def _fits(wish: Wish, offer: Offer, card_count: int) -> bool:
 def _rank(candidate: Candidate) -> tuple[float, float, int, str]:
     """Fewer cards left over go first among equals, so that whole machines stay whole."""
     offer = candidate.offer
-    per_performance = offer.micro_usd_per_card_hour / max(offer.performance, 0.01)
+    price = candidate.micro_usd_per_hour / len(candidate.card_uuids)
     left = len(offer.card_uuids) - len(candidate.card_uuids)
-    return per_performance, -offer.reliability, left, offer.executor_key
+    return price / max(offer.performance, 0.01), -offer.reliability, left, offer.executor_key

@@ -1,4 +1,4 @@
-"""authorized_keys: one line a validator, with an expiry; nobody else's lines are touched."""
+"""authorized_keys: few lines a validator, with an expiry; nobody else's lines are touched."""
 
 import base64
 import os
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.miner.keys import Grant, KeysFileRefused, let_in, read_authorized
+from deployments.miner.keys import MAX_LINES, Grant, KeysFileRefused, let_in, read_authorized
 
 ROOT = Path(__file__).resolve().parents[3]
 NOW = datetime(2026, 11, 22, 9, 0, 0, tzinfo=UTC)
@@ -66,14 +66,15 @@ def test_the_same_grant_twice_changes_nothing(path):
     assert path.stat() == before
 
 
-def test_a_new_epoch_replaces_the_validators_line(path):
-    """Of one validator only the newest key is let in; another validator's stays."""
+def test_a_validator_has_a_few_keys_at_a_time(path):
+    """Its epoch and its leases come with keys of their own; of too many the oldest go, and another validator's stay."""
 
-    let_in(path, grant(1), now=NOW)
-    let_in(path, grant(2, BOB), now=NOW)
-    let_in(path, grant(3, epoch=8), now=NOW)
+    let_in(path, grant(99, BOB), now=NOW)
+    for number in range(1, MAX_LINES + 3):
+        let_in(path, grant(number, epoch=number), now=NOW)
+    let_in(path, grant(5, epoch=5), now=NOW)
 
-    assert read_authorized(path, NOW) == [blob(2), blob(3)]
+    assert read_authorized(path, NOW) == [blob(99), *(blob(n) for n in range(3, MAX_LINES + 3))]
 
 
 def test_expired_lines_are_not_let_in_and_are_purged(path):
@@ -112,7 +113,7 @@ def test_foreign_lines_stay_byte_for_byte(tmp_path_factory, lines, newline, ends
 
     after = path.read_bytes()
     joint = b"" if not before or before.endswith(b"\n") else b"\n"
-    assert after == before + joint + grant(2, epoch=8).line() + b"\n"
+    assert after == before + joint + grant(1).line() + b"\n" + grant(2, epoch=8).line() + b"\n"
 
 
 @pytest.mark.parametrize(
@@ -203,7 +204,7 @@ def test_no_file_lets_nobody_in(path):
 
 
 def test_writers_do_not_lose_each_others_lines(path):
-    """Three processes that let 12 validators in at the same time leave 12 lines."""
+    """Three processes that let 12 validators in at the same time, each for five epochs, leave 60 lines."""
 
     script = ROOT / "tests" / "deployments" / "miner" / "letting_in.py"
     running = [
@@ -214,4 +215,5 @@ def test_writers_do_not_lose_each_others_lines(path):
     ]
 
     assert [process.wait(timeout=60) for process in running] == [0, 0, 0]
-    assert len(read_authorized(path, NOW)) == 12
+    assert len(read_authorized(path, NOW)) == 60
+    assert len(set(read_authorized(path, NOW))) == 12

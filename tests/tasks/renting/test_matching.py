@@ -2,8 +2,9 @@
 
 import pytest
 
-from storage.rental import Wish
+from storage.rental import Mode, Wish
 from tasks.renting.matching import candidates
+from tasks.renting.pricing import Demand
 from tests.tasks.renting.leases import USD, offer, rental
 
 
@@ -31,11 +32,17 @@ def found(wish, offers, held=(), **changes):
         (Wish(min_performance=1.0), True),
         (Wish(min_performance=1.01), False),
         (Wish(min_reliability=1.0), True),
+        (Wish(region="eu"), True),
+        (Wish(region="us"), False),
+        (Wish(mode=Mode.SPOT, bid_micro_usd_per_hour=USD * 3 // 10), True),
+        (Wish(mode=Mode.SPOT, bid_micro_usd_per_hour=USD * 3 // 10 - 1), False),
+        (Wish(mode=Mode.RESERVED, hours=24, max_micro_usd_per_hour=USD * 95 // 100), True),
+        (Wish(mode=Mode.RESERVED, hours=23, max_micro_usd_per_hour=USD * 95 // 100), False),
     ],
 )
 def test_a_wish_is_met_in_every_point(wish, fits):
     """Two L4 of 24 GiB at half a dollar each, of full performance and reliability: each point to its last digit."""
-    assert found(wish, [offer()]) == (["5Miner/a"] if fits else [])
+    assert found(wish, [offer(region="eu")]) == (["5Miner/a"] if fits else [])
 
 
 def test_the_least_price_for_what_is_proved_goes_first():
@@ -59,6 +66,20 @@ def test_a_card_that_is_held_is_not_offered():
 
     assert found(Wish(), [machine], held) == found(Wish(card_count=2), [machine], held) == []
     assert one.card_uuids == machine.card_uuids[1:]
+
+
+def test_a_candidate_has_the_price_of_its_mode():
+    """Two L4 of half a dollar: a dollar on demand, 5 % less for a day, and by demand on the spot market."""
+
+    def price(demand, **wish):
+        (one,) = candidates(rental(wish=Wish(**wish)), [offer()], {}, demand={"L4": demand})
+        return one.micro_usd_per_hour
+
+    half = Demand(1, 2)
+    assert price(half) == USD
+    assert price(half, mode=Mode.RESERVED, hours=24) == 950_000
+    assert price(half, mode=Mode.SPOT, bid_micro_usd_per_hour=USD) == 475_000
+    assert price(Demand(2, 2), mode=Mode.SPOT, bid_micro_usd_per_hour=USD) == USD
 
 
 def test_among_equals_the_smallest_rest_goes_first():

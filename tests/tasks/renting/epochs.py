@@ -1,0 +1,66 @@
+"""A state with one finished epoch: what renting knows of the network."""
+
+from dataclasses import replace
+
+import sqlalchemy as sa
+
+from storage.database import migrate, open_database
+from storage.records import EpochHeader, ExecutorRecord
+from storage.state import State
+from tasks.policy import DEFAULT
+from tests.tasks.renting.leases import NOON
+from tests.tasks.scoring.worlds import executor, report, score, verdict, view
+from tests.tasks.scoring.worlds import grounds as grounds_of
+
+MINER = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
+
+
+def fresh(folder) -> sa.Engine:
+    """A migrated database."""
+    engine = open_database(f"sqlite:///{folder}/subnet.db")
+    migrate(engine)
+    return engine
+
+
+def finish(engine, machines, *, epoch=7, endpoint="127.0.0.1:1", leased=(), quotes=(), cards=2, **terms):
+    """Finish an epoch that has proved these machines, given as executors; `terms` are of all their scores."""
+    miners = sorted({machine.miner_hotkey for machine in machines})
+    subnet = view(*miners)
+    subnet = replace(
+        subnet,
+        neurons=tuple(replace(n, endpoint=endpoint) if n.hotkey in miners else n for n in subnet.neurons),
+    )
+    state = State(engine)
+    state.open_epoch(
+        EpochHeader(epoch, 51, epoch * 50, "0xab", "5Validator", "default", "0" * 16, "0.1", NOON)
+    )
+    state.save_discovery(epoch, (), machines)
+    state.save_reports(epoch, [report(m, model="NVIDIA L4", cards=cards) for m in machines])
+    state.save_verdicts(epoch, [proof(m, cards) for m in machines])
+    records = [ExecutorRecord(m.key, NOON, epochs_seen=10, epochs_passed=9) for m in machines]
+    state.save_grounds(epoch, grounds_of(subnet, records, leased=leased, quotes=quotes, policy=DEFAULT))
+    given = {
+        "model": "L4",
+        "card_count": cards,
+        "vram_bytes": cards * 23_034 << 20,
+        "performance": 1.0,
+        "passed": 1.0,
+        **terms,
+    }
+    state.save_scores(
+        epoch,
+        [replace(score(1.0, m.miner_hotkey, m.executor_id), **given) for m in machines],
+    )
+    state.finish_counted(epoch, records, [])
+
+
+def proof(machine, cards=2):
+    """A machine's verdict, with UUIDs that are its own."""
+    made = verdict(machine, *[300.0] * cards)
+    named = (replace(c, card_uuid=f"GPU-{machine.key}-{c.card_index}") for c in made.cards)
+    return replace(made, cards=tuple(named))
+
+
+def machine(name="a", miner=MINER, price=1.0):
+    """A machine, for so many dollars an hour."""
+    return executor(miner, name, 1, price)
