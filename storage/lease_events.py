@@ -44,6 +44,17 @@ class LeaseEvents:
             rows = connection.execute(query.order_by(lease_events.c.sequence).limit(limit)).mappings()
             return tuple(record_of(LeaseEvent, row) for row in rows)
 
+    def steps(self, lease_ids: Iterable[str]) -> dict[str, list[LeaseEvent]]:
+        """What was told of the steps of these leases, in order."""
+        query = sa.select(lease_events).where(
+            lease_events.c.lease_id.in_(tuple(lease_ids)), lease_events.c.kind == "STEP"
+        )
+        found: dict[str, list[LeaseEvent]] = {}
+        with reading(self._engine) as connection:
+            for row in connection.execute(query.order_by(lease_events.c.sequence)).mappings():
+                found.setdefault(str(row["lease_id"]), []).append(record_of(LeaseEvent, row))
+        return found
+
     def last(self) -> int:
         """The newest number; 0 when nothing has happened."""
         with reading(self._engine) as connection:

@@ -7,6 +7,7 @@ move and the work that it asks for are written in one transaction, so that no cr
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -88,6 +89,35 @@ class Rentals:
         query = sa.select(rentals).where(rentals.c.renter_id == renter_id)
         order = (rentals.c.requested_at.desc(), rentals.c.lease_id.desc())
         return self._all(query.order_by(*order).limit(newest))
+
+    def of_key(self, renter_id: str, idempotency_key: str) -> Rental | None:
+        """The lease that a renter's key has made; None when it has made none yet."""
+        query = sa.select(rentals).where(
+            rentals.c.renter_id == renter_id, rentals.c.idempotency_key == idempotency_key
+        )
+        found = self._all(query)
+        return found[0] if found else None
+
+    def page(
+        self,
+        renter_id: str,
+        limit: int,
+        states: Iterable[RentalState] = (),
+        before: tuple[datetime, str] | None = None,
+    ) -> tuple[Rental, ...]:
+        """A renter's leases, newest first, in these states (none: in any), older than `before`: when and which."""
+        query = sa.select(rentals).where(rentals.c.renter_id == renter_id)
+        if wanted := [state.value for state in states]:
+            query = query.where(rentals.c.state.in_(wanted))
+        if before is not None:
+            at, lease_id = before
+            is_older = sa.or_(
+                rentals.c.requested_at < at,
+                sa.and_(rentals.c.requested_at == at, rentals.c.lease_id < lease_id),
+            )
+            query = query.where(is_older)
+        order = (rentals.c.requested_at.desc(), rentals.c.lease_id.desc())
+        return self._all(query.order_by(*order).limit(limit))
 
     def of_machine(self, executor_key: str) -> tuple[Rental, ...]:
         """All open leases of a machine."""

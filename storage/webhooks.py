@@ -99,6 +99,18 @@ class Webhooks:
         query = sa.select(deliveries).where(waits).order_by(deliveries.c.next_at, deliveries.c.delivery_id)
         return self._deliveries(query.limit(limit))
 
+    def take(self, delivery: Delivery, until: datetime) -> bool:
+        """Have it to oneself until then; False when somebody else has taken or settled it."""
+        stands = sa.and_(
+            deliveries.c.delivery_id == delivery.delivery_id,
+            deliveries.c.state == DeliveryState.WAITING.value,
+            deliveries.c.attempts == delivery.attempts,
+            deliveries.c.next_at == delivery.next_at,
+        )
+        with writing(self._engine) as connection:
+            taken = sa.update(deliveries).where(stands).values(next_at=until)
+            return connection.execute(taken).rowcount == 1
+
     def settle(self, before: Delivery, after: Delivery) -> bool:
         """Write down an attempt; False when another attempt was written down since."""
         stands = sa.and_(

@@ -363,7 +363,7 @@ class Step(Model):
 
     name: str = Field(examples=["pull"])
     seconds: float = Field(examples=[1.2])
-    state: Literal["running", "done", "failed"]
+    state: Literal["running", "done", "failed", "undone"]
 
 
 class Lease(Model):
@@ -425,6 +425,14 @@ class ExecAnswer(Model):
     truncated: bool = Field(description="True: it printed more than is answered.")
 
 
+class Logs(Model):
+    """What a lease's program printed, stdout and stderr as they came."""
+
+    lease_id: str
+    text: str
+    truncated: bool = Field(description="True: there was more than is answered.")
+
+
 class LeaseEvent(Model):
     """Something that happened to a lease: in feeds, and in webhooks."""
 
@@ -441,7 +449,7 @@ class CardUse(Model):
 
     card_uuid: str
     use_percent: float
-    memory_used_mib: float | None
+    memory_used_mib: int
 
 
 class Sample(Model):

@@ -63,6 +63,16 @@ def test_an_attempt_is_written_down_once(hooks):
     assert hooks.deliveries("w1", 9) == (taken,)
 
 
+def test_a_delivery_is_sent_by_one(hooks):
+    """Who takes it has it for a while; after that, whatever became of who took it, it is due again."""
+    hooks.put(webhook(), [delivery()], 1)
+
+    assert hooks.take(delivery(), LATER)
+    assert not hooks.take(delivery(), LATER)
+    assert hooks.due(NOON, 9) == ()
+    assert hooks.due(LATER, 9) == (delivery(next_at=LATER),)
+
+
 def test_a_webhook_fails_since_its_first_fault_until_one_is_taken(hooks):
     """What is asked is how long nothing got through, not how often."""
     hooks.put(webhook(), [delivery(1), delivery(2, created_at=LATER)], 2)

@@ -1,0 +1,124 @@
+"""Talking to a lease's container while a request waits: in threads of its own, a bounded number for each renter.
+
+    async with open_console(desk, renter_id, lease) as console:
+        printed = await console.call(lambda one: one.execute(...))
+
+A request that is gone closes its session as soon as what runs in it has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from deployments.marketplace.market import Console, Desk, Printed
+from deployments.marketplace.problems import Refused
+from storage.rental import Rental, RentalState
+from tasks.errors import MoveRefused
+
+T = TypeVar("T")
+_TIME = re.compile(r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|[+-]\d{2}:\d{2})(?: |\Z)")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class OpenConsole:
+    """A session that is used by one call at a time."""
+
+    def __init__(self, desk: Desk, console: Console) -> None:
+        self._desk, self._console = desk, console
+        self._running: Future[object] | None = None
+
+    async def call(self, ask: Callable[[Console], T]) -> T:
+        """What comes of it, in a thread of those that talk to machines."""
+        running = self._desk.threads.submit(ask, self._console)
+        self._running = running  # type: ignore[assignment]
+        return await asyncio.wrap_future(running)
+
+    def close(self) -> None:
+        """End the session, after the call that still runs in it."""
+        if self._running is None or self._running.done():
+            self._desk.threads.submit(self._console.close)
+        else:
+            self._running.add_done_callback(lambda _: self._console.close())
+
+
+@asynccontextmanager
+async def open_console(
+    desk: Desk, renter_id: str, lease: Rental, *, may_stand_still: bool = False
+) -> AsyncIterator[OpenConsole]:
+    """A session to the lease's machine for this renter; Refused when it has as many as it may."""
+    check_running(lease, may_stand_still=may_stand_still)
+    if not desk.containers.enter(renter_id):
+        raise Refused(
+            429,
+            "TOO_MANY_SESSIONS",
+            "too many requests of yours, or of all, talk to machines now",
+            "wait for one of them to end",
+            headers={"Retry-After": "2"},
+        )
+    opening = desk.threads.submit(desk.market.consoles.open, lease, desk.market.limits.console_open_s)
+    try:
+        console = OpenConsole(desk, await asyncio.wrap_future(opening))
+        try:
+            yield console
+        finally:
+            console.close()
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close_opened)
+        raise
+    finally:
+        desk.containers.leave(renter_id)
+
+
+def check_running(lease: Rental, *, may_stand_still: bool) -> None:
+    """MoveRefused when there is no container to talk to."""
+    states = {RentalState.ACTIVE, RentalState.STOPPED} if may_stand_still else {RentalState.ACTIVE}
+    if lease.state not in states or lease.access is None:
+        raise MoveRefused(lease.lease_id, lease.state.value, "talked to")
+
+
+class LogTail:
+    """A log that is asked for again and again: each line is given once, by the time that stands before it."""
+
+    def __init__(self, *, has_times: bool = False) -> None:
+        self._has_times = has_times
+        self._last_ns = -1
+
+    @property
+    def since(self) -> datetime | None:
+        """From when on to ask next; None: nothing was read yet."""
+        return None if self._last_ns < 0 else _EPOCH + timedelta(microseconds=self._last_ns // 1_000)
+
+    def fresh(self, printed: Printed) -> tuple[str, bool]:
+        """The lines that were not given before, and whether some are missing."""
+        given: list[str] = []
+        newest, is_new = self._last_ns, False
+        for line in printed.stdout.decode("utf-8", "replace").splitlines(keepends=True):
+            found = _TIME.match(line)
+            if found is not None:
+                at_ns = _nanoseconds(*found.groups())
+                is_new = at_ns > self._last_ns
+                newest = max(newest, at_ns)
+                line = line if self._has_times else line[found.end() :]  # noqa: PLW2901  the same line, shorter
+            if is_new or self._last_ns < 0:
+                given.append(line)
+        self._last_ns = newest
+        return "".join(given), printed.is_truncated
+
+
+def _nanoseconds(seconds: str, fraction: str | None, zone: str) -> int:
+    try:
+        moment = datetime.fromisoformat(seconds + ("+00:00" if zone == "Z" else zone))
+    except ValueError:
+        return 0
+    return (moment - _EPOCH) // timedelta(seconds=1) * 10**9 + int((fraction or "").ljust(9, "0"))
+
+
+def _close_opened(opening: Future[Console]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()

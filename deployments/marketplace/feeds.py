@@ -1,0 +1,192 @@
+"""Server-sent events: what happens to leases, what their programs print, what they use, as it comes.
+
+Each feed is bounded in time, and each key in feeds; a key that is revoked ends its feeds within a few seconds. A client that goes
+away ends the generator, which lets go of whatever it holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import datetime
+from functools import partial
+from time import monotonic
+
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
+
+from deployments.marketplace import views
+from deployments.marketplace.console import LogTail, open_console
+from deployments.marketplace.guard import Caller
+from deployments.marketplace.market import Console, Desk, Printed
+from deployments.marketplace.problems import Refused, problem_of
+from storage.rental import LeaseEvent, Rental, RentalState
+from tasks.errors import SubnetError
+from tasks.renting.api_keys import ended
+from tasks.renting.moves import CLOSED
+
+POLL_S = 1.0
+CHECK_KEY_S = 5.0
+BATCH = 200
+NEXT_LINES = 10_000
+CHUNK_CHARACTERS = 64 << 10
+_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+Pieces = AsyncIterator[bytes]
+
+
+def told(kind: str, data: object, name: str = "") -> bytes:
+    """One event, as the stream has it."""
+    text = data if isinstance(data, str) else json.dumps(data)
+    lines = "".join(f"data: {line}\n" for line in text.split("\n"))
+    known_as = f"id: {name}\n" if name else ""
+    return f"{known_as}event: {kind}\n{lines}\n".encode()
+
+
+def alive() -> bytes:
+    """A comment: the connection is."""
+    return b": alive\n\n"
+
+
+def respond(desk: Desk, caller: Caller, pieces: Pieces) -> StreamingResponse:
+    """The feed, if its key may have one more."""
+    if not desk.streams.enter(caller.key.key_id):
+        most = desk.market.limits.streams_per_key
+        detail = f"this key has {most} feeds open, or too many are open in all"
+        raise Refused(429, "TOO_MANY_FEEDS", detail, "close one", headers={"Retry-After": "5"})
+    return StreamingResponse(
+        _counted(desk, caller.key.key_id, pieces), media_type="text/event-stream", headers=_HEADERS
+    )
+
+
+async def _counted(desk: Desk, key_id: str, pieces: Pieces) -> Pieces:
+    """The pieces; whatever ends them, the key may have another feed then."""
+    try:
+        yield alive()
+        async for piece in pieces:
+            yield piece
+    except SubnetError as error:
+        refused = problem_of(error)
+        yield told("end", {"code": refused.code, "detail": refused.detail})
+    finally:
+        desk.streams.leave(key_id)
+        await pieces.aclose()  # type: ignore[attr-defined]  # a generator's
+
+
+class _Turn:
+    """When a feed says that it is alive, when it looks whether its key is, and when it ends."""
+
+    def __init__(self, desk: Desk, caller: Caller) -> None:
+        self._desk, self._caller = desk, caller
+        now = monotonic()
+        self.end_s = now + desk.market.limits.stream_s
+        self._next_beat_s = now + desk.market.limits.heartbeat_s
+        self._next_check_s = now + CHECK_KEY_S
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has lasted as long as it may."""
+        return monotonic() >= self.end_s
+
+    def beat(self, *, has_spoken: bool) -> bytes:
+        """A sign of life if it is time for one; nothing else."""
+        now = monotonic()
+        if not has_spoken and now < self._next_beat_s:
+            return b""
+        self._next_beat_s = now + self._desk.market.limits.heartbeat_s
+        return b"" if has_spoken else alive()
+
+    async def check_key(self) -> str:
+        """Why the key opens nothing any more; empty: it does, or it is not time to look."""
+        if monotonic() < self._next_check_s:
+            return ""
+        self._next_check_s = monotonic() + CHECK_KEY_S
+        found = await run_in_threadpool(self._desk.stores.renters.key, self._caller.key.key_id)
+        return ended(found[0], self._desk.market.now()) if found else "the API key is gone"
+
+
+async def lease_events(desk: Desk, caller: Caller, after: int, lease_id: str = "") -> Pieces:
+    """What happens to one lease, or to all of the caller's, from an event's number on; it ends with the lease."""
+    turn, sequence = _Turn(desk, caller), after
+    while not turn.is_over:
+        newest = await desk.pulse.now()
+        events = await run_in_threadpool(
+            desk.stores.events.after, sequence, lease_id=lease_id, renter_id=caller.renter_id, limit=BATCH
+        )
+        for event in events:
+            sequence = event.sequence
+            yield _lease_event(event)
+        turn.beat(has_spoken=bool(events))
+        if len(events) == BATCH:
+            continue
+        if lease_id and await _is_closed(desk, lease_id) and not events:
+            yield told(
+                "end", {"code": "LEASE_OVER", "detail": "the lease is over: nothing more happens to it"}
+            )
+            return
+        if why := await turn.check_key():
+            yield told("end", {"code": "KEY_ENDED", "detail": why})
+            return
+        wait_s = min(CHECK_KEY_S, desk.market.limits.heartbeat_s)
+        if not await desk.pulse.beyond(newest, wait_s) and (beat := turn.beat(has_spoken=False)):
+            yield beat
+
+
+async def log_lines(
+    desk: Desk, caller: Caller, lease: Rental, tail: int, since: datetime | None, *, has_times: bool
+) -> Pieces:
+    """What the lease's program prints, over one session, until the container stands still."""
+    turn, lines = _Turn(desk, caller), LogTail(has_times=has_times)
+    async with open_console(desk, caller.renter_id, lease) as console:
+        while not turn.is_over:
+            ask = partial(_read, lines, tail, since, desk.market.limits.log_bytes)
+            text, is_truncated = lines.fresh(await console.call(ask))
+            for start in range(0, len(text), CHUNK_CHARACTERS):
+                piece = text[start : start + CHUNK_CHARACTERS]
+                yield told("log", {"text": piece, "truncated": is_truncated})
+            if beat := turn.beat(has_spoken=bool(text)):
+                yield beat
+            if why := await turn.check_key():
+                yield told("end", {"code": "KEY_ENDED", "detail": why})
+                return
+            found = await run_in_threadpool(desk.stores.rentals.get, lease.lease_id)
+            if not text and (found is None or found.state is not RentalState.ACTIVE):
+                yield told("end", {"code": "NOT_RUNNING", "detail": "the container stands still"})
+                return
+            await asyncio.sleep(POLL_S)
+
+
+async def samples(desk: Desk, caller: Caller, lease_id: str, since: datetime | None) -> Pieces:
+    """What a lease uses, as it is measured; it ends with the lease."""
+    turn = _Turn(desk, caller)
+    newest = since or desk.market.now()
+    while not turn.is_over:
+        found = await run_in_threadpool(desk.stores.health.metrics, lease_id, newest, BATCH)
+        for one in found:
+            newest = one.at
+            yield told("metrics", views.sample(one).model_dump_json())
+        if beat := turn.beat(has_spoken=bool(found)):
+            yield beat
+        if why := await turn.check_key():
+            yield told("end", {"code": "KEY_ENDED", "detail": why})
+            return
+        if not found and await _is_closed(desk, lease_id):
+            yield told("end", {"code": "LEASE_OVER", "detail": "the lease is over"})
+            return
+        await asyncio.sleep(POLL_S)
+
+
+def _read(lines: LogTail, tail: int, since: datetime | None, limit_bytes: int, console: Console) -> Printed:
+    """The log from where it was read to, or its last lines."""
+    if lines.since is None:
+        return console.logs(tail, since, limit_bytes)
+    return console.logs(NEXT_LINES, lines.since, limit_bytes)
+
+
+def _lease_event(event: LeaseEvent) -> bytes:
+    return told("lease", views.event(event).model_dump_json(), str(event.sequence))
+
+
+async def _is_closed(desk: Desk, lease_id: str) -> bool:
+    found = await run_in_threadpool(desk.stores.rentals.get, lease_id)
+    return found is None or found.state in CLOSED

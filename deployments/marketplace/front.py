@@ -1,0 +1,172 @@
+"""What every request goes through before any route sees it, and every answer on its way out.
+
+    rate of the address -> size of the body -> time -> routes
+    headers of the answer <- problems instead of tracebacks <-
+
+Plain ASGI: a body is counted as it comes, and streams pass through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from deployments.marketplace.market import Desk
+from deployments.marketplace.problems import Refused, answer, problem_of
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIScope = MutableMapping[str, Any]
+App = Callable[[ASGIScope, Receive, Send], Awaitable[None]]
+
+HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"strict-transport-security", b"max-age=31536000"),
+    (b"cross-origin-resource-policy", b"same-site"),
+)
+EXEC_S, CONTENT_S = 360.0, 3_600.0
+
+
+class Front:
+    """The outermost part of the app."""
+
+    def __init__(self, app: App, desk: Desk) -> None:
+        self._app, self._desk = app, desk
+
+    async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
+        """One request; other kinds of connections are not ours."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(scope, receive, send, self._desk.market.limits.body_bytes)
+        try:
+            self._check_address(scope)
+            exchange.check_length()
+            await self._within_time(exchange, _limit_s(scope, self._desk.market.limits.request_s))
+        except Exception as error:  # noqa: BLE001  the last place before the server: nothing of ours may get out
+            await exchange.end_with(error)
+
+    def _check_address(self, scope: ASGIScope) -> None:
+        client = scope.get("client")
+        grant = self._desk.per_address.take(client[0] if client else "unknown")
+        if not grant.is_granted:
+            raise Refused(
+                429,
+                "TOO_MANY_REQUESTS",
+                "too many requests come from this address",
+                "wait as long as Retry-After says",
+                headers=grant.headers,
+            )
+
+    async def _within_time(self, exchange: _Exchange, limit_s: float | None) -> None:
+        """Run the routes; when they take too long, the client is told so, and what they do goes on to its end unheard."""
+        if limit_s is None:
+            await self._app(exchange.scope, exchange.receive, exchange.send)
+            return
+        task = asyncio.ensure_future(self._app(exchange.scope, exchange.receive, exchange.send))
+        try:
+            done, _ = await asyncio.wait({task}, timeout=limit_s)
+        except asyncio.CancelledError:
+            task.cancel()
+            raise
+        if not done:
+            detail = f"this took longer than {limit_s:g} s"
+            late = Refused(
+                503, "TOO_LATE", detail, "ask what came of it, then try again", headers={"Retry-After": "5"}
+            )
+            await exchange.refuse(late)
+            task.cancel()
+            task.add_done_callback(_forget)
+            return
+        task.result()
+
+
+class _Exchange:
+    """One request and its answer: the body counted, the headers added, answered once."""
+
+    def __init__(self, scope: ASGIScope, receive: Receive, send: Send, body_bytes: int) -> None:
+        self.scope = scope
+        self._receive, self._send, self._left_bytes = receive, send, body_bytes
+        self._most_bytes = body_bytes
+        self._has_begun = self._is_over = False
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        self._is_announced_too_large = not length.isdigit() or int(length[:20]) > body_bytes
+
+    async def receive(self) -> Message:
+        """The next piece of the body; 413 once there are too many bytes."""
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._left_bytes -= len(message.get("body", b""))
+            if self._left_bytes < 0:
+                raise HTTPException(413, self._too_large().detail)  # the one kind that FastAPI lets through
+        return message
+
+    async def send(self, message: Message) -> None:
+        """A piece of the answer, unless somebody has answered meanwhile."""
+        if self._is_over:
+            return
+        if message["type"] == "http.response.start":
+            self._has_begun = True
+            rate = self.scope.get("state", {}).get("rate", {})
+            headers = [*message.get("headers", ()), *HEADERS]
+            names = {name.lower() for name, _ in headers}
+            if b"cache-control" not in names:
+                headers.append((b"cache-control", b"no-store"))
+            headers += [
+                (name.lower().encode(), value.encode())
+                for name, value in rate.items()
+                if name.lower().encode() not in names
+            ]
+            message = {**message, "headers": headers}
+        await self._send(message)
+
+    async def end_with(self, error: Exception) -> None:
+        """Answer what went wrong, unless somebody did already."""
+        if not self._has_begun:
+            await self.refuse(problem_of(error))
+        self._is_over = True
+
+    async def refuse(self, refused: Refused) -> None:
+        """Answer this instead; where an answer has begun, it just ends."""
+        if not self._has_begun:
+            response: Response = answer(refused)
+            await response(self.scope, self._receive, self.send)
+        self._is_over = True
+
+    def check_length(self) -> None:
+        """Refused when the body is said to be too large: none of it is read."""
+        if self._is_announced_too_large:
+            raise self._too_large()
+
+    def _too_large(self) -> Refused:
+        return Refused(
+            413,
+            "TOO_LARGE",
+            f"a body has at most {self._most_bytes} bytes",
+            "send less",
+            headers={"Connection": "close"},
+        )
+
+
+def _limit_s(scope: ASGIScope, request_s: float) -> float | None:
+    """How long the routes may take; None: it is a feed, which bounds itself."""
+    path = scope["path"]
+    if b"follow=" in scope.get("query_string", b"") and path.startswith("/v1/"):
+        return None
+    if path.endswith("/exec"):
+        return EXEC_S
+    return CONTENT_S if path.endswith("/content") else request_s
+
+
+def _forget(task: asyncio.Future[None]) -> None:
+    """Nobody waits for it any more: what it raised is of no use."""
+    if not task.cancelled():
+        task.exception()

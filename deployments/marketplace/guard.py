@@ -1,0 +1,129 @@
+"""Who asks, and whether it may: the API key of a request, its scope, and how often it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from deployments.marketplace.market import Desk
+from deployments.marketplace.problems import Refused
+from storage.renter import ApiKey, Renter, RenterState, Scope
+from tasks.renting.api_keys import allows, ended, fits, parse
+
+_BEARER = HTTPBearer(
+    auto_error=False, scheme_name="ApiKey", description="`Authorization: Bearer sn_<id>_<secret>`"
+)
+_CHALLENGE = {"WWW-Authenticate": 'Bearer realm="marketplace"'}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks."""
+
+    renter: Renter
+    key: ApiKey
+
+    @property
+    def renter_id(self) -> str:
+        """Whose things it may see."""
+        return self.renter.renter_id
+
+    def check_not_stopped(self) -> None:
+        """Refused when an operator has stopped the renter: it may look, end and fetch, but begin nothing."""
+        if self.renter.state is RenterState.STOPPED:
+            until = self.renter.grace_until
+            grace = f"; what runs is ended at {until:%Y-%m-%d %H:%M} UTC" if until else ""
+            detail = f"an operator has stopped this renter: {self.renter.reason or 'no reason given'}{grace}"
+            raise Refused(403, "RENTER_STOPPED", detail, "save your data, and write to the operator")
+
+
+def desk_of(request: Request) -> Desk:
+    """What the app works with."""
+    desk = request.app.state.desk
+    assert isinstance(desk, Desk)
+    return desk
+
+
+def identify(desk: Desk, text: str, address: str) -> Caller:
+    """Whose key this is; Refused when it is nobody's, or has ended. Guessing is slowed down by the address."""
+    guesses = desk.failures.peek(address)
+    if not guesses.is_granted:
+        raise Refused(
+            429,
+            "TOO_MANY_WRONG_KEYS",
+            "too many keys that open nothing were sent from this address",
+            "wait as long as Retry-After says, then send a right one",
+            headers=guesses.headers,
+        )
+    token = parse(text)
+    found = desk.stores.renters.key(token.key_id) if token else None
+    if token is None or found is None or not fits(token, found[0]):
+        desk.failures.take(address)
+        raise Refused(
+            401,
+            "NO_SUCH_KEY",
+            "this API key opens nothing",
+            "send `Authorization: Bearer sn_...` with a key that you were shown",
+            headers=_CHALLENGE,
+        )
+    key, renter = found
+    if why := ended(key, desk.market.now()):
+        raise Refused(401, "KEY_ENDED", why, "use another key, or have one made", headers=_CHALLENGE)
+    return Caller(renter, key)
+
+
+def caller(scope: Scope) -> Callable[..., Caller]:
+    """The dependency of a route that needs this scope."""
+
+    def check(
+        request: Request,
+        credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
+        desk: Annotated[Desk, Depends(desk_of)],
+    ) -> Caller:
+        if credentials is None:
+            raise Refused(
+                401,
+                "NO_KEY",
+                "this needs an API key",
+                "send `Authorization: Bearer sn_...`",
+                headers=_CHALLENGE,
+            )
+        found = identify(desk, credentials.credentials, address_of(request))
+        spend(request, desk, found.key)
+        if not allows(found.key, scope):
+            has = ", ".join(one.value for one in found.key.scopes)
+            detail = f"this key has the scopes {has}; {scope.value} is needed"
+            raise Refused(403, "SCOPE_MISSING", detail, f"make a key with the scope {scope.value}")
+        return Caller(found.renter, desk.stores.renters.touch_key(found.key, desk.market.now()))
+
+    return check
+
+
+def spend(request: Request, desk: Desk, key: ApiKey) -> None:
+    """Count the request to its key; the answer has what is left."""
+    grant = desk.per_key.take(key.key_id)
+    request.state.rate = grant.headers
+    if not grant.is_granted:
+        raise Refused(
+            429,
+            "TOO_MANY_REQUESTS",
+            f"this key is used more often than {desk.market.limits.per_key.per_s:g} times a second",
+            "wait as long as Retry-After says",
+            headers=grant.headers,
+        )
+
+
+def address_of(request: Request) -> str:
+    """Where the request came from, as the server knows it."""
+    return request.client.host if request.client else "unknown"
+
+
+Reads = Annotated[Caller, Depends(caller(Scope.READ))]
+Rents = Annotated[Caller, Depends(caller(Scope.RENT))]
+Pays = Annotated[Caller, Depends(caller(Scope.MONEY))]
+Rules = Annotated[Caller, Depends(caller(Scope.ADMIN))]
+OfDesk = Annotated[Desk, Depends(desk_of)]

@@ -1,0 +1,226 @@
+"""Everything that the marketplace works with, passed in: no route reaches for anything else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import Literal, Protocol
+
+import sqlalchemy as sa
+
+from deployments.marketplace.buckets import Buckets, Rate
+from deployments.marketplace.catalogue import Catalogue
+from deployments.marketplace.pulse import Pulse
+from storage.backups import Backups
+from storage.belongings import BlockedImages, SshKeys, Templates
+from storage.certificates import Certificates
+from storage.health import LeaseHealth
+from storage.lease_events import LeaseEvents
+from storage.money import Money
+from storage.operations import Operations
+from storage.rental import Offer, Rental
+from storage.rentals import Rentals
+from storage.renters import Renters
+from storage.requests import RequestsSeen
+from storage.sealing import Sealer
+from storage.volumes import Volumes
+from storage.webhooks import Webhooks
+from storage.works import Works
+from tasks.policy import DEFAULT, Policy
+
+PER_KEY = Rate(per_s=50.0, burst=400)
+PER_ADDRESS = Rate(per_s=200.0, burst=1_000)
+FAILURES = Rate(per_s=0.2, burst=20)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one renter, one address and all of them together may ask for."""
+
+    per_key: Rate = PER_KEY
+    per_address: Rate = PER_ADDRESS
+    """Many renters can be behind one address."""
+    failures: Rate = FAILURES
+    """Keys that open nothing, per address: after so many it is not looked whether one does."""
+    body_bytes: int = 2 << 20
+    request_s: float = 20.0
+    streams_per_key: int = 8
+    streams: int = 400
+    stream_s: float = 3_600.0
+    """A feed ends then; its reader goes on with Last-Event-ID."""
+    heartbeat_s: float = 15.0
+    containers_at_once: int = 16
+    """Threads that talk to machines."""
+    containers_waiting: int = 64
+    """Requests that talk to a machine or wait for a thread to do it."""
+    containers_per_renter: int = 4
+    console_open_s: float = 30.0
+    exec_output_bytes: int = 256 << 10
+    log_bytes: int = 256 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """What a command in a container, or its log, printed."""
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+    is_truncated: bool
+
+
+class Console(Protocol):
+    """A session to the machine of one lease; used by one thread at a time, closed once."""
+
+    def execute(self, argv: tuple[str, ...], stdin: bytes, timeout_s: float, limit_bytes: int) -> Printed:
+        """Run a command in the lease's container."""
+
+    def logs(self, tail: int, since: datetime | None, limit_bytes: int) -> Printed:
+        """The last lines of its log, each with its time before it."""
+
+    def close(self) -> None:
+        """End the session; twice is harmless."""
+
+
+class Consoles(Protocol):
+    """Opens sessions to the machines of leases."""
+
+    def open(self, rental: Rental, deadline_s: float) -> Console:
+        """A session, within so many seconds; HostAway, MinerAway or EngineAway else."""
+
+
+class OfferSource(Protocol):
+    """What the last epoch proved."""
+
+    def __call__(self) -> Iterable[Offer]:
+        """All machines that can be offered, held cards or not."""
+
+
+@dataclass(frozen=True, slots=True)
+class DepositInfo:
+    """Where renters transfer their money to."""
+
+    address: str = ""
+    """Empty: no deposits are taken."""
+    network: str = ""
+    confirmations: int = 0
+    memo_of: Callable[[str], str] = str
+    """What a renter sends with a transfer, by its name."""
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+OrchestratorState = Literal["ok", "away", "unknown"]
+
+
+class StarterState(Protocol):
+    """What routes ask of whoever starts the flows."""
+
+    def poke(self) -> None:
+        """There is new work."""
+
+    @property
+    def orchestrator(self) -> OrchestratorState:
+        """How the last try went."""
+
+
+class NoStarter:
+    """For a marketplace whose works somebody else starts."""
+
+    orchestrator: OrchestratorState = "unknown"
+
+    def poke(self) -> None:
+        """Nobody is waked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """The outside worlds and the clock; `stores` are made of them."""
+
+    engine: sa.Engine
+    sealer: Sealer
+    digest_key: bytes
+    """Keys the digests of requests, which may hold secrets that are easily guessed."""
+    offers: OfferSource
+    consoles: Consoles
+    starter: StarterState = field(default_factory=NoStarter)
+    policy: Policy = DEFAULT
+    limits: Limits = Limits()
+    deposit: DepositInfo = DepositInfo()
+    backups: Path | None = None
+    """The folder of their files; None: they can't be fetched here."""
+    is_local: bool = False
+    """Of the local subnet: webhooks may go to this machine, and its own image is a template."""
+    cors_origins: tuple[str, ...] = ()
+    now: Callable[[], datetime] = _utc_now
+    clock: Callable[[], float] = monotonic
+
+
+class Stores:
+    """The tables, each with its queries."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self.renters, self.requests = Renters(engine), RequestsSeen(engine)
+        self.ssh_keys, self.templates, self.blocked = (
+            SshKeys(engine),
+            Templates(engine),
+            BlockedImages(engine),
+        )
+        self.rentals, self.operations, self.works = Rentals(engine), Operations(engine), Works(engine)
+        self.events, self.certificates = LeaseEvents(engine), Certificates(engine)
+        self.volumes, self.backups = Volumes(engine), Backups(engine)
+        self.webhooks, self.money, self.health = Webhooks(engine), Money(engine), LeaseHealth(engine)
+
+
+class Desk:
+    """What lives as long as the app: tables, buckets, and the threads that talk to machines."""
+
+    def __init__(self, market: Market) -> None:
+        self.market, self.stores = market, Stores(market.engine)
+        self.catalogue = Catalogue(market.offers, self.stores.rentals.held, market.clock)
+        limits, clock = market.limits, market.clock
+        self.per_key = Buckets(limits.per_key, clock)
+        self.per_address = Buckets(limits.per_address, clock)
+        self.failures = Buckets(limits.failures, clock)
+        self.streams = Counted(limits.streams_per_key, limits.streams)
+        self.containers = Counted(limits.containers_per_renter, limits.containers_waiting)
+        self.pulse = Pulse(self.stores.events.last)
+        self.threads = ThreadPoolExecutor(limits.containers_at_once, thread_name_prefix="containers")
+
+    def close(self) -> None:
+        """Let the threads end; what runs in them has a deadline of its own."""
+        self.threads.shutdown(wait=False, cancel_futures=True)
+
+
+class Counted:
+    """How many of something each name has at once, bounded for each and for all."""
+
+    def __init__(self, most_each: int, most: int) -> None:
+        self._most_each, self._most = most_each, most
+        self._lock = threading.Lock()
+        self._held: dict[str, int] = {}
+
+    def enter(self, name: str) -> bool:
+        """One more, if there is room."""
+        with self._lock:
+            held = self._held.get(name, 0)
+            if held >= self._most_each or sum(self._held.values()) >= self._most:
+                return False
+            self._held[name] = held + 1
+            return True
+
+    def leave(self, name: str) -> None:
+        """One less."""
+        with self._lock:
+            left = self._held[name] - 1
+            if left:
+                self._held[name] = left
+            else:
+                del self._held[name]

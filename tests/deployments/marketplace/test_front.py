@@ -1,0 +1,173 @@
+"""What every request goes through: size, time, headers; and every fault answered as a problem."""
+
+import asyncio
+import json
+
+import httpx
+import pytest
+
+from deployments.marketplace.market import Limits
+from tests.deployments.marketplace.test_leases import code
+from tests.deployments.marketplace.world import NO_LIMITS, world
+
+
+class Broken:
+    """An offer source with a fault of ours."""
+
+    def __call__(self):
+        """It fails."""
+        raise KeyError("secret inside")
+
+
+def test_every_answer_has_the_headers_of_safety(market):
+    """Refusals too, and nothing is kept by a cache."""
+    for answer in (market.client().get("/v1/me"), market.stranger().get("/nope")):
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+        assert answer.headers["cache-control"] == "no-store"
+        assert "access-control-allow-origin" not in answer.headers
+
+
+def test_other_origins_are_let_in_by_name(market):
+    """CORS is closed unless a page of the operator's is named."""
+    origin = {"Origin": "https://page.example"}
+    asked = {**origin, "Access-Control-Request-Method": "GET"}
+    opened = market.rebuilt(cors_origins=("https://page.example",))
+
+    assert market.stranger().request("OPTIONS", "/v1/leases", headers=asked).status_code == 405
+    answer = opened.stranger().request("OPTIONS", "/v1/leases", headers=asked)
+    assert answer.headers["access-control-allow-origin"] == "https://page.example"
+    other = {**asked, "Origin": "https://evil.example"}
+    refused = opened.stranger().request("OPTIONS", "/v1/leases", headers=other)
+    assert "access-control-allow-origin" not in refused.headers
+
+
+def test_a_fault_of_ours_tells_nothing_of_our_insides(market):
+    """A reference for the operator, and no traceback."""
+    answer = market.rebuilt(offers=Broken()).client().get("/v1/offers")
+
+    assert code(answer) == (500, "INTERNAL")
+    assert "secret" not in answer.text
+    assert "Traceback" not in answer.text
+    assert "reference" in answer.json()["mend"]
+
+
+def test_a_database_that_is_away_is_told_as_such(market):
+    """With when to try again."""
+
+    def away():
+        from storage.errors import DatabaseAway
+
+        raise DatabaseAway("locked")
+
+    answer = market.rebuilt(offers=away).client().get("/v1/offers")
+
+    assert code(answer) == (503, "DATABASE_AWAY")
+    assert answer.headers["retry-after"] == "2"
+
+
+def test_a_body_is_bounded(tmp_path):
+    """By what it says it is, and by what comes; whatever says nothing is counted."""
+    with world(tmp_path, limits=Limits(body_bytes=1_000)) as market:
+        client = market.client()
+        big = b'{"name": "' + b"a" * 2_000 + b'"}'
+
+        async def pieces():
+            for start in range(0, len(big), 100):
+                yield big[start : start + 100]
+
+        headers = {"Content-Type": "application/json"}
+        announced = client.request("POST", "/v1/ssh-keys", content=big, headers=headers)
+        counted = client.request("POST", "/v1/ssh-keys", content=pieces(), headers=headers)
+
+        assert code(announced) == code(counted) == (413, "TOO_LARGE")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b"\xff\xfe",
+        b"null",
+        b"9" * 50_000,
+        b'{"pod": {"image": "a", "cpus": NaN}}',
+        b'{"pod": {"image": "a", "cpus": 1e999}}',
+        b'{"pod": {"image": "a\\u0000"}}',
+        b'{"pod": {"image": "a", "entrypoint": "\\ud800"}}',
+        b'{"\\ud800": 1}',
+        b'{"pod": {"image": "a", "shm_bytes": ' + b"9" * 4_000 + b"}}",
+        b'{"pod": {"image": "a", "words": "ls"}}',
+        b'{"pod": {"image": ["a"]}}',
+        json.dumps({"pod": {"image": "a", "words": ["a" * 65_536] * 4}}).encode(),
+        json.dumps({"pod": {"image": "a", "environment": {f"V{n}": "x" for n in range(257)}}}).encode(),
+        json.dumps({"pod": {"image": "a", "environment": {"NVIDIA_VISIBLE_DEVICES": "all"}}}).encode(),
+        json.dumps({"pod": {"image": "a", "environment": {"A": "b\nNVIDIA_VISIBLE_DEVICES=all"}}}).encode(),
+        json.dumps({"pod": {"image": "a", "mounts": [{"volume": "v", "at": "/proc/x"}]}}).encode(),
+        json.dumps({"pod": {"image": "a", "mounts": [{"volume": "v", "at": "/a,readonly"}]}}).encode(),
+        json.dumps({"pod": {"image": "a"}, "wish": {"card_count": 10**30}}).encode(),
+        json.dumps({"pod": {"image": "a"}, "ends_by": 1_800_000_000}).encode(),
+    ],
+    ids=range(23),
+)
+def test_hostile_bodies_are_refused(market, body):
+    """Each with its place and without a fault of ours; what was sent is not repeated at length."""
+    headers = {"Content-Type": "application/json"}
+    answer = market.client().request("POST", "/v1/leases", key="k", content=body, headers=headers)
+
+    assert answer.status_code in (400, 422), answer.text
+    assert answer.json()["mend"]
+    assert len(answer.content) < 20_000
+    assert market.stores.works.unstarted() == ()
+
+
+def test_a_form_is_no_json(market):
+    """Whatever sends a body without saying that it is JSON is refused: a page of another site can't say so."""
+    headers = {"Content-Type": "text/plain"}
+    answer = market.client().request(
+        "POST", "/v1/leases", key="k", content=b'{"pod":{"image":"a"}}', headers=headers
+    )
+
+    assert answer.status_code == 422
+
+
+def test_what_takes_too_long_is_answered_in_time(tmp_path):
+    """503, while what it does goes on to its end."""
+    import threading
+
+    release, done = threading.Event(), threading.Event()
+
+    def slow():
+        release.wait(10)
+        done.set()
+        return ()
+
+    limits = Limits(request_s=0.2, per_address=NO_LIMITS.per_address)
+    with world(tmp_path, limits=limits) as market:
+        made = market.rebuilt(offers=slow)
+        token = made.key()
+
+        async def ask():
+            transport = httpx.ASGITransport(made.app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://market") as client:
+                answer = await client.get("/v1/offers", headers={"Authorization": f"Bearer {token}"})
+            release.set()
+            return answer
+
+        answer = asyncio.run(ask())
+
+    assert code(answer) == (503, "TOO_LATE")
+    assert done.wait(10)
+
+
+def test_methods_that_there_are_not_are_named(market):
+    """405 with those that there are."""
+    answer = market.client().request("PUT", "/v1/leases")
+
+    assert code(answer) == (405, "NO_SUCH_METHOD")
+    assert (
+        set(answer.headers["allow"].replace(" ", "").split(",")) >= {"GET"}
+        or "POST" in answer.headers["allow"]
+    )
