@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deployments.renting.account import Market, config_folder, find_market, read_key
-from deployments.renting.wire import Document, Lease, meant, text
+from deployments.renting.wire import PREFIX, Document, Lease, meant, text
 from tasks.errors import BadAnswer, SettingError
 
 if TYPE_CHECKING:
@@ -184,21 +184,27 @@ def lease_argument(name: str = "lease") -> Callable[[Any], Any]:
 
 def complete_leases(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """The names of open leases that begin so; none, and in silence, when the market can't be asked at once."""
-    return _completed(context, "/v1/leases", "lease_id", incomplete)
+    whole = _completed(context, "/v1/leases", "lease_id")
+    short = [name.removeprefix(PREFIX) for name in whole]
+    return [
+        name
+        for name in (*short, *(whole if incomplete.startswith(PREFIX[:1]) else ()))
+        if name.startswith(incomplete)
+    ]
 
 
 def complete_templates(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """The names of templates that begin so."""
-    return _completed(context, "/v1/templates", "name", incomplete)
+    return [name for name in _completed(context, "/v1/templates", "name") if name.startswith(incomplete)]
 
 
 def complete_volumes(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """The names of volumes that begin so."""
-    return _completed(context, "/v1/volumes", "name", incomplete)
+    return [name for name in _completed(context, "/v1/volumes", "name") if name.startswith(incomplete)]
 
 
-def _completed(context: click.Context, path: str, name: str, incomplete: str) -> list[str]:
-    """Whatever goes wrong here goes wrong silently: the user is typing."""
+def _completed(context: click.Context, path: str, name: str) -> list[str]:
+    """The names of what the market lists; whatever goes wrong here goes wrong silently: the user is typing."""
     from deployments.renting.client import Client, Patience  # noqa: PLC0415  only where a shell asks
 
     desk = context.find_object(Desk) or Desk()
@@ -211,7 +217,7 @@ def _completed(context: click.Context, path: str, name: str, incomplete: str) ->
         return []
     found = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
     names = [str(item.get(name, "")) for item in found if item.get("state") not in {"ended", "failed"}]
-    return sorted({n for n in names if n.startswith(incomplete) and n.isprintable() and " " not in n})
+    return sorted({name for name in names if name.isprintable() and " " not in name})
 
 
 def plural(count: int, noun: str) -> str:

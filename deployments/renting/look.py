@@ -110,7 +110,7 @@ def show_leases(leases: Sequence[Lease], now: datetime) -> None:
     """A renter's leases with what they cost so far and when they end."""
     rows = [
         (
-            lease.lease_id[:12],
+            lease.short,
             lease.state + (" (queued)" if lease.is_queued else ""),
             short_machine(lease.executor_key) or "-",
             str(lease.card_count or "-"),
@@ -150,7 +150,7 @@ def ready_lines(lease: Lease) -> list[str]:
         for port in parts(access, "ports")
         if integer(port, "inside") != 22
     ]
-    return [*told, f"subnet rent ssh {lease.lease_id[:12]}", text(access, "ssh_command")]
+    return [*told, f"subnet rent ssh {lease.short}", text(access, "ssh_command")]
 
 
 def short_machine(executor_key: str) -> str:

@@ -15,6 +15,7 @@ Document = dict[str, object]
 READY = "active"
 CLOSED = frozenset({"ended", "failed"})
 MAX_ITEMS = 10_000
+PREFIX = "lease-"
 
 
 def text(document: Mapping[str, object], name: str, limit: int = 500) -> str:
@@ -181,6 +182,11 @@ class Lease:
         )
 
     @property
+    def short(self) -> str:
+        """Enough of its name for a table and for the next command."""
+        return short_lease(self.lease_id)
+
+    @property
     def is_closed(self) -> bool:
         """Whether nothing more happens to it."""
         return self.state in CLOSED
@@ -193,9 +199,19 @@ class Lease:
         return min((limit for limit in limits if limit is not None), default=None)
 
 
+def short_lease(lease_id: str) -> str:
+    """A lease's name without the word that all have in front, and not all of the rest."""
+    return lease_id.removeprefix(PREFIX)[:8]
+
+
+def is_begun(lease_id: str, wanted: str) -> bool:
+    """Whether a name, or the beginning of one, may mean this lease: with the word in front, or without it."""
+    return lease_id.startswith(wanted) or lease_id.removeprefix(PREFIX).startswith(wanted)
+
+
 def meant(leases: Iterable[Lease], wanted: str) -> tuple[Lease, ...]:
     """The leases that a name, or the beginning of one, may mean: the very one, or the open ones, or the closed ones."""
-    found = tuple(lease for lease in leases if lease.lease_id.startswith(wanted))
+    found = tuple(lease for lease in leases if is_begun(lease.lease_id, wanted))
     exact = tuple(lease for lease in found if lease.lease_id == wanted)
     is_open = tuple(lease for lease in found if not lease.is_closed)
     return exact or is_open or found

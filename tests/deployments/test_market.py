@@ -145,3 +145,61 @@ def test_images_are_blocked_until_they_are_not(tmp_path):
             typed(tmp_path, "block-image", "--reason", "x", "--", pattern).exception, SettingError
         )
     assert typed(tmp_path, "blocked").stdout == "no image is blocked\n"
+
+
+def test_the_books_are_summed_up_anew(tmp_path):
+    """Even after credits and their corrections, and said so for programs and by the exit code."""
+
+    empty = typed(tmp_path, "books")
+    typed(tmp_path, "renter", "add", "ada")
+    typed(tmp_path, "credit", "ada", "50", "--reason", "hi", "--by", "ops")
+    books = told(tmp_path, "books")
+
+    assert (empty.exit_code, "no money has moved yet" in empty.stdout) == (0, True)
+    assert (books["is_even"], books["micro_usd"], books["transfers"], books["entries"]) == (True, 0, 1, 2)
+    assert books["balances_micro_usd"] == {"outside": -50_000_000, "renter:ada": 50_000_000}
+
+
+def test_books_that_are_not_even_end_with_another_code(tmp_path, database):
+    """A row that a fault, or a hand, has put into the ledger is named."""
+
+    import sqlalchemy as sa
+
+    from storage.tables import entries, transfers
+
+    with database.begin() as connection:
+        row = {
+            "transfer_id": "odd",
+            "at": datetime(2026, 10, 1, tzinfo=UTC),
+            "kind": "GRANT",
+            "lease_id": "",
+            "message": "",
+        }
+        connection.execute(sa.insert(transfers), [row])
+        connection.execute(
+            sa.insert(entries), [{"transfer_id": "odd", "account": "renter:ada", "micro_usd": 5, "rao": 0}]
+        )
+    done = typed(tmp_path, "books")
+
+    assert done.exit_code == 1
+    assert "NOT EVEN: odd" in done.stdout
+
+
+def test_leases_that_stand_are_listed(tmp_path, database):
+    """Of all renters, or all of one, with what they cost so far."""
+
+    from storage.rentals import Rentals
+    from tests.tasks.renting.leases import rental
+
+    typed(tmp_path, "renter", "add", "ada")
+    Rentals(database).request(rental("l-1", "ada"))
+    (lease,) = told(tmp_path, "leases")
+
+    assert (lease["lease_id"], lease["renter_id"], lease["state"], lease["cost_micro_usd"]) == (
+        "l-1",
+        "ada",
+        "requested",
+        0,
+    )
+    assert told(tmp_path, "leases", "--renter", "ada") == [lease]
+    assert "l-1" in typed(tmp_path, "leases").stdout

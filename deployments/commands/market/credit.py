@@ -12,9 +12,8 @@ from deployments.histories import json_option
 from deployments.operating import known_renter, own_database, show_json, who, words
 from deployments.renting.quantities import micro_usd_of, usd
 from storage.money import Money
-from storage.rental import Entry, Transfer
 from tasks.errors import SettingError
-from tasks.renting.money import OUTSIDE, renter
+from tasks.renting.money import granted, renter
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z", re.ASCII)
 
@@ -42,19 +41,13 @@ def command(
     if name is not None and not _NAME.match(name):
         raise SettingError("--name", name[:60], "up to 64 letters, digits and ._-")
     given = -micro_usd if back else micro_usd
-    account = renter(renter_id)
-    transfer = Transfer(
-        transfer_id=f"operator:{name or secrets.token_hex(8)}",
-        at=datetime.now(UTC),
-        kind="OPERATOR_CREDIT",
-        entries=(Entry(OUTSIDE, -given), Entry(account, given)),
-        message=f"{words('--reason', reason)} (by {who(by)})",
-    )
+    message = f"{words('--reason', reason)} (by {who(by)})"
+    transfer = granted(renter_id, given, name or secrets.token_hex(8), datetime.now(UTC), message)
     with own_database() as engine:
         known_renter(engine, renter_id)
         money = Money(engine)
         is_new = money.post(transfer, floor_micro_usd=0 if back else None)
-        balance = money.balance(account)
+        balance = money.balance(renter(renter_id))
     if as_json:
         show_json({"transfer_id": transfer.transfer_id, "is_new": is_new, "balance_micro_usd": balance})
         return

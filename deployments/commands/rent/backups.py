@@ -11,14 +11,14 @@ from deployments.commands.rent.power import operated
 from deployments.renting.desk import Desk, find_lease, lease_argument, verb
 from deployments.renting.following import result_of
 from deployments.renting.look import Column, show_items, when
-from deployments.renting.wire import Document, integer, moment, text
+from deployments.renting.wire import Document, integer, moment, short_lease, text
 from deployments.renting.wishes import checked_id, checked_name
 from tasks.errors import BadAnswer, SettingError
 
 BACKUPS = (
     Column("backup", lambda b: text(b, "backup_id")),
     Column("of", lambda b: text(b, "source")),
-    Column("lease", lambda b: text(b, "lease_id")[:12]),
+    Column("lease", lambda b: short_lease(text(b, "lease_id"))),
     Column("MiB", lambda b: f"{integer(b, 'size_bytes') / (1 << 20):.1f}"),
     Column("state", lambda b: text(b, "state")),
     Column("at (UTC)", lambda b: when(moment(b, "at"))),

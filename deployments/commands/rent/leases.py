@@ -126,7 +126,7 @@ def rm(desk: Desk, *, leases: tuple[str, ...], is_all: bool, wait: bool, yes: bo
         found = _meant(client, leases)
         going = [lease for lease in found if not lease.is_closed]
         if going:
-            names = ", ".join(lease.lease_id[:12] for lease in going[:10])
+            names = ", ".join(lease.short for lease in going[:10])
             desk.is_sure(
                 f"End {plural(len(going), 'lease')} ({names}{', ...' if len(going) > 10 else ''})?",
                 is_yes=yes,

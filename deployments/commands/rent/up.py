@@ -176,7 +176,7 @@ def command(
     for line in lines_of(lease, desk.now())[:2] if detach else ready_lines(lease):
         click.echo(line)
     if detach:
-        click.echo(f"subnet rent show {lease.lease_id[:12]}")
+        click.echo(f"subnet rent show {lease.short}")
 
 
 def _spec(machine: str | None, options: Mapping[str, Any]) -> Spec:
@@ -264,7 +264,7 @@ def _keys(desk: Desk, client: Client, files: tuple[Path, ...]) -> Document:
 
 def _ordered(client: Client, spec: Spec, body: Document, options: Mapping[str, Any]) -> Order:
     """The wish in the market's words, with a ceiling for its price: what the user will be asked."""
-    query: Mapping[str, Any] = {"limit": 1_000, "sort": "price", "count": max(1, spec.count)}
+    query: Mapping[str, Any] = {"limit": 1_000, "sort": "price"}
     named, fits = fitting(spec, [Offer.of(item) for item in client.pages("/v1/offers", query)])
     price = fits[0].price(named.count)
     ceiling = named.max_micro_usd_per_hour or fits[:FALLBACKS][-1].price(named.count)
@@ -295,7 +295,7 @@ def _waited(desk: Desk, client: Client, lease: Lease) -> Lease:
         lease = until_ready(client, lease, lines.show)
     except KeyboardInterrupt:
         lines.close()
-        name = lease.lease_id[:12]
+        name = lease.short
         desk.say(
             f"lease {lease.lease_id} goes on without you: `subnet rent show {name}`; `subnet rent rm {name}` ends it"
         )

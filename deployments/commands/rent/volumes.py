@@ -6,7 +6,7 @@ import click
 
 from deployments.renting.desk import Desk, complete_volumes, verb
 from deployments.renting.look import Column, short_machine, show_items, when
-from deployments.renting.wire import integer, moment, text
+from deployments.renting.wire import integer, moment, short_lease, text
 from deployments.renting.wishes import checked_name
 
 VOLUMES = (
@@ -15,7 +15,7 @@ VOLUMES = (
     Column(
         "GiB", lambda v: "-" if v.get("size_bytes") is None else f"{integer(v, 'size_bytes') / (1 << 30):.2f}"
     ),
-    Column("mounted by", lambda v: text(v, "lease_id")[:12] or "-"),
+    Column("mounted by", lambda v: short_lease(text(v, "lease_id")) or "-"),
     Column("state", lambda v: text(v, "state")),
     Column("since (UTC)", lambda v: when(moment(v, "created_at"))),
 )

@@ -83,8 +83,8 @@ def _print(told: Document, *, raw: bool) -> None:
     """As it is into a file or a pipe; on a terminal what is printable of it."""
     found = told.get("text")
     lines = found if isinstance(found, str) else ""
-    shown = printable_lines(lines) if sys.stdout.isatty() and not raw else lines
-    click.echo(shown, nl=False)
+    is_cleaned = sys.stdout.isatty() and not raw
+    click.echo(printable_lines(lines) if is_cleaned else lines.encode("utf-8", "replace"), nl=False)
     sys.stdout.flush()
 
 

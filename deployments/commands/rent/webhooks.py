@@ -6,7 +6,7 @@ import click
 
 from deployments.renting.desk import Desk, verb
 from deployments.renting.look import Column, show_items, when
-from deployments.renting.wire import integer, moment, text, texts
+from deployments.renting.wire import integer, moment, short_lease, text, texts
 from deployments.renting.wishes import checked_id
 
 WEBHOOKS = (
@@ -19,7 +19,7 @@ WEBHOOKS = (
 DELIVERIES = (
     Column("delivery", lambda d: text(d, "delivery_id")),
     Column("event", lambda d: text(d, "kind")),
-    Column("lease", lambda d: text(d, "lease_id")[:12]),
+    Column("lease", lambda d: short_lease(text(d, "lease_id"))),
     Column("state", lambda d: text(d, "state")),
     Column("tries", lambda d: str(integer(d, "attempts"))),
     Column("HTTP", lambda d: str(integer(d, "http_status") or "-")),
