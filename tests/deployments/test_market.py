@@ -18,7 +18,8 @@ from tasks.renting.api_keys import fits, parse
 
 def typed(tmp_path, *words):
     """What the command prints, in a folder of its own."""
-    return CliRunner().invoke(subnet, ["market", *words], env={"SUBNET_FOLDER": str(tmp_path)})
+    environment = {"SUBNET_FOLDER": str(tmp_path)}
+    return CliRunner().invoke(subnet, ["market", *words], env=environment, standalone_mode=False)
 
 
 def told(tmp_path, *words):
@@ -155,7 +156,7 @@ def test_the_books_are_summed_up_anew(tmp_path):
     typed(tmp_path, "credit", "ada", "50", "--reason", "hi", "--by", "ops")
     books = told(tmp_path, "books")
 
-    assert (empty.exit_code, "no money has moved yet" in empty.stdout) == (0, True)
+    assert (empty.return_value, "no money has moved yet" in empty.stdout) == (0, True)
     assert (books["is_even"], books["micro_usd"], books["transfers"], books["entries"]) == (True, 0, 1, 2)
     assert books["balances_micro_usd"] == {"outside": -50_000_000, "renter:ada": 50_000_000}
 
@@ -181,7 +182,7 @@ def test_books_that_are_not_even_end_with_another_code(tmp_path, database):
         )
     done = typed(tmp_path, "books")
 
-    assert done.exit_code == 1
+    assert done.return_value == 1
     assert "NOT EVEN: odd" in done.stdout
 
 
