@@ -128,18 +128,32 @@ class Money:
 
     def metered_by_lease(self, lease_ids: Iterable[str]) -> dict[str, int]:
         """The same of several leases; those that nothing was metered of are missing."""
+        with reading(self._engine) as connection:
+            return _metered(connection, lease_ids)
+
+    def standing(
+        self, accounts: Iterable[str], lease_ids: Iterable[str]
+    ) -> tuple[dict[str, int], dict[str, int]]:
+        """Balances of accounts, and what was metered of leases, at one moment: no charge is in one and not in the other."""
+        names = list(accounts)
+        query = sa.select(entries.c.account, sa.func.sum(entries.c.micro_usd))
+        query = query.where(entries.c.account.in_(names)).group_by(entries.c.account)
+        with reading(self._engine) as connection:
+            balances = dict.fromkeys(names, 0)
+            balances |= {str(account): int(total) for account, total in connection.execute(query)}
+            return balances, _metered(connection, lease_ids)
+
+    def left_in(self, prefix: str) -> dict[str, int]:
+        """What accounts whose names begin so have, where it is not nothing."""
+        total = sa.func.sum(entries.c.micro_usd)
         query = (
-            sa.select(transfers.c.lease_id, sa.func.sum(entries.c.micro_usd))
-            .join(entries, entries.c.transfer_id == transfers.c.transfer_id)
-            .where(
-                transfers.c.lease_id.in_(list(lease_ids)),
-                transfers.c.kind == "METER",
-                entries.c.micro_usd > 0,
-            )
-            .group_by(transfers.c.lease_id)
+            sa.select(entries.c.account, total)
+            .where(entries.c.account >= prefix, entries.c.account < prefix[:-1] + chr(ord(prefix[-1]) + 1))
+            .group_by(entries.c.account)
+            .having(total != 0)
         )
         with reading(self._engine) as connection:
-            return {str(lease): int(total) for lease, total in connection.execute(query)}
+            return {str(account): int(left) for account, left in connection.execute(query)}
 
     def bill(self, lease_id: str) -> tuple[Line, ...]:
         """What a lease moved, by account and kind."""
@@ -171,6 +185,18 @@ def _one_at_a_time(connection: sa.Connection, accounts: Iterable[str]) -> None:
         for account in sorted(accounts):
             key = sa.func.hashtextextended(account, 0)
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(key)))
+
+
+def _metered(connection: sa.Connection, lease_ids: Iterable[str]) -> dict[str, int]:
+    query = (
+        sa.select(transfers.c.lease_id, sa.func.sum(entries.c.micro_usd))
+        .join(entries, entries.c.transfer_id == transfers.c.transfer_id)
+        .where(
+            transfers.c.lease_id.in_(list(lease_ids)), transfers.c.kind == "METER", entries.c.micro_usd > 0
+        )
+        .group_by(transfers.c.lease_id)
+    )
+    return {str(lease): int(total) for lease, total in connection.execute(query)}
 
 
 def _balance(connection: sa.Connection, account: str, unit: sa.Column[int] = entries.c.micro_usd) -> int:

@@ -168,6 +168,16 @@ def read_stats(said: bytes) -> Stats | None:
     return Stats(_number(told.cpu.removesuffix("%")), memory, limit, received, sent, read, written, pids)
 
 
+def read_all_stats(said: bytes) -> dict[str, Stats]:
+    """The same of several containers, by name; those that stand still are missing."""
+    found = {}
+    for line in said.splitlines():
+        stats = read_stats(line)
+        if stats is not None:
+            found[_parse(_NAMED, line, "stats").name.removeprefix("/")] = stats
+    return found
+
+
 ENGINE_TEMPLATES: dict[EngineName, str] = {
     "docker": '{"version":{{json .ServerVersion}},"runtimes":{{json .Runtimes}}}',
     "podman": '{"version":{{json .Version.Version}},"runtimes":{{json .Host.OCIRuntime.Name}}}',
@@ -184,6 +194,8 @@ STATS_TEMPLATE = (
     '{"cpu":{{json .CPUPerc}},"memory":{{json .MemUsage}},"network":{{json .NetIO}},'
     '"disk":{{json .BlockIO}},"pids":{{json .PIDs}}}'
 )
+ALL_STATS_TEMPLATE = '{"name":{{json .Name}},' + STATS_TEMPLATE[1:]
+"""Of several containers, a line each."""
 VOLUME_TEMPLATE = '{"name":{{json .Name}},"labels":{{json .Labels}}}'
 
 
@@ -241,6 +253,10 @@ class _StatsTold(_Told):
     pids: Annotated[str | int, Field(coerce_numbers_to_str=True)]
 
 
+class _NamedTold(_Told):
+    name: _Text
+
+
 class _VolumeTold(_Told):
     name: _Text
     labels: Annotated[dict[_Text, str], Field(max_length=1_000)]
@@ -251,6 +267,7 @@ _ENGINE = TypeAdapter(_EngineTold)
 _IMAGE = TypeAdapter(_ImageTold)
 _CONTAINER = TypeAdapter(_ContainerTold)
 _STATS = TypeAdapter(_StatsTold)
+_NAMED = TypeAdapter(_NamedTold)
 _VOLUME = TypeAdapter(_VolumeTold)
 
 

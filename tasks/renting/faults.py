@@ -1,14 +1,15 @@
 """Whose fault it is that a lease broke, and what its renter gets back for it. Pure.
 
     what was seen                                      party      credit
-    container gone, dead with its engine, no answer    machine    the time since it was last seen well, and the goodwill
-    another card, a card lost, a proof that failed     machine    likewise
+    container gone, dead, stopped, killed, paused      machine    the time since it was last seen well, and the goodwill
+    no answer of the machine, a proof that failed      machine    likewise
     our own step failed                                platform   likewise, from the platform alone
-    its own program ended, ran out of memory           renter     none
+    ran out of memory                                  renter     none
     never handed over                                  any        none: nothing was charged
     asked for, a limit, a spot lease that gives way    nobody     none
 
-The goodwill is `goodwill_s` of the lease's price. Nobody gets back more than the lease cost.
+A container whose program ends by itself lives on, and one whose first process is ended from inside is started again by its
+engine: what stays ended was stopped from outside. The goodwill is `goodwill_s` of the lease's price. Nobody gets back more than the lease cost.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from storage.rental import Party, Rental
 from tasks.policy import RentingPolicy
 from tasks.renting.metering import HOUR_S, cost_micro_usd, paid_seconds
 
-SELF_INFLICTED = frozenset({"exited", "oom"})
+SELF_INFLICTED = frozenset({"out of memory"})
 """Ends of a container that come from what runs in it."""
 
 
@@ -35,6 +36,8 @@ def credit_s(rental: Rental, party: Party, well_at: datetime | None, policy: Ren
         return 0
     well_at = max(well_at or rental.active_at, rental.active_at)
     unwell_s = max(0, (ended_at - well_at) // timedelta(seconds=1))
+    if rental.stopped_at is not None:
+        unwell_s = 0  # it stood still, and cost nothing
     return min(paid_seconds(rental, ended_at), unwell_s + policy.goodwill_s)
 
 

@@ -64,7 +64,7 @@ class Usage:
     idle_since: datetime | None = None
     """Since when the GPU use is below the renter's share; None: it is not."""
     dead: str = ""
-    """How its container was found: `exited`, `oom`, `gone`, ...; empty: alive, or not known."""
+    """How its container was found: `stopped`, `gone`, ...; empty: alive, or not known."""
     dead_looks: int = 0
     """In a row that found it so."""
     away_since: datetime | None = None
@@ -101,7 +101,7 @@ def _moments(
     end_at = limit_at(rental)
     if end_at is not None:
         yield end_at, Step(StepKind.END, f"its time is over: it was to end by {end_at:%Y-%m-%d %H:%M:%S} UTC")
-    if rental.notice_until is not None:
+    if rental.notice_until is not None and funds.grace_until is None:
         yield rental.notice_until, Step(StepKind.END, "it gave way: the notice is over")
     if funds.grace_until is not None:
         told = f"an operator stopped the renter: {funds.stop_reason}"

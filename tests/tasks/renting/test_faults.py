@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from storage.rental import Party, RentalState, Terms
 from tasks.policy import RentingPolicy
 from tasks.renting.faults import credit_micro_usd, credit_s, party_of
-from tasks.renting.moves import end_asked, failed
+from tasks.renting.moves import end_asked, failed, stopped
 from tests.tasks.renting.leases import NOON, USD, after, rental, running
 
 POLICY = RentingPolicy(goodwill_s=600)
@@ -20,10 +20,15 @@ def broken(seconds, price=3_600 * USD, **changes):
 
 @pytest.mark.parametrize(
     ("dead", "party"),
-    [("exited", Party.RENTER), ("oom", Party.RENTER), ("gone", Party.MACHINE), ("dead", Party.MACHINE)],
+    [
+        ("out of memory", Party.RENTER),
+        ("stopped", Party.MACHINE),
+        ("gone", Party.MACHINE),
+        ("dead", Party.MACHINE),
+    ],
 )
 def test_a_dead_container_has_a_party(dead, party):
-    """Its own program's end is the renter's; a container that is gone, or dead with its engine, the machine's."""
+    """Memory used up is the renter's doing; a container that is gone, dead or stopped from outside the machine's."""
     assert party_of(dead) is party
 
 
@@ -44,6 +49,13 @@ def test_a_lease_gives_back_no_more_than_it_cost():
     assert credit_micro_usd(broken(100), Party.MACHINE, after(90), POLICY) == 100 * USD
     assert credit_micro_usd(broken(5_000), Party.MACHINE, None, POLICY) == 5_000 * USD
     assert credit_micro_usd(broken(5_000), Party.MACHINE, after(-900), POLICY) == 5_000 * USD
+
+
+def test_what_stood_still_gives_back_the_goodwill_alone():
+    """A stopped lease whose machine lost its data cost nothing since the stop."""
+    lease = end_asked(stopped(running(3_600 * USD), after(1_000)), after(90_000), Party.MACHINE, "gone")
+
+    assert credit_micro_usd(lease, Party.MACHINE, after(995), POLICY) == 600 * USD
 
 
 def test_a_capped_cost_is_given_back_first():

@@ -161,7 +161,7 @@ def test_idleness_begins_after_the_start():
 def test_a_dead_container_is_believed_the_second_time():
     """Once may be a look in the middle of a restart; whose fault it is depends on how it died."""
     looks = [judge(running(), Usage(dead="gone", dead_looks=n), RICH, NOON, POLICY) for n in (1, 2)]
-    own = judge(running(), Usage(dead="exited", dead_looks=2), RICH, NOON, POLICY)
+    own = judge(running(), Usage(dead="out of memory", dead_looks=2), RICH, NOON, POLICY)
 
     assert looks == [NOTHING, Step(StepKind.END, "its container was found gone", Party.MACHINE)]
     assert own.party is Party.RENTER
