@@ -17,6 +17,7 @@ from hashlib import blake2b
 from deployments.marketplace import cursors, views
 from deployments.marketplace.models import Offer, OfferQuery, Page
 from storage.rental import Offer as Machine
+from tasks.renting.offering import demand_of
 
 FRESH_S = 0.5
 MAX_ANSWERS = 256
@@ -38,6 +39,7 @@ class Snapshot:
 
     def __init__(self, offers: Iterable[Machine], held: Mapping[str, str]) -> None:
         self.offers, self.held = tuple(offers), held
+        self.demand = demand_of(self.offers, held)
         self.epoch = max((one.epoch for one in self.offers), default=0)
         self._views = [views.offer(one, self._free(one)) for one in self.offers]
         self.by_key = {view.executor_key: view for view in self._views}

@@ -61,16 +61,13 @@ async def open_console(
             "wait for one of them to end",
             headers={"Retry-After": "2"},
         )
-    opening = desk.threads.submit(desk.market.consoles.open, lease, desk.market.limits.console_open_s)
     try:
-        console = OpenConsole(desk, await asyncio.wrap_future(opening))
+        opened = await desk.market.consoles.open(lease, desk.market.limits.console_open_s)
+        console = OpenConsole(desk, opened)
         try:
             yield console
         finally:
             console.close()
-    except asyncio.CancelledError:
-        opening.add_done_callback(_close_opened)
-        raise
     finally:
         desk.containers.leave(renter_id)
 
@@ -117,8 +114,3 @@ def _nanoseconds(seconds: str, fraction: str | None, zone: str) -> int:
     except ValueError:
         return 0
     return (moment - _EPOCH) // timedelta(seconds=1) * 10**9 + int((fraction or "").ljust(9, "0"))
-
-
-def _close_opened(opening: Future[Console]) -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()

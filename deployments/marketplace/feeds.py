@@ -26,8 +26,6 @@ from tasks.errors import SubnetError
 from tasks.renting.api_keys import ended
 from tasks.renting.moves import CLOSED
 
-POLL_S = 1.0
-CHECK_KEY_S = 5.0
 BATCH = 200
 NEXT_LINES = 10_000
 CHUNK_CHARACTERS = 64 << 10
@@ -81,7 +79,7 @@ class _Turn:
         now = monotonic()
         self.end_s = now + desk.market.limits.stream_s
         self._next_beat_s = now + desk.market.limits.heartbeat_s
-        self._next_check_s = now + CHECK_KEY_S
+        self._next_check_s = now + desk.market.limits.key_check_s
 
     @property
     def is_over(self) -> bool:
@@ -100,7 +98,7 @@ class _Turn:
         """Why the key opens nothing any more; empty: it does, or it is not time to look."""
         if monotonic() < self._next_check_s:
             return ""
-        self._next_check_s = monotonic() + CHECK_KEY_S
+        self._next_check_s = monotonic() + self._desk.market.limits.key_check_s
         found = await run_in_threadpool(self._desk.stores.renters.key, self._caller.key.key_id)
         return ended(found[0], self._desk.market.now()) if found else "the API key is gone"
 
@@ -127,7 +125,7 @@ async def lease_events(desk: Desk, caller: Caller, after: int, lease_id: str = "
         if why := await turn.check_key():
             yield told("end", {"code": "KEY_ENDED", "detail": why})
             return
-        wait_s = min(CHECK_KEY_S, desk.market.limits.heartbeat_s)
+        wait_s = min(desk.market.limits.key_check_s, desk.market.limits.heartbeat_s)
         if not await desk.pulse.beyond(newest, wait_s) and (beat := turn.beat(has_spoken=False)):
             yield beat
 
@@ -153,7 +151,7 @@ async def log_lines(
             if not text and (found is None or found.state is not RentalState.ACTIVE):
                 yield told("end", {"code": "NOT_RUNNING", "detail": "the container stands still"})
                 return
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(desk.market.limits.poll_s)
 
 
 async def samples(desk: Desk, caller: Caller, lease_id: str, since: datetime | None) -> Pieces:
@@ -173,7 +171,7 @@ async def samples(desk: Desk, caller: Caller, lease_id: str, since: datetime | N
         if not found and await _is_closed(desk, lease_id):
             yield told("end", {"code": "LEASE_OVER", "detail": "the lease is over"})
             return
-        await asyncio.sleep(POLL_S)
+        await asyncio.sleep(desk.market.limits.poll_s)
 
 
 def _read(lines: LogTail, tail: int, since: datetime | None, limit_bytes: int, console: Console) -> Printed:

@@ -33,11 +33,11 @@ def request_lease(desk: Desk, snapshot: Snapshot, renter_id: str, key: str, body
 
 def check_funds(desk: Desk, snapshot: Snapshot, wanted: Rental) -> None:
     """Refused when the balance does not pay for the first minutes of the cheapest machine that fits."""
-    fit = candidates(wanted, snapshot.offers, snapshot.held)
+    policy = desk.market.policy.renting
+    fit = candidates(wanted, snapshot.offers, snapshot.held, policy, snapshot.demand)
     if not fit:
         return  # the request says why when it is worked on: something may be free by then
-    prices = (one.offer.micro_usd_per_card_hour * len(one.card_uuids) for one in fit)
-    needed = min(prices) * desk.market.policy.renting.min_balance_s // HOUR_S
+    needed = min(one.micro_usd_per_hour for one in fit) * policy.min_balance_s // HOUR_S
     has = desk.stores.money.balance(renter(wanted.renter_id))
     if has < max(needed, 1):
         detail = f"balance is {has / 1e6:.6f} USD, {max(needed, 1) / 1e6:.6f} USD are needed to begin"

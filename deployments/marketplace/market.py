@@ -54,6 +54,10 @@ class Limits:
     stream_s: float = 3_600.0
     """A feed ends then; its reader goes on with Last-Event-ID."""
     heartbeat_s: float = 15.0
+    key_check_s: float = 5.0
+    """A feed whose key was revoked ends within so long."""
+    poll_s: float = 1.0
+    """Between two looks into a log, or for a new sample."""
     containers_at_once: int = 16
     """Threads that talk to machines."""
     containers_waiting: int = 64
@@ -75,7 +79,7 @@ class Printed:
 
 
 class Console(Protocol):
-    """A session to the machine of one lease; used by one thread at a time, closed once."""
+    """A session to the machine of one lease; its calls block, and are used by one thread at a time."""
 
     def execute(self, argv: tuple[str, ...], stdin: bytes, timeout_s: float, limit_bytes: int) -> Printed:
         """Run a command in the lease's container."""
@@ -90,7 +94,7 @@ class Console(Protocol):
 class Consoles(Protocol):
     """Opens sessions to the machines of leases."""
 
-    def open(self, rental: Rental, deadline_s: float) -> Console:
+    async def open(self, rental: Rental, deadline_s: float) -> Console:
         """A session, within so many seconds; HostAway, MinerAway or EngineAway else."""
 
 
@@ -108,9 +112,6 @@ class DepositInfo:
     address: str = ""
     """Empty: no deposits are taken."""
     network: str = ""
-    confirmations: int = 0
-    memo_of: Callable[[str], str] = str
-    """What a renter sends with a transfer, by its name."""
 
 
 def _utc_now() -> datetime:

@@ -741,7 +741,6 @@ class Deposit(Model):
     address: str = Field(description="Where to transfer TAO to; empty: this marketplace takes none.")
     memo: str = Field(description="What to send with it, so that it is known whose it is; empty: nothing.")
     network: str
-    confirmations: int = Field(description="Blocks until it counts.")
     how: str
 
 

@@ -69,6 +69,11 @@ _KINDS: tuple[tuple[type[Exception], _Kind], ...] = (
         errors.HostAway,
         _Kind(504, "MACHINE_AWAY", "try again; a machine that stays away ends the lease, and is credited"),
     ),
+    (errors.EngineAway, _Kind(504, "MACHINE_AWAY", "try again; its container engine does not answer")),
+    (
+        errors.EngineRefused,
+        _Kind(502, "CONTAINER_REFUSED", "look at the lease; reboot it, or end it if that does not help"),
+    ),
     (errors.MinerAway, _Kind(504, "MACHINE_AWAY", "try again; its miner did not answer for it")),
     (errors.HostileAnswer, _Kind(502, "MACHINE_ANSWERED_BADLY", "try again, or end the lease")),
     (errors.TransportError, _Kind(503, "AWAY", "try again in a moment", _RETRY)),

@@ -13,7 +13,9 @@ from deployments.marketplace.guard import Caller, OfDesk, Pays
 from deployments.marketplace.market import Desk
 from deployments.marketplace.models import Balance, Deposit, Invoice, InvoiceLease, Page
 from deployments.marketplace.problems import responses
+from storage.deposits import Deposits
 from storage.statements import Line
+from tasks.renting.deposits import invite
 from tasks.renting.metering import affordable_s, burn_micro_usd_per_hour, cost_micro_usd
 from tasks.renting.money import renter
 
@@ -62,15 +64,13 @@ def deposit(caller: Pays, desk: OfDesk) -> Deposit:
     info = desk.market.deposit
     if not info.address:
         how = "this marketplace takes no deposits from the chain: ask its operator for credit"
-        return Deposit(address="", memo="", network=info.network, confirmations=0, how=how)
-    memo = info.memo_of(caller.renter_id)
+        return Deposit(address="", memo="", network=info.network, how=how)
+    memo = invite(Deposits(desk.market.engine), caller.renter_id)
     how = (
-        f"send one batch of two calls: a transfer of TAO to {info.address}, and system.remark with the memo; it is "
-        f"credited in USD when its block is final ({info.confirmations} blocks)"
+        f"send one extrinsic, utility.batch_all of system.remark_with_event with the memo and a transfer of TAO to "
+        f"{info.address}: it is credited in USD at the price of its time when its block is final"
     )
-    return Deposit(
-        address=info.address, memo=memo, network=info.network, confirmations=info.confirmations, how=how
-    )
+    return Deposit(address=info.address, memo=memo, network=info.network, how=how)
 
 
 def _invoice(desk: Desk, caller: Caller, since: datetime, until: datetime) -> Invoice:

@@ -67,7 +67,7 @@ def test_invoices_add_up(market):
 def test_a_deposit_is_told_with_its_memo(market):
     """Where to, and how it is known whose it is; without an address, that none are taken."""
     assert "takes no deposits" in market.client().get("/v1/deposit").json()["how"]
-    info = DepositInfo("5Deposit", "finney", 20, memo_of=lambda name: f"memo-{name}")
+    info = DepositInfo("5Deposit", "finney")
     told = market.rebuilt(deposit=info).client().get("/v1/deposit").json()
 
-    assert (told["address"], told["memo"], told["confirmations"]) == ("5Deposit", "memo-alice", 20)
+    assert (told["address"], told["memo"], told["network"]) == ("5Deposit", "renter:alice", "finney")

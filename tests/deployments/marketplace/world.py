@@ -64,7 +64,7 @@ class ScriptedConsole:
     asked: list = field(default_factory=list)
     closed: int = 0
 
-    def open(self, rental, _deadline_s):
+    async def open(self, rental, _deadline_s):
         """A session is itself."""
         self.asked.append(("open", rental.lease_id))
         return self
