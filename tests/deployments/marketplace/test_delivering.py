@@ -207,9 +207,19 @@ def test_a_crash_between_sending_and_writing_it_down_sends_again(market):
         "0.0.0.0",
         "100.64.0.1",
         "224.0.0.1",
-    ]
-    + ["255.255.255.255", "::1", "::", "fe80::1", "fc00::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1"]
-    + ["64:ff9b::7f00:1", "2002:7f00:1::", "2001::1", "192.0.2.1"],
+        "255.255.255.255",
+        "192.0.2.1",
+        "::1",
+        "::",
+        "fe80::1",
+        "fc00::1",
+        "ff02::1",
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1",
+        "64:ff9b::7f00:1",
+        "2002:7f00:1::",
+        "2001::1",
+    ],
 )
 def test_an_address_that_is_not_public_is_not_told(address):
     """Neither directly nor as one of several that a name leads to, nor inside of an IPv6 address."""
@@ -242,19 +252,11 @@ def test_a_name_that_leads_inside_is_found_when_it_is_used(market):
 
 @pytest.mark.parametrize(
     "url",
-    [
-        "http://hooks.example.com/",
-        "https://127.0.0.1/",
-        "https://[::1]/",
-        "https://user:pw@hooks.example.com/",
-    ]
-    + ["ftp://a.example/", "https://", "file:///etc/passwd", "https://a.example/#x", "http://localhost/"]
-    + [
-        "https://2130706433/",
-        "https://0x7f.1/",
-        "https://a.example/" + "a" * 2_100,
-        "https://169.254.169.254/latest",
-    ],
+    (
+        "http://hooks.example.com/ https://127.0.0.1/ https://[::1]/ https://user:pw@hooks.example.com/ ftp://a.example/ "
+        "https:// file:///etc/passwd https://a.example/#x http://localhost/ https://2130706433/ https://0x7f.1/ "
+        f"https://a.example/{'a' * 2_100} https://169.254.169.254/latest"
+    ).split(),
 )
 def test_only_https_to_a_public_host_is_taken(market, url):
     """Without a user, without a fragment; numbers that are addresses are known as such."""

@@ -188,13 +188,13 @@ def test_what_a_lease_uses_comes_as_it_is_measured(market):
         sample = Metric(lease.lease_id, at, (CardUse("GPU-1", 50.0, 900),), 120.0, 1_000, 2_000)
         health.save([Health(lease.lease_id, at, sampled_at=at)], [sample])
 
-    with served(market.app) as url:
-        with feed(url, f"/v1/leases/{lease.lease_id}/metrics?follow=true", market.key()) as events:
-            next(events)
-            measured(1)
-            first = told(events, "metrics")[2]
-            measured(2)
-            second = told(events, "metrics")[2]
+    path = f"/v1/leases/{lease.lease_id}/metrics?follow=true"
+    with served(market.app) as url, feed(url, path, market.key()) as events:
+        next(events)
+        measured(1)
+        first = told(events, "metrics")[2]
+        measured(2)
+        second = told(events, "metrics")[2]
 
     assert first["cards"] == [{"card_uuid": "GPU-1", "use_percent": 50.0, "memory_used_mib": 900}]
     assert second["at"] == "2026-08-01T12:00:02Z"
@@ -231,13 +231,13 @@ def test_nobody_waits_for_somebody_elses_machine(market):
     with (
         served(made.app) as url,
         httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=20) as client,
+        ThreadPoolExecutor(4) as pool,
     ):
-        with ThreadPoolExecutor(4) as pool:
-            asked = [pool.submit(client.post, path, json={"argv": ["sleep"]}) for _ in range(4)]
-            assert all(hanging.entered.acquire(timeout=10) for _ in asked)
-            offers, fifth = client.get("/v1/offers"), client.post(path, json={"argv": ["ls"]})
-            hanging.release.set()
-            exit_codes = [one.result().json()["exit_code"] for one in asked]
+        asked = [pool.submit(client.post, path, json={"argv": ["sleep"]}) for _ in range(4)]
+        assert all(hanging.entered.acquire(timeout=10) for _ in asked)
+        offers, fifth = client.get("/v1/offers"), client.post(path, json={"argv": ["ls"]})
+        hanging.release.set()
+        exit_codes = [one.result().json()["exit_code"] for one in asked]
 
     assert (offers.status_code, fifth.json()["code"]) == (200, "TOO_MANY_SESSIONS")
     assert exit_codes == [0] * 4
