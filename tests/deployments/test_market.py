@@ -204,3 +204,26 @@ def test_leases_that_stand_are_listed(tmp_path, database):
     )
     assert told(tmp_path, "leases", "--renter", "ada") == [lease]
     assert "l-1" in typed(tmp_path, "leases").stdout
+
+
+def test_a_deposit_without_a_memo_is_claimed_by_the_operator(tmp_path, database):
+    """It becomes a renter's once; without a price of its time it waits for that; one that is not there is told."""
+
+    from storage.deposits import ChainDeposit, Deposits, DepositState
+
+    at = datetime(2026, 10, 1, tzinfo=UTC)
+    seen = ChainDeposit(
+        "100-1", 100, at, "5Sender", 2_500_000_000, (), DepositState.UNCLAIMED, waits_for="a memo"
+    )
+    Deposits(database).advance("test/5Us", None, 100, [seen])
+    typed(tmp_path, "renter", "add", "ada")
+    waiting = told(tmp_path, "deposits", "list", "--unclaimed")
+    claimed = told(tmp_path, "deposits", "claim", "100-1", "ada")
+
+    assert [one["extrinsic_id"] for one in waiting] == ["100-1"]
+    assert (claimed["renter_id"], claimed["micro_usd"]) == ("ada", 0)
+    assert "price" in claimed["waits_for"]
+    assert "2.5" in typed(tmp_path, "deposits", "list", "--renter", "ada").stdout
+    assert told(tmp_path, "deposits", "list", "--unclaimed") == []
+    for words in (("claim", "7-7", "ada"), ("claim", "x", "ada"), ("claim", "100-1", "bob")):
+        assert isinstance(typed(tmp_path, "deposits", *words).exception, SettingError)

@@ -14,6 +14,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "renter": "Add renters, list them, stop one with a reason, allow it again.",
         "key": "Make, list and revoke renters' API keys.",
         "credit": "Give a renter money, or take it back, with a reason.",
+        "deposits": "Show what came from the chain, and say whose it is.",
         "leases": "List the leases that stand, of all renters.",
         "books": "Sum up the ledger anew: whether it is even, and who has what.",
         "block-image": "Let nobody run images that fit a pattern.",

@@ -11,11 +11,13 @@ from deployments.histories import json_option
 from deployments.operating import day, known_renter, own_database, show_json, show_table, words
 from deployments.renting.quantities import seconds_of, usd
 from storage.convert import row_of
+from storage.deposits import Deposits
 from storage.money import Money
 from storage.renter import Renter, RenterState, Scope
 from storage.renters import Renters
 from tasks.errors import SettingError
 from tasks.renting.api_keys import new_key
+from tasks.renting.deposits import invite
 from tasks.renting.money import renter as account_of
 
 DEFAULT_GRACE = "1h"
@@ -58,10 +60,13 @@ def add(*, name: str, as_json: bool) -> None:
             )
         # A crash before this line leaves a renter without a key: typed again, it gets one.
         renters.add_key(key, now)
+        memo = invite(Deposits(engine), name)
     if as_json:
-        show_json({"renter_id": name, "key_id": key.key_id, "api_key": text})
+        show_json({"renter_id": name, "key_id": key.key_id, "api_key": text, "memo": memo})
         return
-    click.echo(f"renter {name} is added. Its API key, shown this once:", err=True)
+    click.echo(
+        f"renter {name} is added; the memo of its deposits is {memo}. Its API key, shown this once:", err=True
+    )
     click.echo(text)
 
 
