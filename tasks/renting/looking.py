@@ -1,6 +1,6 @@
 """One look at a machine for all of its leases: are the containers alive, what do they and their cards use.
 
-    session -> containers, cards, use -> {lease: Found}
+    engine -> containers, cards, use -> {lease: Found}
 
 What is asked goes in few round trips, whatever the number of leases; all of it by one deadline. What a machine tells is its
 own word: it can't make a lease cost more, since only time does, and a container that it says lives is still proved by
@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from storage.health import CardUse
 from storage.rental import Rental
 from tasks.edges.engine import Container, Stats
-from tasks.edges.runtime import Runtime, find_engine
-from tasks.edges.shell import Session
+from tasks.edges.runtime import Runtime
 from tasks.inspection.facts.gpu import GPU_CSV, Listing
 from tasks.inspection.talk import ask_facts
 
@@ -39,14 +38,11 @@ class Found:
         return None if self.dead else max((card.percent for card in self.cards), default=None)
 
 
-def look(
-    session: Session, rentals: Iterable[Rental], *, deadline: float
-) -> tuple[Runtime, Mapping[str, Found]]:
+def look(runtime: Runtime, rentals: Iterable[Rental], *, deadline: float) -> Mapping[str, Found]:
     """What is found of each lease; raises what the session and the engine do when the machine does not tell."""
-    runtime = find_engine(session, deadline=deadline)
     leases = tuple(rentals)
     containers = {container.name: container for container in runtime.containers(deadline=deadline)}
-    [told] = ask_facts(session, [GPU_CSV.command], deadline=deadline)
+    [told] = ask_facts(runtime.session, [GPU_CSV.command], deadline=deadline)
     listing = GPU_CSV.read(told)
     alive = [
         name
@@ -55,7 +51,7 @@ def look(
     ]
     stats = runtime.all_stats(alive, deadline=deadline)
     cards = use_of(listing) if isinstance(listing, Listing) else {}
-    return runtime, {
+    return {
         lease.lease_id: Found(
             dead_by(lease, containers.get(container_of(lease))),
             tuple(cards[uuid] for uuid in lease.card_uuids if uuid in cards),
