@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import resource
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from functools import partial
+from typing import TypeVar, cast
 
 from flows.settings import Settings
 from storage.database import migrate, open_database
@@ -20,6 +21,8 @@ from tasks.errors import SettingError
 from tasks.pricing.sources import SOURCES
 from tasks.renting.standing import running_leases
 
+T = TypeVar("T")
+
 
 class _Keeper:
     """Edges by their settings, opened when they are first asked for and closed together."""
@@ -28,6 +31,7 @@ class _Keeper:
         self._stack = stack
         self._turn = asyncio.Lock()
         self._open: dict[Settings, Edges] = {}
+        self._made: dict[Hashable, object] = {}
 
     async def get(self, settings: Settings, substrate: Callable[[], object] | None) -> Edges:
         async with self._turn:
@@ -35,6 +39,11 @@ class _Keeper:
                 opened = _opened(settings, substrate)
                 self._open[settings] = await self._stack.enter_async_context(opened)
             return self._open[settings]
+
+    def once(self, name: Hashable, make: Callable[[], T]) -> T:
+        if name not in self._made:
+            self._made[name] = make()
+        return cast("T", self._made[name])
 
 
 _KEEPER: ContextVar[_Keeper | None] = ContextVar("kept edges", default=None)
@@ -52,6 +61,12 @@ async def keep_edges() -> AsyncIterator[None]:
             yield
         finally:
             _KEEPER.reset(token)
+
+
+def kept(name: Hashable, make: Callable[[], T]) -> T | None:
+    """What is kept under this name beside the edges, made when it is first asked for; None where no edges are kept."""
+    keeper = _KEEPER.get()
+    return None if keeper is None else keeper.once(name, make)
 
 
 @asynccontextmanager

@@ -51,6 +51,10 @@ class Settings:
     executors_per_shard: int = 50
     max_sessions: int = 1_000
     """SSH sessions that one wave holds open; a network with more is proved in several waves."""
+    secrets_key: Path = Path(".local/secrets.key")
+    """Encrypts renters' secrets in the database; made when it is not there."""
+    backups: Path = Path(".local/backups")
+    """The folder of renters' backups."""
     keep_transcripts_days: int = 0
     """Days after which `subnet history forget` empties transcripts; 0: never."""
     keep_days: int = 0
@@ -175,6 +179,8 @@ _READERS: Mapping[str, Callable[[str, str], object]] = {
     "miner_deadline_s": _seconds(1, 120),
     "executors_per_shard": _whole(1, 1_000),
     "max_sessions": _whole(1, 5_000),
+    "secrets_key": _path,
+    "backups": _path,
     "keep_transcripts_days": _whole(0, 36_500),
     "keep_days": _whole(0, 36_500),
 }

@@ -15,7 +15,16 @@ from pydantic import TypeAdapter
 from storage import tables
 from storage.convert import record_of
 from storage.database import reading
-from storage.records import EpochState, Executor, ExecutorRecord, Neuron, Quote, Score, Verdict
+from storage.records import (
+    EpochState,
+    Executor,
+    ExecutorRecord,
+    HostFacts,
+    Neuron,
+    Quote,
+    Score,
+    Verdict,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,19 @@ class Snapshots:
                 self._newest = _read(connection, head)
             return self._newest
 
+    def facts_of(self, executor_key: str) -> HostFacts:
+        """What an inspection last found of a machine that listed cards; nothing when no kept epoch has."""
+        found = tables.reports.c.executor_key == executor_key
+        query = (
+            sa.select(tables.reports.c.facts).where(found).order_by(tables.reports.c.epoch.desc()).limit(8)
+        )
+        with reading(self._engine) as connection:
+            for (text,) in connection.execute(query):
+                facts = _FACTS.validate_json(text)
+                if facts.cards:
+                    return facts
+        return HostFacts()
+
 
 _LAST = (
     sa.select(tables.epochs, tables.grounds.c.neurons, tables.grounds.c.quotes)
@@ -67,6 +89,7 @@ _LAST = (
 )
 _NEURONS = TypeAdapter(tuple[Neuron, ...])
 _QUOTES = TypeAdapter(tuple[Quote, ...])
+_FACTS = TypeAdapter(HostFacts)
 
 
 def _read(connection: sa.Connection, head: sa.RowMapping) -> Snapshot:

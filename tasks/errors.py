@@ -30,6 +30,10 @@
     │   └── VolumeRefused         a volume that can't be made, saved, restored or removed
     ├── NothingFits               no machine of the market is what a renter wants and free
     ├── OperationFailed           what was asked of a lease could not be done
+    ├── StepFailed                a step of work on a lease: `step`, `party`, what went wrong
+    ├── ProofRefused              a machine's cards could not be proved for a lease: `code`, `detail`
+    ├── EndAsked                  the lease's end was asked for while it was worked on: undo, and end it
+    ├── LeaseMoved                somebody else has moved the lease on: stop at once, it is not ours any more
     ├── LeaseFailed               no machine could be handed over: nothing was charged
     ├── NoVerdicts                no machine was heard at all: the weights stay as they are
     ├── NoWeights                 no weight vector can be made: of a score that is no number, of an owner without uid
@@ -231,6 +235,38 @@ class ChainRefused(SubnetError):
     def __init__(self, name: str, message: str) -> None:
         super().__init__(f"{name}: {message}")
         self.name = name
+
+
+class StepFailed(SubnetError):
+    """A step of work on a lease failed, and whose fault it is; the cause is its `__cause__`."""
+
+    def __init__(self, step: str, party: str, why: str) -> None:
+        super().__init__(f"{step}: {why}")
+        self.step, self.party, self.why = step, party, why
+
+
+class ProofRefused(SubnetError):
+    """The cards of a lease are not proved; `code` is the proof's own."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code, self.detail = code, detail
+
+
+class EndAsked(SubnetError):
+    """The end of a lease was asked for while it was worked on."""
+
+    def __init__(self, lease_id: str) -> None:
+        super().__init__(f"the end of lease {lease_id} was asked for")
+        self.lease_id = lease_id
+
+
+class LeaseMoved(SubnetError):
+    """Somebody else works on the lease, or has moved it on: whoever finds that has nothing to do there any more."""
+
+    def __init__(self, lease_id: str, detail: str) -> None:
+        super().__init__(f"lease {lease_id} is not ours any more: {detail}")
+        self.lease_id, self.detail = lease_id, detail
 
 
 class LeaseFailed(SubnetError):

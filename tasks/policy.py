@@ -346,8 +346,6 @@ class RentingPolicy:
     backup_most_bytes: int = 1 << 40
     give_up_s: int = 86_400
     """A machine that stays away so long after a lease's end is given up: what was left there is removed if it comes back."""
-    stale_s: int = 60
-    """What nobody works on is worked on again after so long."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,5 +50,7 @@ class Layout:
             database_url=f"sqlite:///{self.folder / 'validator.sqlite'}",
             history=self.folder / "history",
             cache=self.folder / "cache",
+            secrets_key=self.folder / "secrets.key",
+            backups=self.folder / "backups",
             price_sources=(),
         )

@@ -23,7 +23,7 @@ import click
 
 from deployments.renting.account import Market, config_folder, find_market, read_key
 from deployments.renting.wire import PREFIX, Document, Lease, meant, text
-from tasks.errors import BadAnswer, MarketRefused, SettingError
+from tasks.errors import BadAnswer, SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from deployments.renting.client import Client
     from deployments.renting.streams import Event
 
-GOOD_ENDS = frozenset({"", "LEASE_OVER", "NOT_RUNNING"})
-"""Of feeds."""
 NEWEST = 1_000
 """Leases among which a shortened name is looked for."""
 
@@ -163,15 +161,7 @@ def follow(desk: Desk, events: Iterable[Event], kind: str, tell: Callable[[Docum
             else:
                 tell(document)
         elif event.kind == "end":
-            _end(desk, object_of(event))
-
-
-def _end(desk: Desk, told: Document) -> None:
-    """Why a feed has ended: as it should, or MarketRefused."""
-    code, detail = text(told, "code"), text(told, "detail") or "the feed has ended"
-    if code not in GOOD_ENDS:
-        raise MarketRefused(502, code, detail)
-    desk.say(detail)
+            desk.say(text(object_of(event), "detail") or "the feed has ended")
 
 
 def find_lease(client: Client, wanted: str) -> Lease:

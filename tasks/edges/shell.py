@@ -193,7 +193,7 @@ class Shell:
         target = Target.of(executor, is_public_only=self.settings.is_public_only)
         with self.pacer.turn(deadline):
             until = min(deadline, time.monotonic() + self.settings.connect_deadline_s)
-            sock = _connect(target, until)
+            sock = connect(target.address, target.port, until)
             transport = BoundedTransport(sock, target.host_key, self.settings.bounds)
             try:
                 transport.shake_hands(until)
@@ -309,15 +309,16 @@ class ShellSession:
         )
 
 
-def _connect(target: Target, until: float) -> socket.socket:
-    family = socket.AF_INET6 if ":" in target.address else socket.AF_INET
+def connect(address: str, port: int, until: float) -> socket.socket:
+    """A TCP connection to a literal address, which is given up when the other side is gone; HostAway."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         sock = socket.socket(family, socket.SOCK_STREAM)
     except OSError as error:  # this machine has no IPv6, or no file descriptor left
-        raise HostAway("connect", f"no socket for {target.address}: {error}") from error
+        raise HostAway("connect", f"no socket for {address}: {error}") from error
     try:
         sock.settimeout(max(0.001, until - time.monotonic()))
-        sock.connect((target.address, target.port))
+        sock.connect((address, port))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in _KEEPALIVE:
@@ -325,7 +326,7 @@ def _connect(target: Target, until: float) -> socket.socket:
                 sock.setsockopt(socket.IPPROTO_TCP, option, value)
     except OSError as error:
         sock.close()
-        raise HostAway("connect", f"{target.address} port {target.port}: {error}") from error
+        raise HostAway("connect", f"{address} port {port}: {error}") from error
     return sock
 
 

@@ -14,7 +14,16 @@ from types import MappingProxyType
 from typing import Literal
 
 from storage.rental import Party
-from tasks.errors import EngineAway, EngineRefused, HostAway, HostileAnswer, SpecRefused, SubnetError
+from tasks.errors import (
+    EngineAway,
+    EngineRefused,
+    HostAway,
+    HostileAnswer,
+    ProofRefused,
+    SpecRefused,
+    StepFailed,
+    SubnetError,
+)
 
 About = Literal["image", "container", "volume"]
 Meanings = tuple[tuple[str, str], ...]
@@ -61,6 +70,8 @@ _PATTERNS: Mapping[About, tuple[tuple[str, re.Pattern[str]], ...]] = MappingProx
 )
 """Code and what engines say for it, the more telling first: the first that matches is meant."""
 
+BUSY_CODES = frozenset({"BUSY", "BUSY_OUR_OWN"})
+"""Of a proof: another of ours, or another validator, was at the cards for all the time that there was."""
 REFUSED, TIMED_OUT = "REFUSED", "TIMED_OUT"
 BLOCKED = "BLOCKED"
 """An operator has blocked this image."""
@@ -95,6 +106,10 @@ def party_of(error: SubnetError) -> Party:
     """Whose fault it is that a step of a lease failed; what the machine's engine can't do is the machine's."""
     if isinstance(error, EngineRefused):
         return _PARTIES.get(error.code, Party.MACHINE)
+    if isinstance(error, ProofRefused):
+        return Party.PLATFORM if error.code in BUSY_CODES else Party.MACHINE
+    if isinstance(error, StepFailed):
+        return Party(error.party)
     if isinstance(error, SpecRefused):
         return Party.RENTER
     if isinstance(error, HostAway | EngineAway | HostileAnswer):

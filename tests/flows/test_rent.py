@@ -1,0 +1,275 @@
+"""A saga: every step that fails is undone in reverse, the failure names step and party, and nothing is charged."""
+
+import asyncio
+
+import pytest
+
+from flows.rent import rent_lease
+from storage.rental import Mode, Party, Pod, PodMount, RentalState, Volume, VolumeState, Wish
+from tasks.errors import ContainerRefused, HostAway, ImageRefused
+from tests.tasks.renting.epochs import MINER, fresh
+from tests.tasks.renting.sites import Town, proved
+
+A, B = f"{MINER}/a", f"{MINER}/b"
+
+
+@pytest.fixture
+def engine(tmp_path):
+    """A migrated database in which an epoch has proved two machines of two L4."""
+    engine = fresh(tmp_path)
+    proved(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def town(tmp_path, engine):
+    """Two machines, and renters with money."""
+    town = Town(tmp_path, engine)
+    yield town
+    town.market.close()
+
+
+def rent(town, name="l-1"):
+    """Run the flow's body over the market."""
+    asyncio.run(rent_lease(town.market, name))
+    return town.lease(name)
+
+
+def test_a_lease_is_handed_over(town):
+    """Each step is told with its seconds; the container has the attempt in its name, and our key is out of it."""
+    town.ask()
+    lease = rent(town)
+
+    assert (lease.state, lease.executor_key, lease.attempt) == (RentalState.ACTIVE, A, 1)
+    assert lease.paid_from == lease.active_at
+    assert town.containers == [lease.access.container] == ["subnet-l-1-1"]
+    assert town.steps() == [
+        (name, state)
+        for name in ("clean", "prove", "pull", "create", "probe")
+        for state in ("running", "done")
+    ]
+    assert town.disks[A].keys["subnet-l-1-1"] == f"{lease.pod.public_keys[0]}\n".encode()
+    assert [c.occasion for c in town.market.certificates.of_lease("l-1")] == ["in-use", "hand-over"]
+    assert town.market.claims.held(town.clock()) == frozenset()
+    assert lease.access.ssh_port in range(40_000, 50_000)
+    assert lease.access.host_key.startswith("ssh-ed25519 AAAA")
+
+
+FAILURES = {
+    "enter": (HostAway("connect", "refused"), "enter", Party.MACHINE),
+    "prove full": (HostAway("talk", "gone"), "prove", Party.MACHINE),
+    "create": (ContainerRefused("create", "NO_SPACE", "no space left"), "create", Party.MACHINE),
+    "start": (ContainerRefused("start", "CARD_MISSING", "unknown device"), "create", Party.MACHINE),
+    "knock": (HostAway("connect", "refused"), "probe", Party.MACHINE),
+    "prove leased": (HostAway("talk", "gone"), "probe", Party.MACHINE),
+    "keys": (ContainerRefused("keys", "REFUSED", "read-only"), "probe", Party.MACHINE),
+}
+
+
+@pytest.mark.parametrize("what", FAILURES)
+def test_a_machine_that_fails_is_undone_and_the_next_one_tried(town, what):
+    """Whatever fails on the first machine: nothing of the lease is left there, and the second one gets it."""
+    failure, step, _ = FAILURES[what]
+    town.disks[A].fails[what] = failure
+    town.ask()
+    lease = rent(town)
+
+    assert (lease.state, lease.executor_key, lease.tried) == (RentalState.ACTIVE, B, (A,))
+    assert town.containers == ["subnet-l-1-2"]
+    assert town.market.rentals.held() == dict.fromkeys(lease.card_uuids, "l-1")
+    told = [e for e in town.market.events.after(0, lease_id="l-1") if e.kind == "REQUESTED" and e.message]
+    assert [e.message.partition(":")[0] for e in told] == [step]
+    assert (step, "failed") in town.steps()
+
+
+@pytest.mark.parametrize("what", FAILURES)
+def test_when_all_machines_fail_the_request_says_why_of_each(town, what):
+    """Failed for good: the reason of every machine tried, nobody charged, no card held, no container left."""
+    failure, step, _ = FAILURES[what]
+    for disk in town.disks.values():
+        disk.fails[what] = failure
+    town.ask()
+    lease = rent(town)
+
+    assert (lease.state, lease.tried, lease.party) == (RentalState.FAILED, (A, B), Party.NOBODY)
+    assert f"{A}: {step}: {failure}" in lease.reason
+    assert f"{B}: {step}: {failure}" in lease.reason
+    assert (town.containers, town.market.rentals.held()) == ([], {})
+    assert town.market.money.bill("l-1") == ()
+    assert town.market.money.books().is_even
+
+
+def test_undone_in_reverse(town):
+    """The container goes before the volumes that it has mounted, and what was made for the lease alone goes with it."""
+    town.disks[A].fails["knock"] = HostAway("connect", "refused")
+    town.ask(pod=Pod("ubuntu", mounts=(PodMount("data", "/data"),)))
+    lease = rent(town)
+
+    done = [what for what, *_ in town.disks[A].done]
+    assert done[-2:] == ["remove", "remove volume"]
+    assert [step for step in town.steps() if step[0].startswith("undo")] == [
+        ("undo create", "done"),
+        ("undo volumes", "done"),
+    ]
+    assert town.disks[A].volumes == {}
+    volume = town.market.volumes.get("r-l-1", "data")
+    assert (volume.executor_key, volume.lease_id, volume.state) == (
+        lease.executor_key,
+        "l-1",
+        VolumeState.KEPT,
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "party"),
+    [
+        (ImageRefused("pull", "IMAGE_NOT_FOUND", "manifest unknown"), Party.RENTER),
+        (ImageRefused("pull", "IMAGE_DENIED", "unauthorized"), Party.RENTER),
+    ],
+)
+def test_what_no_machine_could_do_better_is_not_tried_elsewhere(town, error, party):
+    """The renter's own mistake: one machine, and the reason."""
+    town.disks[A].fails["pull"] = error
+    town.ask(pod=Pod("no/such:1"))
+    lease = rent(town)
+
+    assert (lease.state, lease.party) == (RentalState.FAILED, party)
+    assert lease.reason.startswith(f"pull: {error}")
+    assert town.disks[B].done == []
+    assert town.market.rentals.held() == {}
+
+
+def test_a_registry_that_is_away_is_nobodys_fault(town):
+    """Another machine may reach it."""
+    town.disks[A].fails["pull"] = ImageRefused("pull", "REGISTRY_AWAY", "timeout")
+    town.ask(pod=Pod("some/image:1"))
+
+    assert rent(town).executor_key == B
+
+
+def test_a_machine_that_shows_other_cards_is_not_handed_over(town):
+    """`nvidia-smi` over the renter's own way has to list the lease's cards, all and no others."""
+    town.disks[A].seen = (f"GPU-{A}-0",)
+    town.ask()
+    lease = rent(town)
+
+    assert lease.executor_key == B
+    assert any("nvidia-smi lists 1 cards" in e.message for e in town.market.events.after(0, limit=1_000))
+
+
+def test_nothing_fits(town):
+    """No model of that name: refused at once, with the reason."""
+    town.ask(wish=Wish(model="H200"))
+    lease = rent(town)
+
+    assert (lease.state, lease.party) == (RentalState.FAILED, Party.NOBODY)
+    assert lease.reason == "reserve: none of 2 machines offers what was asked for at this price"
+
+
+def test_nothing_is_free(town):
+    """Two machines, three who want one: the third is told."""
+    for name in ("l-1", "l-2", "l-3"):
+        town.ask(name)
+    states = [rent(town, name).state for name in ("l-1", "l-2", "l-3")]
+
+    assert states == [RentalState.ACTIVE, RentalState.ACTIVE, RentalState.FAILED]
+    assert town.lease("l-3").reason == "reserve: no machine is free, of 2 that fit"
+
+
+@pytest.mark.parametrize(("usd", "state"), [(0, RentalState.FAILED), (1, RentalState.ACTIVE)])
+def test_without_money_nothing_is_begun(town, usd, state):
+    """Ten minutes of a dollar an hour have to be there; else no machine is touched."""
+    town.ask(usd=usd)
+    lease = rent(town)
+
+    assert lease.state is state
+    assert bool(town.disks[A].done) is (usd > 0)
+    assert lease.party is (Party.NOBODY if usd else Party.RENTER)
+
+
+def test_committed_hours_are_paid_ahead_or_not_at_all(town):
+    """A day of 0.95 dollars an hour goes into escrow at the hand-over; with less than that no machine is touched."""
+    wish = Wish(mode=Mode.RESERVED, hours=24)
+    town.ask("l-1", usd=30, wish=wish)
+    town.ask("l-2", usd=20, wish=wish)
+
+    assert (rent(town, "l-1").state, rent(town, "l-2").state) == (RentalState.ACTIVE, RentalState.FAILED)
+    assert town.market.money.balance("escrow:l-1") == 24 * 950_000
+    assert town.market.money.balance("renter:r-l-2") == 20_000_000
+    assert town.market.money.books().is_even
+
+
+def test_a_volume_is_where_it_is(town):
+    """A lease that mounts it goes to its machine, however dear; while another lease has it, nobody does."""
+    kept = Volume("r-l-1", "data", B, town.clock(), state=VolumeState.KEPT)
+    town.market.volumes.make(kept)
+    pod = Pod("ubuntu", mounts=(PodMount("data", "/data"),))
+    town.ask("l-1", pod=pod, wish=Wish(card_count=1))
+
+    assert rent(town, "l-1").executor_key == B
+    assert town.market.volumes.of_lease("l-1")[0].name == "data"
+
+
+def test_who_else_works_on_it_is_left_alone(town):
+    """The claim is another's: this run does nothing."""
+    town.ask()
+    later = town.clock().replace(year=2099)
+    town.market.claims.take("l-1", "another", later, town.clock())
+
+    assert rent(town).state is RentalState.REQUESTED
+    assert town.disks[A].done == []
+
+
+def test_a_run_after_one_that_died_begins_again_under_a_name_of_its_own(town, tmp_path, engine):
+    """What the dead run made is removed, and what it still does when it was not dead fails: the attempt is another."""
+    town.ask()
+
+    def die():
+        raise KeyboardInterrupt
+
+    town.disks[A].fails["knock"] = die
+    with pytest.raises(KeyboardInterrupt):
+        rent(town)
+    assert town.containers == ["subnet-l-1-1"]
+    assert town.lease().state is RentalState.PROVISIONING
+    town.disks[A].fails.clear()
+    lease = rent(town)
+
+    assert (lease.state, lease.executor_key, lease.attempt) == (RentalState.ACTIVE, A, 2)
+    assert town.containers == ["subnet-l-1-2"]
+    assert lease.tried == ()
+
+
+def test_a_run_that_lost_its_lease_removes_its_own_and_nothing_else(town):
+    """While it slept another run took over: its container goes, the other's stays, the lease is the other's."""
+    town.ask(pod=Pod("ubuntu", mounts=(PodMount("data", "/data"),)))
+
+    def oversleep():
+        town.disks[A].fails.clear()
+        town.market.claims.release("l-1", next(iter(_holders(town))))
+        rent_in_thread(town)
+
+    town.disks[A].fails["knock"] = oversleep
+    lease = rent(town)
+
+    assert (lease.state, lease.attempt) == (RentalState.ACTIVE, 2)
+    assert town.containers == ["subnet-l-1-2"]
+    assert town.market.volumes.of_lease("l-1")[0].state is VolumeState.KEPT
+    assert len(town.disks[A].volumes) == 1
+
+
+def _holders(town):
+    import sqlalchemy as sa
+
+    with town.engine.connect() as connection:
+        return [row.holder for row in connection.execute(sa.text("SELECT holder FROM claims"))]
+
+
+def rent_in_thread(town):
+    """Another process's run, from begin to end."""
+    import threading
+
+    other = threading.Thread(target=lambda: asyncio.run(rent_lease(town.open(), "l-1")))
+    other.start()
+    other.join()

@@ -1,0 +1,118 @@
+"""Reaching a machine outside of an epoch: its miner's door is asked now and then, with a key that nobody else has."""
+
+import asyncio
+import time
+
+import pytest
+
+from storage.records import MinerReply, Reason, Severity
+from storage.snapshots import Snapshots
+from tasks.errors import BadAnswer, HostAway
+from tasks.renting.reaching import LIFE_S, Doors
+from tests.tasks.renting.epochs import MINER, finish, fresh, machine
+
+KEY = f"{MINER}/a"
+
+
+class Door:
+    """A miner's door that lets in, or says why not."""
+
+    def __init__(self, *reasons, executors=None):
+        self.reasons, self.asked = reasons, []
+        self.executors = (machine("a"),) if executors is None else executors
+
+    async def ask(self, neuron, epoch, key_line, expires_at, executor_ids=None):
+        self.asked.append((neuron.hotkey, epoch, key_line, expires_at, executor_ids))
+        await asyncio.sleep(0)
+        return MinerReply(neuron.hotkey, neuron.uid, self.executors, self.reasons)
+
+
+class Shell:
+    """Opens sessions, the first ones in vain."""
+
+    def __init__(self, *failures):
+        self.failures, self.opened = list(failures), []
+
+    def open(self, _executor, key, **_):
+        self.opened.append(key.public_line)
+        if self.failures:
+            raise self.failures.pop(0)
+        return Session()
+
+
+class Session:
+    """Takes our program."""
+
+    def __init__(self):
+        self.sent = []
+
+    def send(self, frame, **_):
+        self.sent.append(frame)
+
+
+@pytest.fixture
+def snapshot(tmp_path):
+    """What the last epoch knows: one miner with a door, one machine."""
+    engine = fresh(tmp_path)
+    finish(engine, [machine("a")])
+    yield Snapshots(engine).newest()
+    engine.dispose()
+
+
+def test_a_door_is_asked_once_while_its_key_lives(snapshot):
+    """For one machine, with one key for all who want to go there; anew before the key ends, and when it was forgotten."""
+    now, door, shell = [1_000.0], Door(), Shell()
+    doors = Doors(lambda: now[0])
+
+    async def ways(count):
+        return await asyncio.gather(*(doors.way(snapshot, door, shell, KEY) for _ in range(count)))
+
+    async def live():
+        first = await ways(8)
+        now[0] += LIFE_S - 60
+        (later,) = await ways(1)
+        doors.forget(KEY)
+        await ways(2)
+        return {way.key.public_line for way in first}, later.key.public_line
+
+    first, later = asyncio.run(live())
+    assert len(first) == 1
+    assert later not in first
+    assert [(a[0], a[3], a[4]) for a in door.asked[:1]] == [(MINER, 1_000 + LIFE_S, ("a",))]
+    assert len(door.asked) == 3
+
+
+def test_why_there_is_no_way_is_told(snapshot):
+    """A miner that is away, one that refuses, one that lies, one without a door: each by its code."""
+
+    def way(door, key=KEY, seen=snapshot):
+        return asyncio.run(Doors().way(seen, door, Shell(), key))
+
+    away = Reason("MINER_TIMEOUT", Severity.NO_VERDICT, "no whole answer", "", "")
+    forged = Reason("MINER_BAD_SIGNATURE", Severity.FAIL, "another's", "", "")
+    with pytest.raises(HostAway, match="door: MINER_TIMEOUT: no whole answer"):
+        way(Door(away, executors=()))
+    with pytest.raises(BadAnswer, match="door: MINER_BAD_SIGNATURE"):
+        way(Door(forged, executors=()))
+    with pytest.raises(HostAway, match="the machine is not among its answer"):
+        way(Door(executors=(machine("b"),)))
+    for key, seen in (("5Unknown/a", snapshot), (KEY, None)):
+        with pytest.raises(HostAway, match="announces no door"):
+            way(Door(), key, seen)
+
+
+def test_a_session_is_tried_once_more_while_nothing_was_asked(snapshot):
+    """A connection that broke is opened again; a login that was refused is not."""
+
+    def opened(*failures):
+        shell = Shell(*failures)
+        way = asyncio.run(Doors().way(snapshot, Door(), shell, KEY))
+        return shell, way.open(time.monotonic() + 60)
+
+    shell, session = opened(HostAway("connect", "refused"))
+    assert len(shell.opened) == 2
+    assert len(session.sent) == 1
+    with pytest.raises(HostAway, match="auth"):
+        opened(HostAway("auth", "the server refused our key"))
+    with pytest.raises(HostAway, match="handshake"):
+        opened(*[HostAway("handshake", "reset")] * 2)
