@@ -114,6 +114,23 @@ def test_a_renter_is_stopped_with_reason_and_grace_and_allowed_again(tmp_path):
     assert "may rent" in typed(tmp_path, "renter", "list").stdout
 
 
+def test_what_a_stopped_renter_runs_is_told_when_it_ends(tmp_path, database):
+    """Its leases get a notice, which is lifted when it may rent again."""
+
+    from storage.rentals import Rentals
+    from tests.tasks.renting.leases import rental
+
+    typed(tmp_path, "renter", "add", "ada")
+    Rentals(database).request(rental("l-1", "ada"))
+    stopped = told(tmp_path, "renter", "stop", "ada", "--reason", "mines coins")
+    noticed = Rentals(database).get("l-1").notice_until
+    typed(tmp_path, "renter", "allow", "ada")
+
+    assert stopped["leases"] == ["l-1"]
+    assert noticed.isoformat() == stopped["grace_until"]
+    assert Rentals(database).get("l-1").notice_until is None
+
+
 def test_keys_are_made_with_few_rights_listed_and_revoked(tmp_path):
     """Revoked twice is revoked; a secret is in no list."""
 

@@ -19,6 +19,7 @@ from tasks.errors import SettingError
 from tasks.renting.api_keys import new_key
 from tasks.renting.deposits import invite
 from tasks.renting.money import renter as account_of
+from tasks.renting.operators import allow_renter, stop_renter
 
 DEFAULT_GRACE = "1h"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}\Z", re.ASCII)
@@ -110,7 +111,7 @@ def list_(*, as_json: bool) -> None:
 @click.option("--now", "is_now", is_flag=True, help="No grace: end what runs at once.")
 @json_option
 def stop(*, name: str, reason: str, grace: str, is_now: bool, as_json: bool) -> None:
-    """Let a renter start nothing new, and end what it runs after the grace: settled to the second, its data lost then.
+    """Let a renter start nothing new, and end what it runs after the grace: settled to the second, containers gone then.
 
     Typed again, the newer reason and grace count.
 
@@ -123,11 +124,13 @@ def stop(*, name: str, reason: str, grace: str, is_now: bool, as_json: bool) -> 
     until = now if is_now else now + timedelta(seconds=seconds_of("--grace", grace))
     with own_database() as engine:
         known_renter(engine, name)
-        Renters(engine).stop(name, now, words("--reason", reason), until)
+        leases = stop_renter(engine, name, now, words("--reason", reason), until) or ()
+    names = [lease.lease_id for lease in leases]
     if as_json:
-        show_json({"renter_id": name, "state": "stopped", "grace_until": until})
+        show_json({"renter_id": name, "state": "stopped", "grace_until": until, "leases": names})
         return
-    click.echo(f"renter {name} starts nothing more; what runs ends at {until:%Y-%m-%d %H:%M:%S} UTC")
+    running = f"{len(names)} leases end" if names else "nothing runs that would end"
+    click.echo(f"renter {name} starts nothing more; {running} at {until:%Y-%m-%d %H:%M:%S} UTC")
 
 
 @command.command()
@@ -142,7 +145,7 @@ def allow(*, name: str, as_json: bool) -> None:
     """
     with own_database() as engine:
         known_renter(engine, name)
-        Renters(engine).allow(name)
+        allow_renter(engine, name, datetime.now(UTC))
     if as_json:
         show_json({"renter_id": name, "state": "allowed"})
         return
