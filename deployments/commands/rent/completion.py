@@ -18,7 +18,7 @@ def command(*, shell: str) -> None:
     \b
     Examples:
       subnet rent completion bash >> ~/.bashrc
-      subnet rent completion zsh  > ~/.zfunc/_subnet
+      subnet rent completion zsh > ~/.zfunc/_subnet
       subnet rent completion fish > ~/.config/fish/completions/subnet.fish
     """
     found = get_completion_class(shell)

@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -12,6 +13,7 @@ from click.testing import CliRunner
 from deployments.cli import subnet
 
 GROUPS = ("rent", "market")
+REPOSITORY = Path(__file__).parents[3]
 
 
 def walked(group, path):
@@ -39,7 +41,7 @@ def examples(command):
 
 def called_words(line, words):
     """What a shell would hand to the command in an example, without pipes, files and the remark behind it."""
-    found = shlex.split(re.split(r" {3,}", line)[0])
+    found = shlex.split(re.split(r" {2,}", line)[0])
     begin = next(i for i in range(len(found)) if found[i : i + 1 + len(words)] == ["subnet", *words])
     rest = found[begin + 1 + len(words) :]
     end = next((i for i, word in enumerate(rest) if word in {"|", "<", ">", ">>"}), len(rest))
@@ -67,6 +69,48 @@ def test_every_example_is_parsed(words, monkeypatch):
 
     for line in examples(command):
         command.make_context(words, called_words(line, words.split()))
+
+
+def documented():
+    """Every line of a code block of the guides that calls us, with the guide's name."""
+    for page in ("renting", "market"):
+        blocks = (REPOSITORY / "docs" / f"{page}.md").read_text().split("```")[1::2]
+        for line in "\n".join(blocks).splitlines():
+            if re.match(r"(\$ )?subnet (rent|market) ", line):
+                yield f"{page}: {line.removeprefix('$ ')}"
+
+
+@pytest.mark.parametrize("line", sorted(set(documented())))
+def test_every_line_of_the_guides_is_parsed(line, monkeypatch):
+    """What the guides show can be typed: the command is there, and so is each option."""
+
+    typed = line.partition(": ")[2]
+    words = next(
+        w
+        for w in sorted(ALL, key=len, reverse=True)
+        if typed.startswith((f"subnet {w} ", f"subnet {w}\n")) or typed == f"subnet {w}"
+    )
+    command = ALL[words]
+    for parameter in command.params:
+        if isinstance(parameter.type, click.Path):
+            monkeypatch.setattr(parameter.type, "exists", False)
+
+    assert not isinstance(command, click.Group)
+    command.make_context(words, called_words(typed, words.split()))
+
+
+def test_the_guide_shows_every_verb():
+    """A verb that is in no guide is found by nobody."""
+
+    told = (REPOSITORY / "docs" / "renting.md").read_text()
+
+    assert [
+        name
+        for name in ALL
+        if name.startswith("rent ")
+        and name.count(" ") == 1
+        and not re.search(rf"\b{name.split()[1]}\b", told)
+    ] == []
 
 
 @pytest.mark.parametrize("words", [w for w, c in ALL.items() if not isinstance(c, click.Group)])
