@@ -1,4 +1,4 @@
-"""Spot leases give way: to who wants their cards at the full price, and when the going price rises above their bid. Pure.
+"""Spot leases give way: to who wants their cards at the full price, and when the going price rises above their bid.
 
     a wish that no free cards meet -> the fewest spot leases of one machine whose cards would -> a notice for each
 
@@ -9,12 +9,15 @@ its notice already counts as gone, so that a wish that waits asks for no second 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from storage.rental import Mode, Offer, Rental, RentalState
+from storage.rental import Happening, Mode, Offer, Rental, RentalState
+from storage.rentals import Rentals
 from tasks.policy import RentingPolicy
+from tasks.renting.asking import change
 from tasks.renting.matching import candidates
+from tasks.renting.moves import noted
 from tasks.renting.pricing import PPM, Demand, spot_ppm
 
 
@@ -47,6 +50,22 @@ def outbid(rental: Rental, offer: Offer, demand: Demand, policy: RentingPolicy) 
         return False
     listed = offer.micro_usd_per_card_hour * len(rental.card_uuids)
     return listed * spot_ppm(demand, policy) // PPM > rental.wish.bid_micro_usd_per_hour
+
+
+def give_notice(
+    rentals: Rentals, lease: Rental, now: datetime, policy: RentingPolicy, reason: str
+) -> Rental | None:
+    """Tell a spot lease that it ends in `spot_notice_s`; one that was told, or does not run any more, stays as it is.
+
+    The container is told at the next look, and the lease ended at the first look after the notice.
+    """
+    until = now + timedelta(seconds=policy.spot_notice_s)
+
+    def rule(one: Rental) -> Rental:
+        is_over = one.state is not RentalState.ACTIVE or one.end_asked_at is not None
+        return one if is_over or one.notice_until is not None else noted(one, now, notice_until=until)
+
+    return change(rentals, lease.lease_id, rule, [Happening("NOTICE", reason)])
 
 
 def _on(wanted: Rental, offer: Offer, held: Mapping[str, str], spot: Mapping[str, Rental]) -> Yield | None:

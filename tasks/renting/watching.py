@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -23,7 +23,15 @@ from storage.errors import StorageError
 from storage.health import Health, LeaseHealth, Metric
 from storage.money import Money
 from storage.operations import Operations
-from storage.rental import Happening, Operation, OperationKind, OperationState, Rental, RentalState
+from storage.rental import (
+    Happening,
+    Offer,
+    Operation,
+    OperationKind,
+    OperationState,
+    Rental,
+    RentalState,
+)
 from storage.rentals import Rentals
 from storage.renter import Renter, RenterState
 from storage.renters import Renters
@@ -40,6 +48,9 @@ from tasks.renting.metering import (
 )
 from tasks.renting.money import renter as account_of
 from tasks.renting.moves import noted
+from tasks.renting.offering import demand_of
+from tasks.renting.preempting import give_notice, outbid
+from tasks.renting.pricing import Demand
 from tasks.renting.settling import charge, settle
 
 _log = logging.getLogger("subnet.watch")
@@ -314,6 +325,21 @@ def stop_of(lease: Rental, step: Step, now: datetime) -> Operation:
         asked_at=now,
         reason=step.reason,
     )
+
+
+def notice_outbid(run: Round, offers: Iterable[Offer], held: Mapping[str, str]) -> tuple[str, ...]:
+    """Give a notice to every spot lease that the going price has risen above the bid of; their names."""
+    by_key, told = {offer.executor_key: offer for offer in offers}, []
+    demand = demand_of(by_key.values(), held)
+    for lease in run.leases:
+        offer = by_key.get(lease.executor_key)
+        if offer is None or lease.notice_until is not None or lease.end_asked_at is not None:
+            continue
+        if outbid(lease, offer, demand.get(offer.model, Demand()), run.policy):
+            reason = "the going spot price is above its bid"
+            give_notice(run.stores.rentals, lease, run.clock(), run.policy, reason)
+            told.append(lease.lease_id)
+    return tuple(told)
 
 
 def settle_open_ends(run: Round) -> tuple[str, ...]:
