@@ -6,6 +6,7 @@ move and the work that it asks for are written in one transaction, so that no cr
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
@@ -123,6 +124,15 @@ class Rentals:
         """All open leases of a machine."""
         query = sa.select(rentals).where(rentals.c.executor_key == executor_key, rentals.c.state.in_(OPEN))
         return self._all(query.order_by(rentals.c.requested_at, rentals.c.lease_id))
+
+    def machines_since(self, moment: datetime) -> frozenset[str]:
+        """The machines of all leases that have moved since, those that were tried and let go among them."""
+        query = sa.select(rentals.c.executor_key, rentals.c.tried).where(rentals.c.moved_at >= moment)
+        with reading(self._engine) as connection:
+            rows = connection.execute(query).all()
+        return frozenset(
+            key for row in rows for key in (str(row.executor_key), *json.loads(row.tried)) if key
+        )
 
     def held(self) -> Mapping[str, str]:
         """The lease that holds a card, by the card's UUID."""

@@ -91,7 +91,17 @@ class Lookout:
         """Close the sessions to machines that are watched no more."""
         wanted = set(executor_keys)
         for key in [key for key in self._kept if key not in wanted]:
-            self._kept.pop(key).site.close()
+            self.leave(key)
+
+    def leave(self, executor_key: str) -> None:
+        """Close the session to one machine."""
+        kept = self._kept.pop(executor_key, None)
+        if kept is not None:
+            kept.site.close()
+
+    def swept(self, executor_key: str) -> None:
+        """Sweep it no more for a while, whether it could be or not."""
+        self._swept[executor_key] = self._monotonic()
 
     def is_sweep_due(self, executor_key: str) -> bool:
         """Whether it is time to sweep a machine again."""
@@ -112,7 +122,7 @@ class Lookout:
 
     def _sweep(self, runtime: Runtime, executor_key: str, deadline: float) -> None:
         """Trouble with it costs the look nothing."""
-        self._swept[executor_key] = self._monotonic()
+        self.swept(executor_key)
         try:
             swept = sweep(
                 runtime, self._engine, self._own_hotkey, executor_key, now=self._now, deadline=deadline

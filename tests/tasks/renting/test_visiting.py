@@ -1,0 +1,124 @@
+"""Sessions to watched machines are kept while they are young and good, and left when they are not."""
+
+import asyncio
+
+import pytest
+
+from storage.database import migrate, open_database
+from storage.rentals import Rentals
+from tasks.errors import HostAway
+from tasks.policy import RentingPolicy
+from tasks.renting import visiting
+from tasks.renting.visiting import KEEP_S, SWEEP_EVERY_S, Lookout
+from tests.tasks.renting.leases import NOON, rental
+
+
+class Site:
+    """A machine that was entered, and whether it was left."""
+
+    def __init__(self):
+        self.is_closed = False
+
+    def close(self):
+        """Leave it."""
+        self.is_closed = True
+
+
+class World:
+    """A lookout over machines that answer as they are told to, by a clock of ours."""
+
+    def __init__(self, engine):
+        self.at, self.sites, self.trouble = 0.0, [], None
+        self.lookout = Lookout(
+            engine,
+            "5Us",
+            RentingPolicy(),
+            enter=self._enter,
+            call=self._call,
+            now=lambda: NOON,
+            monotonic=lambda: self.at,
+        )
+
+    async def _enter(self, _key, _limit_s):
+        self.sites.append(Site())
+        return self.sites[-1]
+
+    async def _call(self, _function):
+        if self.trouble is not None:
+            raise self.trouble
+        return {}
+
+    def look(self, at, key="5Miner/a"):
+        """A visit then."""
+        self.at = at
+        return asyncio.run(self.lookout.look_at(key, ()))
+
+
+@pytest.fixture
+def engine(tmp_path):
+    """A migrated database."""
+    engine = open_database(f"sqlite:///{tmp_path}/subnet.db")
+    migrate(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def world(engine):
+    """A lookout."""
+    return World(engine)
+
+
+def test_a_session_is_kept_while_it_is_young(world):
+    """Twenty looks in five minutes enter once; after that the machine is entered anew, and the old session closed."""
+    for n in range(21):
+        world.look(15.0 * n)
+    assert len(world.sites) == 1
+
+    world.look(KEEP_S + 15)
+    assert [site.is_closed for site in world.sites] == [True, False]
+
+
+@pytest.mark.parametrize("trouble", [HostAway("run", "lost"), asyncio.CancelledError(), ValueError()])
+def test_a_session_with_trouble_is_left(world, trouble):
+    """Lost, too late, or a fault of ours: it is closed, and the next look enters anew."""
+    world.look(0)
+    world.trouble = trouble
+    with pytest.raises(type(trouble)):
+        world.look(15)
+    assert world.sites[0].is_closed
+
+    world.trouble = None
+    world.look(30)
+    assert len(world.sites) == 2
+
+
+def test_machines_that_are_watched_no_more_are_left(world):
+    """All but those that are named."""
+    for key in ("5Miner/a", "5Miner/b"):
+        world.look(0, key)
+    world.lookout.leave_all_but(["5Miner/b"])
+    world.lookout.leave("5Miner/nobody")
+
+    assert [site.is_closed for site in world.sites] == [True, False]
+
+
+def test_a_machine_is_swept_now_and_then(world):
+    """At its first visit and every ten minutes, whether a sweep succeeds or not."""
+    assert world.lookout.is_sweep_due("5Miner/a")
+    world.lookout.swept("5Miner/a")
+    world.at = SWEEP_EVERY_S - 1
+    assert not world.lookout.is_sweep_due("5Miner/a")
+    world.at = SWEEP_EVERY_S
+    assert world.lookout.is_sweep_due("5Miner/a")
+    assert RentingPolicy().look_deadline_s > visiting.SWEEP_LEAST_S
+
+
+def test_machines_of_leases_are_known(engine):
+    """That which a lease has, and those that it let go: of all that moved since."""
+    rentals = Rentals(engine)
+    rentals.request(rental("l-1", executor_key="5Miner/a", tried=("5Miner/b", "5Miner/c")))
+    rentals.request(rental("l-2"))
+
+    assert rentals.machines_since(NOON) == {"5Miner/a", "5Miner/b", "5Miner/c"}
+    assert rentals.machines_since(NOON.replace(hour=13)) == frozenset()
