@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from deployments.renting.client import Client
     from deployments.renting.streams import Event
 
+_WHOLE = re.compile(rf"({PREFIX})?[0-9a-f]{{16}}\Z", re.ASCII)
+"""A name that needs no looking for."""
 NEWEST = 1_000
 """Leases among which a shortened name is looked for."""
 
@@ -169,6 +172,8 @@ def find_lease(client: Client, wanted: str) -> Lease:
     from deployments.renting.reach import known_lease  # noqa: PLC0415  only where a lease is named
 
     known_lease(wanted)
+    if _WHOLE.match(wanted):
+        return Lease.of(client.get(f"/v1/leases/{PREFIX}{wanted.removeprefix(PREFIX)}"))
     leases = map(Lease.of, islice(client.pages("/v1/leases", {"limit": 100}), NEWEST))
     found = meant(leases, wanted)
     if len(found) > 1:

@@ -250,6 +250,23 @@ def test_logs_are_passed_on(terminal, lease):
     assert terminal.rent("logs", lease, "--json").json["text"] == "one\x1b[0m\n"
 
 
+def test_metrics_are_a_line_a_sample(terminal, lease):
+    """Every card's use, sums of memory, and a dash for what the machine did not say; a feed ends with the lease."""
+
+    from storage.health import CardUse, Metric
+
+    cards = (CardUse("GPU-1", 97.4, 2048), CardUse("GPU-2", 3.0, 1024))
+    at = terminal.world.clock.at
+    terminal.world.stores.health.save([], [Metric(lease, at, cards, 250.0, 3 << 30)])
+    row = terminal.rent("metrics", lease).out.splitlines()[-2].split()
+    terminal.rent("rm", lease, "--yes", "--wait")
+    followed = terminal.rent("metrics", lease, "--follow", "--json")
+
+    assert row == [f"{at:%H:%M:%S}", "97%", "3%", "3.0", "250", "3.00", "-", "-"]
+    assert [len(json.loads(line)["cards"]) for line in followed.out.splitlines()] == [2]
+    assert "lease is over" in followed.err
+
+
 def test_metrics_of_a_lease_that_was_not_measured_are_none(terminal, lease):
     """That is said, too."""
 
