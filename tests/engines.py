@@ -31,7 +31,7 @@ from deployments.localnet.engine import (
 from deployments.localnet.executors import Machine
 from deployments.localnet.homes import Disks, make_machine
 from tasks.edges.runtime import Runtime, find_engine
-from tasks.edges.shell import Session
+from tasks.edges.shell import Session, Shell
 from tasks.edges.toolbox import Toolbox
 from tasks.errors import SettingError
 from tasks.inspection.talk import start_runner
@@ -73,10 +73,12 @@ class EngineRig:
         return replace(made, environment={**made.environment, "PATH": path, **self.environment})
 
     @contextlib.contextmanager
-    def session(self, folder: Path, executor_id: str = MACHINE) -> Iterator[Session]:
+    def session(
+        self, folder: Path, executor_id: str = MACHINE, shell: Shell | None = None
+    ) -> Iterator[Session]:
         """A real session to such a machine, our program running."""
         with served({executor_id: self.machine(folder, executor_id)}) as machines:
-            session = enter(folder, machines[executor_id])
+            session = enter(folder, machines[executor_id], shell=shell)
             try:
                 start_runner(session, deadline=soon())
                 yield session
@@ -84,9 +86,11 @@ class EngineRig:
                 session.close()
 
     @contextlib.contextmanager
-    def runtime(self, folder: Path, executor_id: str = MACHINE) -> Iterator[Runtime]:
+    def runtime(
+        self, folder: Path, executor_id: str = MACHINE, shell: Shell | None = None
+    ) -> Iterator[Runtime]:
         """The engine as the flows drive it."""
-        with self.session(folder, executor_id) as session:
+        with self.session(folder, executor_id, shell) as session:
             yield find_engine(session, deadline=soon(), names=(self.name,))
 
 

@@ -33,6 +33,8 @@ LOGIN_DEADLINE_S = 10.0
 GRACE_S = 0.5
 REAP_DEADLINE_S = 2.0
 CHUNK_BYTES = 64 * 1024
+REKEY_BYTES = 1 << 36
+"""As late as OpenSSH's server does, whom it stands for."""
 
 _PYTHON_CALL = re.compile(r"^(exec )?(['\"]?)" + re.escape(ANNOUNCED_PYTHON) + r"\2(?=\s|$)")
 
@@ -134,6 +136,7 @@ class _Host:
             agent_forwarding=False,
             login_timeout=LOGIN_DEADLINE_S,
             compression_algs=None,
+            rekey_bytes=REKEY_BYTES,
             server_version="OpenSSH_9.6",
         )
         return int(self._acceptor.get_port())
@@ -190,8 +193,7 @@ async def _serve_session(machine: Machine, process: asyncssh.SSHServerProcess[by
     finally:
         relay.cancel()
         closed.cancel()
-        await asyncio.gather(relay, closed, return_exceptions=True)
-        await _to_its_end(_end_group(child))
+        await _to_its_end(_end_group(child, relay, closed))
 
 
 async def _to_its_end(work: Coroutine[None, None, None]) -> None:
@@ -264,9 +266,13 @@ async def _pump(source: _Source, sink: _Sink) -> None:
             sink.close()
 
 
-async def _end_group(child: asyncio.subprocess.Process) -> None:
-    """Close the command's stdin, which ends a runner with all that it started; then kill its process group."""
+async def _end_group(child: asyncio.subprocess.Process, *cancelled: asyncio.Task[None]) -> None:
+    """Close the command's stdin, which ends a runner with all that it started; then kill its process group.
+
+    First the cancelled tasks are waited for, in here: a second cancellation must find nothing but this to wait for.
+    """
     assert child.stdin is not None
+    await asyncio.gather(*cancelled, return_exceptions=True)
     child.stdin.close()
     rest = asyncio.gather(_discard(child.stdout), _discard(child.stderr), child.wait())
     await asyncio.wait({rest}, timeout=GRACE_S)

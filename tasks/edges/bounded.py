@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Event
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, Self, cast
 
 import paramiko
 from paramiko import common
@@ -41,11 +41,14 @@ TICK_S = 1.0
 """How often an idle session looks at its deadline: a tenth of a second would cost 1,000 sessions 13 % of a core."""
 STDERR_TAIL_BYTES = 2_048
 
+BULK = 10_000
+"""Messages that come with data, by default: `Bounds.bulk_messages`."""
+
 _KEX_REPLY = 31
 ALLOWED: Mapping[int, int] = MappingProxyType(
     {
         common.MSG_DISCONNECT: 1,
-        common.MSG_IGNORE: 10_000,  # asyncssh sends one with each packet of data
+        common.MSG_IGNORE: BULK,  # asyncssh sends one with each packet of data
         common.MSG_UNIMPLEMENTED: 4,
         common.MSG_DEBUG: 64,
         common.MSG_SERVICE_ACCEPT: 1,
@@ -59,8 +62,8 @@ ALLOWED: Mapping[int, int] = MappingProxyType(
         common.MSG_GLOBAL_REQUEST: 64,
         common.MSG_CHANNEL_OPEN_SUCCESS: 1,
         common.MSG_CHANNEL_OPEN_FAILURE: 1,
-        common.MSG_CHANNEL_WINDOW_ADJUST: 10_000,
-        common.MSG_CHANNEL_DATA: 10_000,
+        common.MSG_CHANNEL_WINDOW_ADJUST: BULK,
+        common.MSG_CHANNEL_DATA: BULK,
         common.MSG_CHANNEL_EXTENDED_DATA: 1_000,
         common.MSG_CHANNEL_EOF: 1,
         common.MSG_CHANNEL_CLOSE: 1,
@@ -95,15 +98,32 @@ class Bounds:
     """Unread output that we hold: a bandwidth probe of 1 MiB fits, so that it never waits for us."""
     lifetime_s: float = 900.0
     """From connecting to the end, phases and pauses together."""
+    bulk_messages: int = BULK
+    """Of each kind that comes with data, ours or theirs."""
+
+    @classmethod
+    def for_bytes(cls, total_bytes: int, lifetime_s: float) -> Self:
+        """For a session that carries so many bytes to us or from us, in packets of 1 KiB or more: a backup."""
+        usual, packets = cls(), total_bytes // 1_024
+        return cls(
+            receive_budget_bytes=usual.receive_budget_bytes + total_bytes + total_bytes // 8,
+            packet_budget=usual.packet_budget + 2 * packets,
+            read_budget=usual.read_budget + 2 * packets,
+            bulk_messages=usual.bulk_messages + packets,
+            lifetime_s=lifetime_s,
+        )
 
 
 class BoundedPacketizer(Packetizer):
     """Reads and writes packets under budgets; `fault` keeps the first reason to give up."""
 
-    bounds: Bounds = Bounds()
+    # We refuse rekeying, so it must not be us who asks for it: as OpenSSH has it, AES-GCM and CTR are good for 64 GiB.
+    REKEY_BYTES = 1 << 36
+    REKEY_PACKETS = 1 << 31
 
     def __init__(self, sock: socket.socket) -> None:
         super().__init__(sock)
+        self.bounds = Bounds()
         self.fault: SubnetError | None = None
         self.phase, self.until = "handshake", time.monotonic()
         self.bytes_received = self.packets = self.reads = 0
@@ -115,6 +135,13 @@ class BoundedPacketizer(Packetizer):
         self._readable, self._writable = select.poll(), select.poll()
         self._readable.register(sock, select.POLLIN)
         self._writable.register(sock, select.POLLOUT)
+
+    def bind(self, bounds: Bounds) -> None:
+        """Before the first message: what this session may cost."""
+        self.bounds = bounds
+        self._allowance = {
+            kind: bounds.bulk_messages if most == BULK else most for kind, most in ALLOWED.items()
+        }
 
     def begin(self, phase: str, until: float) -> None:
         """From now on the session stands in this phase, which ends at `until` (monotonic)."""
@@ -133,8 +160,11 @@ class BoundedPacketizer(Packetizer):
             self.give_up(BadAnswer(f"{self.phase}: message {kind}, which no server sends to us"))
         self._allowance[kind] -= 1
         if self._allowance[kind] < 0:
-            self.give_up(LimitExceeded(f"messages numbered {kind}", str(ALLOWED[kind])))
+            self.give_up(LimitExceeded(f"messages numbered {kind}", self._most(kind)))
         return kind, message
+
+    def _most(self, kind: int) -> str:
+        return str(self.bounds.bulk_messages if ALLOWED[kind] == BULK else ALLOWED[kind])
 
     def read_all(self, n: int, check_rekey: bool = False) -> bytes:  # noqa: FBT001, FBT002, ARG002  paramiko's own
         """Exactly `n` bytes, refused when no packet may be that large."""
@@ -241,7 +271,7 @@ class BoundedTransport(paramiko.Transport):
         super().__init__(sock, default_window_size=bounds.window_bytes, packetizer_class=BoundedPacketizer)
         sock.setblocking(False)  # noqa: FBT003  the socket's own name; the packetizer waits by itself
         self.wire = cast("BoundedPacketizer", self.packetizer)
-        self.wire.bounds = bounds
+        self.wire.bind(bounds)
         self.stderr_tail = b""
         self._announced = announced
         self._handler_table: dict[int, Callable[[Message], None]] = {

@@ -4,7 +4,7 @@
     image = runtime.pull(reference, login, deadline=...)         ImageRefused
     runtime.create(spec, image, toolbox, deadline=...)           made, not started; twice gives the same one
     runtime.copy_in(name, seed, ...); runtime.start(name, ...)   then inspect, logs, execute, stats, stop, remove
-    runtime.backup(name, path, write, ...), runtime.restore(name, pieces, ...)   tar streams, byte for byte
+    runtime.backup_volume(volume, write, ...), runtime.restore_volume(volume, pieces, ...)   tar streams, byte for byte
 
 The engine's command line is the seam: every call is an argument vector, and no shell reads any of it. Deadlines are
 instants of `time.monotonic()`; the program over there is killed a moment before. Whatever an engine prints is a
@@ -20,7 +20,8 @@ import base64
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from tasks.edges.engine import (
@@ -73,6 +74,7 @@ MARGIN_S = 1.0
 """The program over there is killed so long before our own deadline: then its end can still be told."""
 POLL_S = 0.2
 BATCH = 32
+_EMPTY_IMAGE, _VOLUME_AT = "subnet/empty:1", "/volume"
 MAX_CONTAINERS = 4_096
 _EXIT_TIMED_OUT, _EXIT_NOT_STARTED = 124, 126
 
@@ -369,11 +371,46 @@ class Runtime:
 
         VolumeRefused with IN_USE while a container has it: never forced, since Podman would remove that, too.
         """
-        if not name.startswith("subnet-"):
-            raise VolumeRefused("volume remove", REFUSED, "no volume of ours")
+        self.remove(_helper_of(name), deadline=deadline)
         output = self._run((self._name, "volume", "rm", "--", name), deadline)
         if output.exit_code and (refusal := _refused("volume remove", "volume", output)).code != "NOT_THERE":
             raise refusal
+
+    def backup_volume(
+        self, name: str, write: Callable[[bytes], object], *, limit_bytes: int, deadline: float
+    ) -> int:
+        """A tar stream of all that is in a volume, as `volume/...`, used or not; its bytes. TOO_LARGE over the limit.
+
+        The session has to be wide enough (`Bounds.for_bytes`). A volume in use is read as it is at each moment.
+        """
+        with self._helper(name, deadline) as helper:
+            return self.backup(helper, _VOLUME_AT, write, limit_bytes=limit_bytes, deadline=deadline)
+
+    def restore_volume(self, name: str, pieces: Iterable[bytes], *, deadline: float) -> None:
+        """Unpack such a stream into a volume: files of the same name are replaced, others stay."""
+        with self._helper(name, deadline) as helper:
+            self.restore(helper, "/", pieces, deadline=deadline)
+
+    @contextmanager
+    def _helper(self, volume: str, deadline: float) -> Iterator[str]:
+        """A container that never runs and has the volume: engines copy in and out of containers only.
+
+        It is removed at the end; where that fails, by the next helper of the volume or the volume's removal.
+        """
+        name = _helper_of(volume)
+        self.remove(name, deadline=deadline)
+        if self.image(_EMPTY_IMAGE, deadline=deadline) is None:
+            output = self._run((self._name, "import", "-", _EMPTY_IMAGE), deadline, stdin=bytes(10_240))
+            if output.exit_code:
+                raise _refused("import", "image", output)
+        mount = f"--mount=type=volume,source={volume},target={_VOLUME_AT}"
+        argv = (self._name, "create", f"--name={name}", "--network=none", mount, "--", _EMPTY_IMAGE, "none")
+        self._do("helper", argv, deadline)
+        try:
+            yield name
+        finally:
+            if self.session.is_alive:
+                self.remove(name, deadline=deadline)
 
     # --- backup ---
 
@@ -409,7 +446,10 @@ class Runtime:
         return total
 
     def restore(self, name: str, path: str, pieces: Iterable[bytes], *, deadline: float) -> None:
-        """Unpack a tar stream of `backup` in a folder of the container: of what came from /data, that is /."""
+        """Unpack a tar stream of `backup` in a folder of the container: of what came from /data, that is /.
+
+        Docker refuses a link that leads out of the folder, so that only / takes everything.
+        """
         argv = (self._name, "cp", "-", f"{name}:{_path(path)}")
         output = stream_to(
             self.session, argv, pieces, timeout_s=_timeout_s(deadline), limit_bytes=4_096, deadline=deadline
@@ -511,6 +551,13 @@ def _bounded(said: str) -> str:
     """One line of printable characters: what a machine says moves no cursor."""
     line = " ".join(said.split())
     return "".join(c if c.isprintable() else "?" for c in line[-WORDS_BYTES:])
+
+
+def _helper_of(volume: str) -> str:
+    """The name of a volume's helper; VolumeRefused for what is no volume of ours."""
+    if not re.fullmatch(r"subnet-[a-z0-9.-]{3,180}", volume):
+        raise VolumeRefused("volume", REFUSED, "no volume of ours")
+    return f"helper.{volume}"
 
 
 def _path(path: str) -> str:

@@ -39,7 +39,23 @@ serve_ssh() {
   done | keep_log
 }
 
-tell() { [ -n "$main" ] && $b kill -"$1" "$main" 2> /dev/null; }
+tell() {
+  is_told=1
+  [ -n "$main" ] && $b kill -"$1" "$main" 2> /dev/null
+}
+
+# A signal interrupts the waiting: its status is the program's only when none came meanwhile.
+await_main() {
+  again=
+  while :; do
+    is_told=
+    wait $main
+    status=$?
+    [ -n "$again" ] && [ $status = 127 ] && return  # it had ended before the signal came
+    code=$status again=1
+    [ -z "$is_told" ] && return
+  done
+}
 
 make_room 2> /dev/null
 serve_ssh 2> /dev/null &
@@ -49,7 +65,7 @@ trap 'is_ending=1; tell TERM' TERM INT
 if [ $# != 0 ]; then
   "$@" &
   main=$!
-  while $b kill -0 $main 2> /dev/null; do wait $main; code=$?; done
+  await_main
   main=
   [ -n "$is_ending" ] && exit $code
   echo "subnet: the main program ended with exit code $code; SSH stays up"

@@ -305,6 +305,7 @@ def feed(request: dict[str, object], frames: Frames, children: Children) -> dict
     """Run one program that reads what comes in frames, until an empty one."""
     limit, begin = count(request, "limit_bytes"), time.monotonic()
     deadline = begin + seconds(request, "timeout_s")
+    frames.is_fed = False
     try:
         process = children.start(words(request, "argv"), subprocess.PIPE)
     except OSError as error:
@@ -313,11 +314,15 @@ def feed(request: dict[str, object], frames: Frames, children: Children) -> dict
     with process, ThreadPoolExecutor(1) as pool:
         watching = pool.submit(watch, process, children, limit, deadline)
         stdin = cast("BinaryIO", process.stdin)
-        # A program that has ended or was killed reads no more: the rest is dropped, so that the answer can come.
-        with contextlib.suppress(BrokenPipeError):
-            for piece in pieces(frames):
-                stdin.write(piece)
-        drain(frames)
+        try:
+            # A program that has ended or was killed reads no more: the rest is dropped, so that the answer can come.
+            with contextlib.suppress(BrokenPipeError):
+                for piece in pieces(frames):
+                    stdin.write(piece)
+            drain(frames)
+        except Refused:
+            kill_group(process.pid)  # half an input must not look like a whole one
+            raise
         with contextlib.suppress(BrokenPipeError):
             stdin.close()
         status, out, err = watching.result()
@@ -345,7 +350,6 @@ def watch(
 
 def pieces(frames: Frames) -> Iterator[bytes]:
     """The frames until an empty one."""
-    frames.is_fed = False
     while True:
         frame = frames.read()
         if frame is None:

@@ -97,7 +97,7 @@ def stream_from(
 ) -> FactOutput:
     """Run one program and hand over what it prints in pieces of at most 256 KiB; the output has no stdout, but the rest.
 
-    At the limit the program is killed, and the output is marked as truncated.
+    At the limit the program is killed, and the output is marked as truncated. An error of `write` ends the session.
     """
     request = {"do": "stream", "argv": list(argv), "stdin": b64encode(stdin).decode(), "is_merged": is_merged}
     _ask(session, request | {"timeout_s": timeout_s, "limit_bytes": limit_bytes}, deadline)
@@ -106,7 +106,11 @@ def stream_from(
         if (left := left - len(piece)) < 0:
             session.close()
             raise LimitExceeded("streamed output", f"{limit_bytes} bytes")
-        write(piece)
+        try:
+            write(piece)
+        except BaseException:
+            session.close()  # what is still to come would be taken for another answer
+            raise
     return _ran(session, argv[0], 0, deadline)
 
 

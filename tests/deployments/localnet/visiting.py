@@ -97,11 +97,18 @@ def let_key_in(machine: Machine, key: EpochKey, *, lives_s: float = 600.0) -> No
     let_in(machine.authorized_keys, Grant(key.public_line, HOTKEY, 1, expires_at), now=min(now, expires_at))
 
 
-def enter(folder: Path, machine: Machine, *, lives_s: float = 600.0, patience_s: float = 20.0) -> Session:
+def enter(
+    folder: Path,
+    machine: Machine,
+    *,
+    lives_s: float = 600.0,
+    patience_s: float = 20.0,
+    shell: Shell | None = None,
+) -> Session:
     """Let a fresh key in and open a session with it."""
     key = EpochKey.generate()
     let_key_in(machine, key, lives_s=lives_s)
-    return Shell().open(announced(folder, machine), key, deadline=time.monotonic() + patience_s)
+    return (shell or Shell()).open(announced(folder, machine), key, deadline=time.monotonic() + patience_s)
 
 
 def told_by(session: Session, command: str) -> str:

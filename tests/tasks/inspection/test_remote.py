@@ -13,12 +13,26 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CTR
 
-from tasks.edges.shell import EpochKey, Shell, ShellSession
+from tasks.edges.bounded import Bounds
+from tasks.edges.shell import EpochKey, Shell, ShellSession, ShellSettings
 from tasks.errors import BadAnswer, HostAway, LimitExceeded, RunnerRefused
 from tasks.inspection import remote
 from tasks.inspection.output import Command, FactOutput
-from tasks.inspection.talk import ask_facts, measure_bandwidth, run_program, start_prover, start_runner
+from tasks.inspection.talk import (
+    ask_facts,
+    install_tools,
+    measure_bandwidth,
+    run_program,
+    start_prover,
+    start_runner,
+    stream_from,
+    stream_to,
+)
+from tests.deployments.localnet.visiting import is_gone, wait_for
 from tests.tasks.edges.honest import Host, serving
 
 PROVER = b"""
@@ -528,3 +542,156 @@ class TestForeignReplies:
         session = lying(host, key, b'{"proving":"00","seconds":0.1}')
         with session, pytest.raises(BadAnswer, match="another archive"):
             start_prover(session, archive(prover=PROVER), "~/cache", deadline=soon())
+
+
+def bulk(host: Host, key: EpochKey, total_bytes: int) -> ShellSession:
+    """A session that may carry so much."""
+    settings = ShellSettings(bounds=Bounds.for_bytes(total_bytes, 60.0))
+    session = Shell(settings).open(host.executor(), key, deadline=soon())
+    start_runner(session, deadline=soon())
+    return session
+
+
+class TestStreams:
+    SIZE = 12 << 20
+
+    def test_what_a_program_prints_comes_whole_and_in_order(self, host: Host, key: EpochKey) -> None:
+        """More than a frame or a usual session's budget, in bounded pieces, with its status and stderr at the end."""
+        script = f"openssl enc -aes-128-ctr -K 00 -iv 00 < /dev/zero 2>/dev/null | head -c {self.SIZE}; echo no >&2; exit 3"
+        digest, sizes = hashlib.blake2s(), []
+
+        def take(piece: bytes) -> None:
+            digest.update(piece)
+            sizes.append(len(piece))
+
+        with bulk(host, key, self.SIZE) as session:
+            told = stream_from(
+                session, ["sh", "-c", script], take, timeout_s=30, limit_bytes=self.SIZE, deadline=soon(40)
+            )
+
+        assert (told.exit_code, told.stdout, told.stderr, told.truncated) == (3, b"", b"no\n", False)
+        assert sum(sizes) == self.SIZE
+        assert max(sizes) <= 262_144
+        cipher = Cipher(AES(bytes(16)), CTR(bytes(16))).encryptor()
+        assert digest.digest() == hashlib.blake2s(cipher.update(bytes(self.SIZE))).digest()
+
+    def test_a_stream_over_its_limit_is_cut_and_its_program_killed(self, session: ShellSession) -> None:
+        """Exactly the limit comes, and is said to be cut; the session goes on."""
+        got = bytearray()
+        told = stream_from(session, ["yes"], got.extend, timeout_s=10, limit_bytes=300_000, deadline=soon())
+
+        assert len(got) == 300_000
+        assert told.truncated
+        assert ask(session, command("echo on"))[0].stdout == b"on\n"
+
+    def test_a_stream_ends_at_its_timeout(self, session: ShellSession) -> None:
+        """With what had come by then, and 124."""
+        got = bytearray()
+        told = stream_from(
+            session,
+            ["sh", "-c", "echo begun; sleep 60"],
+            got.extend,
+            timeout_s=0.3,
+            limit_bytes=100,
+            deadline=soon(),
+        )
+
+        assert (told.exit_code, bytes(got)) == (124, b"begun\n")
+
+    @pytest.mark.parametrize("limit_bytes", [0, 4])
+    def test_a_stream_of_a_program_that_is_not_there(self, session: ShellSession, limit_bytes: int) -> None:
+        """126, and nothing before it."""
+        got = bytearray()
+        told = stream_from(
+            session, ["no-such-program"], got.extend, timeout_s=1, limit_bytes=limit_bytes, deadline=soon()
+        )
+
+        assert (told.exit_code, bytes(got)) == (126, b"")
+
+    def test_merged_output_keeps_its_order(self, session: ShellSession) -> None:
+        """What goes to stderr stands between what goes to stdout, as it was written."""
+        script = "echo a; echo b >&2; echo c"
+        got = bytearray()
+        argv = ["sh", "-c", script]
+        told = stream_from(
+            session, argv, got.extend, timeout_s=5, limit_bytes=100, deadline=soon(), is_merged=True
+        )
+        ran = run_program(session, argv, timeout_s=5, limit_bytes=100, deadline=soon(), is_merged=True)
+
+        assert bytes(got) == ran.stdout == b"a\nb\nc\n"
+        assert (told.stderr, ran.stderr) == (b"", b"")
+
+    def test_a_program_reads_pieces_of_any_length(self, host: Host, key: EpochKey) -> None:
+        """As one input, larger than a frame."""
+        pieces = [os.urandom(size) for size in (1, 3_000_000, 0, 262_144, 5)]
+
+        with bulk(host, key, 8 << 20) as session:
+            told = stream_to(session, ["sha256sum"], pieces, timeout_s=20, limit_bytes=100, deadline=soon(30))
+
+        assert told.stdout.split()[0].decode() == hashlib.sha256(b"".join(pieces)).hexdigest()
+
+    @pytest.mark.parametrize(
+        ("argv", "code"),
+        [(["false"], 1), (["head", "-c", "1"], 0), (["no-such-program"], 126), (["sleep", "60"], 124)],
+    )
+    def test_a_program_that_reads_no_more_is_told_of_at_the_end(
+        self, session: ShellSession, argv: list[str], code: int
+    ) -> None:
+        """It may end, never start or hang: the rest is dropped over there, and the session goes on."""
+        told = stream_to(session, argv, [bytes(1 << 20)], timeout_s=1.0, limit_bytes=100, deadline=soon(20))
+
+        assert told.exit_code == code
+        assert ask(session, command("echo on"))[0].stdout == b"on\n"
+
+    def test_half_an_input_never_passes_for_a_whole_one(self, host: Host, key: EpochKey) -> None:
+        """When the pieces fail, the session ends and the program with it, before it could see an end."""
+
+        def failing() -> Iterator[bytes]:
+            yield b"half"
+            raise OSError("the disk is gone")
+
+        script = "cat > half; echo whole > done"
+        with started(host, key) as session:
+            with pytest.raises(OSError, match="the disk is gone"):
+                stream_to(
+                    session, ["sh", "-c", script], failing(), timeout_s=9, limit_bytes=1, deadline=soon()
+                )
+            assert not session.is_alive
+
+        assert wait_for(lambda: is_gone(host.pids[-1]))
+        assert not (host.home / "done").exists()
+
+
+class TestTools:
+    def packed(self, **members: bytes) -> bytes:
+        packed = io.BytesIO()
+        with zipfile.ZipFile(packed, "w") as writing:
+            for name, content in members.items():
+                writing.writestr(zipfile.ZipInfo(name), content)
+        return packed.getvalue()
+
+    def test_tools_are_sent_once(self, session: ShellSession, tmp_path: Path) -> None:
+        """Every file may be executed and read by all; the second time nothing but the digest is sent."""
+        tools = self.packed(hello=b"#!/bin/sh\necho hello\n", big=os.urandom(600_000))
+
+        path = Path(install_tools(session, tools, str(tmp_path), deadline=soon()))
+        received = session.bytes_received
+        again = install_tools(session, tools, str(tmp_path), deadline=soon())
+
+        assert str(path) == again == str(tmp_path / hashlib.blake2s(tools).hexdigest())
+        assert session.bytes_received - received < 1_000
+        assert {(p.name, oct(p.stat().st_mode & 0o777)) for p in (path, *path.iterdir())} == {
+            (path.name, "0o755"),
+            ("hello", "0o755"),
+            ("big", "0o755"),
+        }
+        told = run_program(session, [f"{path}/hello"], timeout_s=5, limit_bytes=100, deadline=soon())
+        assert told.stdout == b"hello\n"
+
+    @pytest.mark.parametrize("name", ["../out", "/etc/out", "a/b", ".hidden", "-x", ""])
+    def test_tools_stay_in_their_folder(self, session: ShellSession, tmp_path: Path, name: str) -> None:
+        """A name that leads elsewhere refuses the whole archive."""
+        with pytest.raises(RunnerRefused, match="BAD_ARCHIVE"):
+            install_tools(session, self.packed(**{name: b"x", "ok": b"x"}), str(tmp_path), deadline=soon())
+
+        assert list(tmp_path.iterdir()) == []

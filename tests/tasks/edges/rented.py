@@ -1,0 +1,136 @@
+"""A renter's side of a container: keys of OpenSSH's own making, and its client, on real published ports."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from deployments.processes import free_port
+from tasks.edges.engine import Container, Image
+from tasks.edges.runtime import Runtime
+from tasks.edges.toolbox import HostKey, install_toolbox, seed
+from tasks.renting.containers import ContainerSpec, Port
+from tests.engines import PLAIN, EngineRig, executor, soon
+
+_NUMBERS = itertools.count(1)
+
+
+@dataclass
+class Renter:
+    """A key pair, and a folder for known hosts."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "a renter", "-f", self.folder / "key"],
+            check=True,
+        )
+
+    @property
+    def key(self) -> str:
+        """The public line."""
+        return (self.folder / "key.pub").read_text().strip()
+
+
+@dataclass
+class Rented:
+    """A container with an SSH port, as its renter sees it."""
+
+    rig: EngineRig
+    container: Container
+    host_key: HostKey
+    address: str
+    port: int
+    options: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.container.name
+
+    def client(self, program: str, renter: Renter, host_key: HostKey | None = None) -> list[str]:
+        """ssh, scp or sftp with this renter's key alone, and the host key pinned."""
+        known = renter.folder / f"known_hosts.{self.name}"
+        line = (host_key or self.host_key).known_hosts_line
+        known.write_text(f"[{self.address}]:{self.port} {line}\n")
+        pinned = [
+            "StrictHostKeyChecking=yes",
+            f"UserKnownHostsFile={known}",
+            "GlobalKnownHostsFile=/dev/null",
+        ]
+        plain = ["IdentitiesOnly=yes", "BatchMode=yes", "ConnectTimeout=5", "LogLevel=ERROR"]
+        options = [word for option in (*pinned, *plain) for word in ("-o", option)]
+        port = "-p" if program == "ssh" else "-P"
+        return self.rig.inside(
+            program, "-F", "/dev/null", *options, "-i", str(renter.folder / "key"), port, str(self.port)
+        )
+
+    def ssh(
+        self, renter: Renter, *words: str, stdin: str = "", host_key: HostKey | None = None, tty: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """Log in and run a command, or a login shell that reads `stdin`; tried until the server is up."""
+        command = [
+            *self.client("ssh", renter, host_key),
+            *(["-tt"] if tty else []),
+            f"root@{self.address}",
+            *words,
+        ]
+        until = soon(10)
+        while True:
+            done = subprocess.run(
+                command, input=stdin, capture_output=True, text=True, timeout=30, check=False
+            )
+            is_early = "refused" in done.stderr or "reset" in done.stderr or "closed by" in done.stderr
+            if done.returncode != 255 or not is_early or time.monotonic() > until:
+                return done
+            time.sleep(0.05)
+
+
+def spec(**changes: object) -> ContainerSpec:
+    """A container of the plain image with one card and an SSH port, a lease of its own."""
+    told: dict[str, object] = {
+        "lease_id": f"l-{next(_NUMBERS)}",
+        "renter_id": "r-1",
+        "image": PLAIN,
+        "card_uuids": executor().card_uuids[:1],
+        "words": ("sleep", "1000000"),
+        "ports": (Port(22, free_port(0, executor().address)),),
+        "publish_address": executor().address,
+        "executor_key": "5Miner/one",
+        "validator_hotkey": "5Validator",
+    }
+    return ContainerSpec(**(told | changes))  # type: ignore[arg-type]
+
+
+@contextlib.contextmanager
+def rented(
+    rig: EngineRig,
+    runtime: Runtime,
+    wanted: ContainerSpec | None = None,
+    *renters: Renter,
+    image: Image | None = None,
+    is_started: bool = True,
+) -> Iterator[Rented]:
+    """Made, seeded and started as the flows do it; removed at the end."""
+    wanted = wanted or spec()
+    image = image or runtime.image(wanted.image, deadline=soon())
+    assert image is not None
+    toolbox = install_toolbox(runtime.session, deadline=soon())
+    host_key = HostKey.generate()
+    container = runtime.create(wanted, image, toolbox, deadline=soon())
+    try:
+        runtime.copy_in(container.name, seed(host_key, [renter.key for renter in renters]), deadline=soon())
+        if is_started:
+            runtime.start(container.name, deadline=soon())
+        yield Rented(rig, container, host_key, wanted.publish_address, wanted.ports[0].outside)
+    finally:
+        if runtime.session.is_alive:
+            runtime.remove(container.name, deadline=soon())
+        else:
+            rig.run("rm", "--force", container.name)
