@@ -55,7 +55,9 @@ def who(by: str | None) -> str:
 
 def show_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], nothing: str) -> None:
     """A table of text; `nothing` when there are no rows."""
-    table = Table(*headings, title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*(printable(text).replace("[", r"\[") for text in row))
     if table.row_count:

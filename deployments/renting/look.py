@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from deployments.renting.quantities import duration, short_usd, usd
 from deployments.renting.wire import Document, Lease, Offer, Step, integer, part, parts, text
 
 WIDTH = 116
+_NUMBER = re.compile(r"(\d[\d.,/]*|-)\Z", re.ASCII)
 STYLES = {
     "active": "green",
     "stopped": "yellow",
@@ -52,10 +54,8 @@ def show_table(headings: Sequence[str], rows: Iterable[Sequence[str]], nothing: 
         return
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for i, heading in enumerate(headings):
-        is_number = all(row[i][:1].isdigit() or row[i] in {"-", ""} for row in kept) and any(
-            row[i] for row in kept
-        )
-        table.add_column(heading, justify="right" if is_number else "left", no_wrap=i == 0)
+        is_number = all(_NUMBER.match(row[i]) for row in kept) and any(row[i] != "-" for row in kept)
+        table.add_column(heading, justify="right" if is_number else "left", no_wrap=i == 0, overflow="fold")
     for row in kept:
         table.add_row(*(Text(cell, STYLES.get(cell, "")) for cell in row))
     make_console().print(table)
@@ -79,7 +79,7 @@ def show_offers(offers: Sequence[Offer], wanted: int) -> None:
             f"{offer.free_card_count}/{offer.card_count}",
             f"{offer.vram_gib:.0f}",
             short_usd(offer.micro_usd_per_card_hour),
-            short_usd(offer.price(wanted)),
+            *([short_usd(offer.price(wanted))] if wanted > 1 else []),
             f"{offer.performance:.2f}",
             f"{offer.performance_per_usd:.2f}",
             f"{100 * offer.reliability:.1f}",
@@ -87,7 +87,7 @@ def show_offers(offers: Sequence[Offer], wanted: int) -> None:
         )
         for offer in offers
     ]
-    one = f"USD/h {wanted} cards" if wanted > 1 else "USD/h a card" if wanted else "USD/h whole"
+    together = [f"USD/h x{wanted}"] if wanted > 1 else []
     headings = (
         "",
         "machine",
@@ -95,10 +95,10 @@ def show_offers(offers: Sequence[Offer], wanted: int) -> None:
         "free",
         "GiB",
         "USD/h card",
-        one,
+        *together,
         "perf",
         "perf/USD",
-        "reliable %",
+        "rel %",
         "region",
     )
     show_table(headings, rows, "no machine fits: loosen the filters, or look again after the next epoch")

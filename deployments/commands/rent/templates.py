@@ -16,9 +16,9 @@ TEMPLATES = (
     Column("template", lambda t: text(t, "name")),
     Column("image", lambda t: text(part(t, "pod"), "image")),
     Column("whose", lambda t: "yours" if t.get("is_own") is True else "the market's"),
+    Column("seen running", lambda t: "yes" if t.get("seen_running") is True else "not yet"),
     Column("environment", lambda t: " ".join(texts(part(t, "pod"), "environment")) or "-"),
     Column("about", lambda t: text(t, "about")),
-    Column("note", lambda t: text(t, "note")),
 )
 
 

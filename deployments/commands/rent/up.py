@@ -290,7 +290,7 @@ def _question(order: Order, options: Mapping[str, Any]) -> str:
 def _waited(desk: Desk, client: Client, lease: Lease) -> Lease:
     """The lease when it is ready, with a line for each step; what Ctrl-C leaves behind is told."""
     began, lines = desk.monotonic(), stderr_lines()
-    desk.say(f"lease {lease.lease_id}")
+    desk.say(f"{lease.lease_id} is asked for")
     try:
         lease = until_ready(client, lease, lines.show)
     except KeyboardInterrupt:
