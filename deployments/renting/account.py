@@ -60,7 +60,7 @@ def config_folder(environment: Mapping[str, str]) -> Path:
     base = environment.get("XDG_CONFIG_HOME") or str(
         Path(environment.get("HOME") or "~").expanduser() / ".config"
     )
-    return Path(base) / "subnet"
+    return Path(base).absolute() / "subnet"
 
 
 def local_folder(environment: Mapping[str, str]) -> Path:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import wraps
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -85,7 +86,7 @@ class Desk:
         return find_market(self.environment, self.api)
 
     @property
-    def config(self) -> Any:
+    def config(self) -> Path:
         """The folder of the renter's own files."""
         return config_folder(self.environment)
 

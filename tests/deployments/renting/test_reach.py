@@ -196,6 +196,21 @@ def test_a_door_that_may_not_be_is_refused(address, port, key):
         door_of("l", address, port, key)
 
 
+@pytest.mark.parametrize("name", ["a b", "jos\u00e9", "a,b=c@d+e~f", "#x", "(a)"])
+def test_a_folder_may_have_any_plain_name(tmp_path, name):
+    """Spaces and letters of all alphabets are in homes, too."""
+
+    assert pin(DOOR, tmp_path / name).is_file()
+
+
+@pytest.mark.parametrize("name", ['a"b', "a'b", "a%h", "${HOME}", "a\\b", "a\nb"])
+def test_a_folder_that_ssh_would_read_otherwise_is_refused(tmp_path, name):
+    """Quotes, and what it replaces by something else."""
+
+    with pytest.raises(SettingError):
+        pin(DOOR, tmp_path / name)
+
+
 def test_a_key_of_two_lines_pins_one():
     """Whatever stands behind the key is left out."""
 
@@ -267,7 +282,12 @@ def test_the_real_ssh_believes_the_pinned_key_and_no_other(server, tmp_path):
     right = door_of("l1", "127.0.0.1", port, host_key)
     wrong = door_of("l2", "127.0.0.1", port, KEY)
     ran = run(
-        ssh(right, pin(right, tmp_path / "with space"), identity=str(identity), command=["echo", "-n", "a b"])
+        ssh(
+            right,
+            pin(right, tmp_path / "with späce #1"),
+            identity=str(identity),
+            command=["echo", "-n", "a b"],
+        )
     )
     refused = run(ssh(wrong, pin(wrong, tmp_path), identity=str(identity), command=["true"]))
 
