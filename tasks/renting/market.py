@@ -39,6 +39,7 @@ from tasks.renting.offering import Offering
 from tasks.renting.proving import Surroundings
 from tasks.renting.reaching import Doors
 from tasks.renting.site import Site, SshSite
+from tasks.renting.visiting import Lookout
 
 THREADS = 256
 """Each works on one machine for one lease, and mostly waits."""
@@ -73,6 +74,14 @@ class Market:
         self.offering = Offering(engine, policy, self.snapshots)
         self.doors = Doors()
         self._enter, self._knock = enter or enter_by_ssh, knock or _knock
+        self.lookout = Lookout(
+            engine,
+            edges.own_hotkey,
+            policy.renting,
+            enter=self.enter,
+            call=self.call,
+            now=now,
+        )
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="lease")
 
     def new_holder(self) -> str:
@@ -93,6 +102,7 @@ class Market:
 
     def close(self) -> None:
         """Start nothing more."""
+        self.lookout.leave_all_but(())
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
