@@ -182,14 +182,25 @@ ENGINE_TEMPLATES: dict[EngineName, str] = {
     "docker": '{"version":{{json .ServerVersion}},"runtimes":{{json .Runtimes}}}',
     "podman": '{"version":{{json .Version.Version}},"runtimes":{{json .Host.OCIRuntime.Name}}}',
 }
-IMAGE_TEMPLATE = (
-    '{"id":{{json .Id}},"digests":{{json .RepoDigests}},"entrypoint":{{json .Config.Entrypoint}},'
-    '"command":{{json .Config.Cmd}},"size":{{json .Size}}}'
-)
-CONTAINER_TEMPLATE = (
-    '{"id":{{json .Id}},"name":{{json .Name}},"image":{{json .Image}},"labels":{{json .Config.Labels}},'
-    '"state":{{json .State}},"ports":{{json .NetworkSettings.Ports}}}'
-)
+
+
+def image_template(name: EngineName) -> str:
+    """An image's description; Podman spells one field in its own way."""
+    return (
+        f'{{"id":{{{{json .{_ID[name]}}}}},"digests":{{{{json .RepoDigests}}}},"size":{{{{json .Size}}}},'
+        '"entrypoint":{{json .Config.Entrypoint}},"command":{{json .Config.Cmd}}}'
+    )
+
+
+def container_template(name: EngineName) -> str:
+    """A container's description."""
+    return (
+        f'{{"id":{{{{json .{_ID[name]}}}}},"name":{{{{json .Name}}}},"image":{{{{json .Image}}}},'
+        '"labels":{{json .Config.Labels}},"state":{{json .State}},"ports":{{json .NetworkSettings.Ports}}}'
+    )
+
+
+_ID: dict[EngineName, str] = {"docker": "Id", "podman": "ID"}
 STATS_TEMPLATE = (
     '{"cpu":{{json .CPUPerc}},"memory":{{json .MemUsage}},"network":{{json .NetIO}},'
     '"disk":{{json .BlockIO}},"pids":{{json .PIDs}}}'
@@ -250,7 +261,8 @@ class _StatsTold(_Told):
     memory: _Short
     network: _Short
     disk: _Short
-    pids: Annotated[str | int, Field(coerce_numbers_to_str=True)]
+    pids: _Short | int
+    """Podman has a number."""
 
 
 class _NamedTold(_Told):

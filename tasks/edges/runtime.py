@@ -26,9 +26,7 @@ from datetime import UTC, datetime
 
 from tasks.edges.engine import (
     ALL_STATS_TEMPLATE,
-    CONTAINER_TEMPLATE,
     ENGINE_TEMPLATES,
-    IMAGE_TEMPLATE,
     STATS_TEMPLATE,
     VOLUME_TEMPLATE,
     Container,
@@ -38,6 +36,8 @@ from tasks.edges.engine import (
     RegistryLogin,
     Stats,
     Volume,
+    container_template,
+    image_template,
     read_all_stats,
     read_containers,
     read_engine,
@@ -46,6 +46,7 @@ from tasks.edges.engine import (
     read_volumes,
 )
 from tasks.edges.shell import Session
+from tasks.edges.volume_tar import PODMAN_MARK, ROOT, rooted
 from tasks.errors import BadAnswer, ContainerRefused, EngineAway, EngineRefused, ImageRefused, VolumeRefused
 from tasks.inspection.output import FactOutput
 from tasks.inspection.talk import run_program, stream_from, stream_to
@@ -74,7 +75,7 @@ MARGIN_S = 1.0
 """The program over there is killed so long before our own deadline: then its end can still be told."""
 POLL_S = 0.2
 BATCH = 32
-_EMPTY_IMAGE, _VOLUME_AT = "subnet/empty:1", "/volume"
+_EMPTY_IMAGE, _VOLUME_AT = "subnet/empty:1", f"/{ROOT}"
 MAX_CONTAINERS = 4_096
 _EXIT_TIMED_OUT, _EXIT_NOT_STARTED = 124, 126
 
@@ -116,7 +117,7 @@ class Runtime:
 
     def image(self, reference: str, *, deadline: float) -> Image | None:
         """The image as it is on the machine; None when it is not."""
-        argv = (self._name, "image", "inspect", "--format", IMAGE_TEMPLATE, "--", reference)
+        argv = (self._name, "image", "inspect", "--format", image_template(self._name), "--", reference)
         output = self._run(argv, deadline)
         if output.exit_code:
             _check_missing(output, "image", "image", "IMAGE_NOT_FOUND")
@@ -177,7 +178,8 @@ class Runtime:
 
     def remove(self, name: str, *, deadline: float) -> None:
         """Kill and remove it; what is gone already is as wanted. Named volumes stay."""
-        argv = (self._name, "rm", "--force", "--volumes", "--", name)
+        at_once = ["--time=0"] if self._name == "podman" else []  # Docker never waits here
+        argv = (self._name, "rm", "--force", "--volumes", *at_once, "--", name)
         while True:
             output = self._run(argv, deadline)
             if (
@@ -191,7 +193,15 @@ class Runtime:
 
     def inspect(self, name: str, *, deadline: float) -> Container | None:
         """The container as it is; None when there is none of ours by this name."""
-        argv = (self._name, "inspect", "--type=container", "--format", CONTAINER_TEMPLATE, "--", name)
+        argv = (
+            self._name,
+            "inspect",
+            "--type=container",
+            "--format",
+            container_template(self._name),
+            "--",
+            name,
+        )
         output = self._run(argv, deadline)
         if output.exit_code:
             _check_missing(output, "inspect", "container", "NOT_THERE")
@@ -214,7 +224,15 @@ class Runtime:
 
     def _inspect_all(self, ids: list[str], deadline: float) -> list[Container]:
         """Those of them that are still there: one that was removed meanwhile makes the engine fail after the others."""
-        argv = (self._name, "inspect", "--type=container", "--format", CONTAINER_TEMPLATE, "--", *ids)
+        argv = (
+            self._name,
+            "inspect",
+            "--type=container",
+            "--format",
+            container_template(self._name),
+            "--",
+            *ids,
+        )
         output = self._run(argv, deadline, limit_bytes=BATCH * (16 << 10))
         if output.exit_code and code_of(_words(output), "container") != "NOT_THERE":
             raise _refused("list", "container", output)
@@ -224,7 +242,7 @@ class Runtime:
 
     def copy_in(self, name: str, archive: bytes, *, deadline: float) -> None:
         """Unpack a tar archive at the container's root, running or not; what stands there by its names is replaced."""
-        argv = (self._name, "cp", "-", f"{name}:/")
+        argv = self._copy_into(name, "/")
         output = stream_to(
             self.session,
             argv,
@@ -379,17 +397,23 @@ class Runtime:
     def backup_volume(
         self, name: str, write: Callable[[bytes], object], *, limit_bytes: int, deadline: float
     ) -> int:
-        """A tar stream of all that is in a volume, as `volume/...`, used or not; its bytes. TOO_LARGE over the limit.
+        """A tar stream of all that is in a volume, used or not; gives its bytes. TOO_LARGE over the limit.
 
         The session has to be wide enough (`Bounds.for_bytes`). A volume in use is read as it is at each moment.
         """
+        if self._name == "podman":  # what it copies out of a container has lost its owners
+            write(PODMAN_MARK)
+            argv = (self._name, "volume", "export", "--", name)
+            return len(PODMAN_MARK) + self._save(argv, "volume", write, limit_bytes, deadline)
         with self._helper(name, deadline) as helper:
             return self.backup(helper, _VOLUME_AT, write, limit_bytes=limit_bytes, deadline=deadline)
 
     def restore_volume(self, name: str, pieces: Iterable[bytes], *, deadline: float) -> None:
-        """Unpack such a stream into a volume: files of the same name are replaced, others stay."""
+        """Unpack such a stream, of this engine or the other, into a volume: what has the same name is replaced."""
         with self._helper(name, deadline) as helper:
-            self.restore(helper, "/", pieces, deadline=deadline)
+            is_podman = self._name == "podman"  # it puts a stopped container's files beside its volumes
+            at, place = ("", _VOLUME_AT) if is_podman else (ROOT, "/")
+            self.restore(helper, place, rooted(pieces, at), deadline=deadline)
 
     @contextmanager
     def _helper(self, volume: str, deadline: float) -> Iterator[str]:
@@ -424,6 +448,17 @@ class Runtime:
         deadline: float,
     ) -> int:
         """A tar stream of what lies at an absolute path in the container, running or not; gives its bytes."""
+        argv = (self._name, "cp", f"{name}:{_path(path)}", "-")
+        return self._save(argv, "container", write, limit_bytes, deadline)
+
+    def _save(
+        self,
+        argv: Sequence[str],
+        about: About,
+        write: Callable[[bytes], object],
+        limit_bytes: int,
+        deadline: float,
+    ) -> int:
         total = 0
 
         def count(piece: bytes) -> None:
@@ -433,7 +468,7 @@ class Runtime:
 
         output = stream_from(
             self.session,
-            (self._name, "cp", f"{name}:{_path(path)}", "-"),
+            argv,
             count,
             timeout_s=_timeout_s(deadline),
             limit_bytes=limit_bytes,
@@ -442,7 +477,7 @@ class Runtime:
         if output.truncated:
             raise VolumeRefused("backup", TOO_LARGE, f"more than {limit_bytes} bytes")
         if output.exit_code:
-            raise _refused("backup", "container", output)
+            raise _refused("backup", about, output)
         return total
 
     def restore(self, name: str, path: str, pieces: Iterable[bytes], *, deadline: float) -> None:
@@ -450,12 +485,17 @@ class Runtime:
 
         Docker refuses a link that leads out of the folder, so that only / takes everything.
         """
-        argv = (self._name, "cp", "-", f"{name}:{_path(path)}")
+        argv = self._copy_into(name, _path(path))
         output = stream_to(
             self.session, argv, pieces, timeout_s=_timeout_s(deadline), limit_bytes=4_096, deadline=deadline
         )
         if output.exit_code:
             raise _refused("restore", "container", output)
+
+    def _copy_into(self, name: str, path: str) -> tuple[str, ...]:
+        """With the owners that the archive names, which Podman changes when it isn't told not to."""
+        owners = ["--archive=false"] if self._name == "podman" else []
+        return (self._name, "cp", *owners, "-", f"{name}:{path}")
 
     # --- the seam ---
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
 import itertools
+import random
 import subprocess
+import tarfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -134,3 +138,67 @@ def rented(
             runtime.remove(container.name, deadline=soon())
         else:
             rig.run("rm", "--force", container.name)
+
+
+def fill(target: io.BytesIO, rng: random.Random) -> None:
+    """A tar of a random tree: names with spaces, quotes, newlines, unicode, options; modes, links, empty ones."""
+    names = [
+        "a b",
+        "--privileged",
+        "$(id)",
+        "`id`",
+        "'\"",
+        "ü\u202e",
+        "new\nline",
+        "x" * 200,
+        ";|&",
+        "*",
+        "\\",
+    ]
+    with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        root = tarfile.TarInfo("volume")
+        root.type, root.mode = tarfile.DIRTYPE, 0o711
+        archive.addfile(root)
+        folders = ["volume/"]
+        for number, name in enumerate(names):
+            folder = tarfile.TarInfo(f"{rng.choice(folders)}{name}")
+            folder.type, folder.mode, folder.mtime = (
+                tarfile.DIRTYPE,
+                rng.choice([0o755, 0o700, 0o1777]),
+                1_600_000_000,
+            )
+            archive.addfile(folder)
+            folders.append(f"{folder.name}/")
+            for part in range(8):
+                content = rng.randbytes(rng.choice([0, 1, 4_095, 500_000]))
+                file = tarfile.TarInfo(f"{folder.name}/{part} of {name}")
+                file.size, file.mode = len(content), rng.choice([0o644, 0o600, 0o4755, 0o444])
+                file.uid, file.gid, file.mtime = (
+                    rng.choice([0, 1_000]),
+                    rng.choice([0, 5]),
+                    1_500_000_000 + number,
+                )
+                archive.addfile(file, io.BytesIO(content))
+            link = tarfile.TarInfo(f"{folder.name}/link")
+            link.type, link.linkname, link.mode = tarfile.SYMTYPE, f"../../{name}/nowhere", 0o777
+            archive.addfile(link)
+        big = tarfile.TarInfo("volume/big")
+        big.size = 21 << 20
+        archive.addfile(big, io.BytesIO(rng.randbytes(big.size)))
+
+
+def members(archive: bytes) -> dict[str, tuple[object, ...]]:
+    """Everything that a tar says of its members, content by its hash."""
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        return {
+            m.name: (
+                m.type,
+                m.mode & 0o7777,
+                m.uid,
+                m.gid,
+                int(m.mtime) if m.isfile() else 0,
+                m.linkname,
+                hashlib.sha256(tar.extractfile(m).read()).hexdigest() if m.isfile() else "",
+            )
+            for m in tar.getmembers()
+        }
