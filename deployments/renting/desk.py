@@ -25,7 +25,7 @@ import click
 
 from deployments.renting.account import Market, config_folder, find_market, read_key
 from deployments.renting.wire import PREFIX, Document, Lease, meant, text
-from tasks.errors import BadAnswer, SettingError
+from tasks.errors import BadAnswer, MarketRefused, SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 _WHOLE = re.compile(rf"({PREFIX})?[0-9a-f]{{16}}\Z", re.ASCII)
 """A name that needs no looking for."""
+GOOD_ENDS = frozenset({"", "LEASE_OVER", "NOT_RUNNING"})
+"""Of feeds."""
 NEWEST = 1_000
 """Leases among which a shortened name is looked for."""
 
@@ -165,7 +167,15 @@ def follow(desk: Desk, events: Iterable[Event], kind: str, tell: Callable[[Docum
             else:
                 tell(document)
         elif event.kind == "end":
-            desk.say(text(object_of(event), "detail") or "the feed has ended")
+            _end(desk, object_of(event))
+
+
+def _end(desk: Desk, told: Document) -> None:
+    """Why a feed has ended: as it should, or MarketRefused."""
+    code, detail = text(told, "code"), text(told, "detail") or "the feed has ended"
+    if code not in GOOD_ENDS:
+        raise MarketRefused(502, code, detail)
+    desk.say(detail)
 
 
 def find_lease(client: Client, wanted: str) -> Lease:

@@ -2,6 +2,8 @@
 
 import base64
 import json
+import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -264,6 +266,56 @@ def test_metrics_are_a_line_a_sample(terminal, lease):
 
     assert row == [f"{at:%H:%M:%S}", "97%", "3%", "3.0", "250", "3.00", "-", "-"]
     assert (followed.code, "lease is over" in followed.err) == (0, True)
+
+
+def test_logs_are_followed_until_the_machine_is_away(terminal, lease):
+    """Line by line as it comes; why it is the end is told, and is no success."""
+
+    line = printed(b"2026-08-01T12:00:00.000000000Z one\n")
+    terminal.world.console.answers = [line, HostAway("connect", "no route to host")] * 2
+    told = terminal.rent("logs", lease, "--follow")
+    for_programs = terminal.rent("logs", lease, "-f", "--json")
+
+    assert (told.code, told.out) == (1, "one\n")
+    assert "no route to host" in told.error
+    assert json.loads(for_programs.out)["text"] == "one\n"
+
+
+def test_events_come_over_a_real_connection_as_they_happen(terminal, served):
+    """While the lease is being made ready by somebody else, and until it has ended."""
+
+    lease = terminal.rent("up", "--yes", "--detach", "--json").json["lease_id"]
+    served.rent("rm", lease, "--yes")
+    worker = threading.Timer(1.0, terminal.hand.work)
+    worker.start()
+    told = served.rent("events", lease, "--follow", "--json")
+    worker.join(20)
+
+    assert told.code == 0, told
+    assert [json.loads(line)["kind"] for line in told.out.splitlines()][-1] == "ENDED"
+
+
+@pytest.fixture
+def served(terminal, monkeypatch):
+    """The same terminal, with the market behind a real server on this computer."""
+    import uvicorn
+
+    config = uvicorn.Config(terminal.world.app, host="127.0.0.1", port=0, log_level="warning", lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    key = terminal.home / "served-key"
+    key.write_text(terminal.token)
+    desk, here = terminal.desk, {"SUBNET_API": f"http://127.0.0.1:{port}", "SUBNET_API_KEY_FILE": str(key)}
+    monkeypatch.setattr(
+        terminal, "desk", lambda: replace(desk(), transport=None, environment={**desk().environment, **here})
+    )
+    yield terminal
+    server.should_exit = True
+    thread.join(20)
 
 
 def test_metrics_of_a_lease_that_was_not_measured_are_none(terminal, lease):
