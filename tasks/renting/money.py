@@ -38,20 +38,19 @@ def escrow(rental: Rental) -> str:
     return f"escrow:{rental.lease_id}"
 
 
-def committed(rental: Rental, now: datetime) -> Transfer | None:
-    """The committed hours of a reserved lease, paid ahead; None when it commits to none. To be posted with a floor of 0.
+def committed(rental: Rental, now: datetime, escrowed_micro_usd: int = 0) -> Transfer | None:
+    """The committed hours of a reserved lease, paid ahead, where the escrow has not got them; None when nothing is to move.
 
-    Posted before the hand-over is kept: what dies between the two is given back by `unused`, or is found again, since the
-    name is that of the attempt.
+    To be posted with a floor of 0, before the hand-over is kept. What an attempt that died paid at another price is made up
+    for: more is paid, or some comes back.
     """
-    amount = committed_micro_usd(rental)
-    if amount <= 0:
+    amount = committed_micro_usd(rental) - escrowed_micro_usd
+    if amount == 0:
         return None
     entries = (Entry(renter(rental.renter_id), -amount), Entry(escrow(rental), amount))
     message = f"{rental.wish.hours} h at {rental.micro_usd_per_hour} micro-USD an hour"
-    return _about(
-        rental, f"commit:{rental.lease_id}:{rental.attempt}", now, "COMMIT", entries, message=message
-    )
+    name = f"commit:{rental.lease_id}:{rental.attempt}"
+    return _about(rental, name, now, "COMMIT", entries, message=message)
 
 
 def metered(rental: Rental, metered_micro_usd: int, now: datetime, platform_ppm: int) -> Transfer | None:

@@ -16,7 +16,7 @@ from datetime import datetime
 
 from storage.health import Health, LeaseHealth
 from storage.money import Money
-from storage.rental import Party, Rental
+from storage.rental import Mode, Party, Rental
 from storage.statements import Line
 from tasks.policy import RentingPolicy
 from tasks.renting.faults import credit_micro_usd
@@ -36,15 +36,15 @@ class Settlement:
     """Of the escrow, back to the renter."""
 
 
-def commit(money: Money, rental: Rental, now: datetime) -> bool:
-    """Pay the committed hours ahead, for the lease as it will be handed over; True when nothing is left to pay.
+def commit(money: Money, rental: Rental, now: datetime) -> None:
+    """Pay the committed hours ahead, for the lease as it will be handed over; nothing for one that commits to none.
 
     ShortOfFunds when the balance does not reach: nothing has moved, and the lease can't be handed over.
     """
-    transfer = committed(rental, now)
-    if transfer is not None:
-        money.post(transfer, floor_micro_usd=0)
-    return True
+    if rental.wish.mode is Mode.RESERVED:
+        transfer = committed(rental, now, money.balance(escrow(rental)))
+        if transfer is not None:
+            money.post(transfer, floor_micro_usd=0)
 
 
 def charge(money: Money, rental: Rental, now: datetime, policy: RentingPolicy) -> int:

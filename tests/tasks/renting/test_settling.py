@@ -104,8 +104,8 @@ def test_a_fault_of_ours_costs_the_miner_nothing(money, health):
 def test_committed_hours_are_paid_ahead_and_run_out(money, health):
     """An hour into the escrow, drawn by the second; beyond it the balance is charged, and at the end the escrow is empty."""
     lease = reserved()
-    assert commit(money, lease, NOON)
-    assert commit(money, lease, NOON)
+    commit(money, lease, NOON)
+    commit(money, lease, NOON)
     assert (money.balance("escrow:l-1"), money.balance("renter:5Renter")) == (3_600 * USD, 6_400 * USD)
     charge(money, lease, after(1_000), POLICY)
     assert (money.balance("escrow:l-1"), money.balance("renter:5Renter")) == (2_600 * USD, 6_400 * USD)
@@ -161,6 +161,20 @@ def test_a_hand_over_that_failed_costs_nothing(money, health):
         assert money.balance("renter:5Renter") == 10_000 * USD
 
 
+@pytest.mark.parametrize("price", [USD, USD // 2, 2 * USD])
+def test_what_an_attempt_paid_that_died_counts(money, health, price):
+    """Killed after its hours were paid, handed over by the next attempt at any price: the escrow has them once."""
+    wish = Wish(mode=Mode.RESERVED, hours=10)
+    commit(money, running(USD, wish=wish, attempt=1), NOON)
+    lease = running(price, wish=wish, attempt=2)
+    commit(money, lease, NOON)
+
+    assert money.balance("escrow:l-1") == 10 * price
+    assert money.balance("renter:5Renter") == 10_000 * USD - 10 * price
+    settle(money, health, ended(lease, 36_000), after(36_000), POLICY)
+    assert money.balance("renter:5Renter") == 10_000 * USD - 10 * price
+
+
 def test_who_has_too_little_commits_to_nothing(money):
     """The hand-over is refused, and the balance is as it was."""
     with pytest.raises(ShortOfFunds):
@@ -181,7 +195,7 @@ def test_a_lease_that_goes_on_is_not_settled(money, health):
     well=st.integers(-10, 20_000),
     cap=st.integers(0, 10**10),
 )
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_life_is_settled_evenly(engine, *, hours, steps, party, well, cap):
     """Whatever happened: the escrow is empty, the cap holds, the renter gets no more back than it gave, and settling again
     moves nothing.
