@@ -1,8 +1,14 @@
-"""Fixtures of all tests: container engines, each started once for a worker that needs it."""
+"""What all tests share: property tests are never timed, since how long an example takes is the machine's affair; container
+engines, each started once for a worker that needs it.
+"""
 
 import pytest
+from hypothesis import settings
 
 from tests.engines import docker_rig, podman_rig
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")
