@@ -51,14 +51,14 @@ def test_a_command_that_is_typed_again_with_its_name_is_the_same_lease(terminal)
     assert len(leases(terminal)) == 1
 
 
-def test_without_a_word_on_the_price_nothing_is_rented(terminal):
+def test_without_a_word_on_the_price_nothing_is_rented(still):
     """Where nobody can be asked, `--yes` is asked for."""
 
-    told = terminal.rent("up")
+    told = still.rent("up")
 
     assert told.code == 2
     assert "--yes" in told.error
-    assert leases(terminal) == ()
+    assert leases(still) == ()
 
 
 def test_a_machine_that_fails_is_followed_by_the_next(terminal):
@@ -119,12 +119,12 @@ def test_detached_it_is_not_waited_for(terminal):
         (["5Miner/m-999"], "none of the 3 machines fits"),
     ],
 )
-def test_what_nobody_offers_is_not_asked_for(terminal, words, reason):
+def test_what_nobody_offers_is_not_asked_for(still, words, reason):
     """Exit code 5, with what stands in the way; no lease was made."""
 
-    told = terminal.rent("up", "--yes", *words)
+    told = still.rent("up", "--yes", *words)
 
-    assert (told.code, leases(terminal)) == (5, ())
+    assert (told.code, leases(still)) == (5, ())
     assert reason in told.error
 
 
@@ -207,15 +207,15 @@ def test_a_secret_in_the_command_line_is_warned_of(terminal):
         (["--spec", "L4 price<=1", "--max-price", "2"], "--spec"),
     ],
 )
-def test_a_mistake_is_told_before_anything_is_asked(terminal, words, key):
+def test_a_mistake_is_told_before_anything_is_asked(still, words, key):
     """In one sentence that begins with the option's name; the market has heard nothing."""
 
-    before = len(terminal.bridge.asked)
-    told = terminal.rent("up", "--yes", *words)
+    before = len(still.bridge.asked)
+    told = still.rent("up", "--yes", *words)
 
     assert told.code == 2
     assert told.error.startswith(key)
-    assert all(request.method == "GET" for request in terminal.bridge.asked[before:])
+    assert all(request.method == "GET" for request in still.bridge.asked[before:])
 
 
 def test_keys_come_from_files_from_the_market_or_from_the_home(terminal, tmp_path):
