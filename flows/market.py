@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from flows.edges import kept, open_edges
@@ -15,10 +15,12 @@ from tasks.renting.market import Market
 
 
 @asynccontextmanager
-async def open_market(settings: Settings | None = None) -> AsyncIterator[Market]:
-    """The market that the environment names (.env.example), or these settings."""
+async def open_market(
+    settings: Settings | None = None, substrate: Callable[[], object] | None = None
+) -> AsyncIterator[Market]:
+    """The market that the environment names (.env.example), or these settings; `substrate` as for `open_edges`."""
     given = settings or read_settings(os.environ)
-    async with open_edges(given) as edges:
+    async with open_edges(given, substrate) as edges:
         known = kept(("market", given), lambda: _market(given, edges))
         if known is not None:
             yield known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -12,8 +13,13 @@ from prefect.client.schemas.objects import State
 from deployments.localnet.chain.substrate import LocalSubstrate
 from deployments.localnet.layout import Layout
 from flows.edges import open_edges
+from flows.market import open_market
+from flows.operate import operate_lease
+from flows.rent import rent_lease
+from flows.teardown import end_lease
 from flows.validate import validate_or_skip
 from tasks.policy import LOCALNET, Policy
+from tasks.renting.market import Market
 
 
 @flow(name="validate", flow_run_name="epoch", persist_result=False)
@@ -32,6 +38,32 @@ async def report(day: date | None = None, days: int = 1) -> None:
 
     history = _layout().settings(os.environ).history
     await make_report(history, Period(day or datetime.now(UTC).date(), days))
+
+
+@flow(name="rent", flow_run_name="rent {lease_id}", persist_result=False)
+async def rent(lease_id: str) -> None:
+    """Bring a lease on the local subnet to its hand-over."""
+    async with _market() as market:
+        await rent_lease(market, lease_id)
+
+
+@flow(name="teardown", flow_run_name="teardown {lease_id}", persist_result=False)
+async def teardown(lease_id: str) -> None:
+    """End a lease on the local subnet."""
+    async with _market() as market:
+        await end_lease(market, lease_id)
+
+
+@flow(name="operate", flow_run_name="operate {operation_id}", persist_result=False)
+async def operate(operation_id: str) -> None:
+    """Do what a renter asks of a lease on the local subnet."""
+    async with _market() as market:
+        await operate_lease(market, operation_id)
+
+
+def _market() -> AbstractAsyncContextManager[Market]:
+    layout = _layout()
+    return open_market(layout.settings(os.environ), lambda: LocalSubstrate(layout.chain))
 
 
 def _layout() -> Layout:

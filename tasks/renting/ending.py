@@ -8,10 +8,11 @@ or is given up; then what it still has is removed by the sweep when it comes bac
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
-from storage.rental import Happening, Party, RentalState, VolumeState
+from storage.rental import Happening, OperationState, Party, RentalState, VolumeState
 from tasks.errors import EngineRefused, StepFailed
 from tasks.proof.challenge import ProofKind
 from tasks.renting.jobs import Job
@@ -32,6 +33,17 @@ async def begin_end(job: Job) -> None:
     elif job.lease.state is not RentalState.ENDING:
         await job.move(lambda one: ending(one, job.market.now()))
     await job.market.call(partial(settle_now, job))
+    await job.market.call(partial(drop_operations, job))
+
+
+def drop_operations(job: Job) -> None:
+    """What was asked of a lease that ends is not done any more."""
+    market = job.market
+    for operation in market.operations.open(job.lease.lease_id):
+        over = replace(
+            operation, state=OperationState.FAILED, ended_at=market.now(), reason="the lease has ended"
+        )
+        market.operations.move(job.lease, operation, over)
 
 
 def settle_now(job: Job) -> None:

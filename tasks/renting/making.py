@@ -121,8 +121,11 @@ def share_of(job: Job, lease: Rental) -> tuple[int, float]:
     return int(facts.ram_bytes * HOUSE_SHARE * share), round(max(0.5, facts.cpu_count * share), 2)
 
 
-def choose_ports(job: Job, lease: Rental) -> tuple[Port, ...]:
-    """A port of the machine for each of the container's: none that another lease there has, running or stopped."""
+def choose_ports(job: Job, lease: Rental, *, is_fresh: bool = True) -> tuple[Port, ...]:
+    """A port of the machine for each of the container's: none that another lease there has, running or stopped.
+
+    Those that the lease has already are kept, unless `is_fresh`.
+    """
     policy = job.market.policy.renting
     others = (one for one in job.market.rentals.of_machine(lease.executor_key) if one.access is not None)
     taken = {port.outside for one in others for port in one.access.ports if one.lease_id != lease.lease_id}  # type: ignore[union-attr]
@@ -130,8 +133,13 @@ def choose_ports(job: Job, lease: Rental) -> tuple[Port, ...]:
     wanted = [PodPort(SSH_PORT), *(p for p in lease.pod.ports if (p.inside, p.protocol) != (SSH_PORT, "tcp"))]
     if len(free) < len(wanted):
         raise ContainerRefused("create", "PORT_TAKEN", "no port of the machine is left")
-    chosen = random.sample(free, len(wanted))  # no secret: it only has to be free
-    return tuple(Port(p.inside, outside, p.protocol) for p, outside in zip(wanted, chosen, strict=True))
+    own = lease.access.ports if lease.access is not None and not is_fresh else ()
+    kept = {(p.inside, p.protocol): p.outside for p in own}
+    chosen = random.sample([n for n in free if n not in kept.values()], len(wanted))  # no secret: only free
+    return tuple(
+        Port(p.inside, kept.get((p.inside, p.protocol), outside), p.protocol)
+        for p, outside in zip(wanted, chosen, strict=True)
+    )
 
 
 def mount_volumes(job: Job, lease: Rental) -> None:

@@ -44,7 +44,7 @@ from tasks.renting.visiting import Lookout
 THREADS = 256
 """Each works on one machine for one lease, and mostly waits."""
 T = TypeVar("T")
-Enter = Callable[["Market", str, float], Awaitable[Site]]
+Enter = Callable[["Market", str, float, Bounds | None], Awaitable[Site]]
 Knock = Callable[[Place, EpochKey, float], tuple[str, ...]]
 
 
@@ -92,9 +92,11 @@ class Market:
         """Run what blocks in a thread of ours."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, function)
 
-    async def enter(self, executor_key: str, limit_s: float | None = None) -> Site:
-        """A machine, entered; HostAway, EngineAway and the like when it can't be."""
-        return await self._enter(self, executor_key, limit_s or self.policy.renting.enter_s)
+    async def enter(
+        self, executor_key: str, limit_s: float | None = None, bounds: Bounds | None = None
+    ) -> Site:
+        """A machine, entered; HostAway, EngineAway and the like when it can't be. `bounds`: wider ones, for much data."""
+        return await self._enter(self, executor_key, limit_s or self.policy.renting.enter_s, bounds)
 
     def knock(self, place: Place, key: EpochKey, deadline: float) -> tuple[str, ...]:
         """What a renter finds who logs in there; it blocks."""

@@ -15,6 +15,7 @@ from functools import partial
 
 from storage.errors import StorageError
 from storage.rental import Access, Happening, Party, Rental, RentalState, VolumeState
+from tasks.edges.bounded import Bounds
 from tasks.edges.engine import Image
 from tasks.edges.knocking import Place
 from tasks.edges.shell import HOST_KEY_PREFIX, EpochKey
@@ -93,11 +94,11 @@ async def enter(job: Job) -> None:
     await job.step("clean", job.market.policy.renting.stop_s, partial(clear_away, job))
 
 
-async def come(job: Job) -> Site:
+async def come(job: Job, bounds: Bounds | None = None) -> Site:
     """The lease's machine, entered; StepFailed when it does not let us in."""
     if job.site is None:
         try:
-            job.site = await job.market.enter(job.lease.executor_key)
+            job.site = await job.market.enter(job.lease.executor_key, None, bounds)
         except (SubnetError, StorageError) as error:
             await job.tell("enter", "failed", why=str(error))
             raise failure_of("enter", error) from error
@@ -211,7 +212,7 @@ def create_now(job: Job, image: Image, lease: Rental, deadline: float) -> Access
     engine, toolbox = site.engine(deadline), site.toolbox(deadline)
     name = name_of(lease.lease_id, lease.attempt)
     for attempt in range(1, PORT_TRIES + 1):
-        spec = spec_of(job, lease, image, choose_ports(job, lease))
+        spec = spec_of(job, lease, image, choose_ports(job, lease, is_fresh=attempt > 1))
         engine.create(spec, image, toolbox, deadline=deadline)
         keys = (*lease.pod.public_keys, probe_key(job).public_line)
         engine.copy_in(name, seed(host_key_of(values), keys), deadline=deadline)

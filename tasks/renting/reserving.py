@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from storage.errors import CardsTaken
-from storage.rental import Offer, Party, Rental, RentalState, VolumeState
+from storage.rental import Happening, Offer, Party, Rental, RentalState, VolumeState
 from storage.rentals import Rentals
 from tasks.renting.jobs import Job
 from tasks.renting.limits import Funds, is_short
@@ -20,6 +20,7 @@ from tasks.renting.metering import burn_micro_usd_per_hour, committed_micro_usd,
 from tasks.renting.money import renter as account_of
 from tasks.renting.moves import failed, reserved
 from tasks.renting.offering import demand_of
+from tasks.renting.preempting import give_notice, giving_way
 from tasks.renting.settling import settle
 from tasks.stepping import step
 
@@ -41,6 +42,8 @@ def _reserve(job: Job) -> bool:
         lease = job.refresh()
         why = _exhausted(job)
         fit = () if why else find(job.market, lease)
+        if not fit and not why and _is_made_way_for(job):
+            return False
         if not fit:
             give_up(job, Party.NOBODY, why or nothing_fits(job.market, lease))
             return False
@@ -52,6 +55,22 @@ def _reserve(job: Job) -> bool:
         except CardsTaken:
             continue  # another request was faster: look again, it holds them now
         return True
+
+
+def _is_made_way_for(job: Job) -> bool:
+    """Whether spot leases give way to this one: they get their notice, and it waits until their cards are free."""
+    market, lease, now = job.market, job.lease, job.market.now()
+    offers = _with_its_volumes(market, lease, market.offering.offers(now))
+    found = giving_way(lease, offers, market.rentals.held(), market.rentals.open())
+    if found is None:
+        return False
+    for spot in found.leases:
+        why = f"lease {lease.lease_id} pays the full price"
+        give_notice(market.rentals, spot, now, market.policy.renting, why)
+    if found.leases:
+        told = f"{len(found.leases)} spot leases on {found.executor_key} give way"
+        job.note(Happening("WAITING", told))
+    return True
 
 
 def _hold(job: Job, chosen: Candidate) -> None:

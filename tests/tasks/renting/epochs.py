@@ -1,6 +1,9 @@
 """A state with one finished epoch: what renting knows of the network."""
 
+import tempfile
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -16,10 +19,20 @@ MINER = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
 
 
 def fresh(folder) -> sa.Engine:
-    """A migrated database."""
-    engine = open_database(f"sqlite:///{folder}/subnet.db")
-    migrate(engine)
-    return engine
+    """A migrated database: a copy of one that was migrated before."""
+    (folder / "subnet.db").write_bytes(_empty())
+    return open_database(f"sqlite:///{folder}/subnet.db")
+
+
+@cache
+def _empty() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        engine = open_database(f"sqlite:///{folder}/subnet.db")
+        migrate(engine)
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        engine.dispose()
+        return (Path(folder) / "subnet.db").read_bytes()
 
 
 def finish(engine, machines, *, epoch=7, endpoint="127.0.0.1:1", leased=(), quotes=(), cards=2, **terms):

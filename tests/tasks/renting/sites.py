@@ -30,7 +30,7 @@ class Disk:
     def __init__(self, executor):
         self.executor = executor
         self.containers, self.volumes, self.images, self.keys = {}, {}, {"ubuntu"}, {}
-        self.fails, self.done = {}, []
+        self.fails, self.done, self.files = {}, [], {}
 
     def meet(self, what, *names):
         """Note it, or fail as the test wants it: an error, or a function that gives one, or does something first."""
@@ -181,7 +181,7 @@ class Town:
             now=self.clock,
         )
 
-    async def _enter(self, market, executor_key, _):
+    async def _enter(self, market, executor_key, *_):
         disk = self.disks[executor_key]
         await market.call(lambda: disk.meet("enter"))
         return Site(disk)
