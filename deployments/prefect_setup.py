@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -27,9 +27,10 @@ SILENCE = timedelta(seconds=180)
 AUTOMATION = "flow runs without a heartbeat are crashed"
 
 
-def deploy(pool: str, deployments: Path, environment: Mapping[str, str]) -> None:
-    """Make the work pool and the deployments of this file."""
-    _prefect(["work-pool", "create", pool, "--type", "process", "--overwrite"], environment)
+def deploy(pools: Iterable[str], deployments: Path, environment: Mapping[str, str]) -> None:
+    """Make the work pools and the deployments of this file."""
+    for pool in pools:
+        _prefect(["work-pool", "create", pool, "--type", "process", "--overwrite"], environment)
     _prefect(["--no-prompt", "deploy", "--all", "--prefect-file", str(deployments)], environment)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.errors import SubnetError
+from tasks.errors import SettingError, SubnetError
 
 _PR_SET_PDEATHSIG = 1
 
@@ -90,6 +90,16 @@ def tail(log: Path, lines: int = 12) -> str:
         return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
     except OSError as error:
         return f"(the log can't be read: {error.strerror})"
+
+
+def asked_port(key: str, default: int) -> int:
+    """The port that this variable of the environment names; SettingError when it is none."""
+    text = os.environ.get(key, "").strip()
+    if not text:
+        return default
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= 65_535:
+        raise SettingError(key, text, "a port from 1 to 65535")
+    return int(text)
 
 
 def free_port(preferred: int, host: str = "127.0.0.1") -> int:

@@ -13,7 +13,7 @@ from deployments.sites import load_dotenv
 from flows.settings import read_settings
 from tasks.errors import SettingError, SubnetError, UserError
 
-POOL = "validator"
+POOLS = ("validator", "renting")
 
 
 @click.command()
@@ -34,7 +34,10 @@ def command() -> None:
         raise SettingError(
             "PREFECT_API_URL", url, "the address of a Prefect server that answers, ending in /api"
         )
-    deploy(POOL, Path("prefect.yaml"), os.environ)
+    deploy(POOLS, Path("prefect.yaml"), os.environ)
     if not ensure_automation(url):
         raise SubnetError(f"the server at {url} would not take the crash automation now; try again")
-    click.echo(f"Ready. Start a worker under a supervisor: prefect worker start --pool {POOL}")
+    click.echo(
+        "Ready. Start workers under a supervisor: `prefect worker start --pool validator` for epochs,\n"
+        "`python -m deployments.flow_worker --pool renting` for renting (docs/market.md)."
+    )

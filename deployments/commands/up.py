@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -23,6 +23,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from rich.console import Console
 
+from deployments.localnet import market
 from deployments.prefect_setup import deploy, run_deployment
 from deployments.processes import Child, start
 from deployments.sites import REPOSITORY, Site, open_site
@@ -61,15 +62,16 @@ def command() -> None:
             )
         if site.server.child is None:
             raise UserError("the local system is up already; `subnet down` stops it")
-        deploy(POOL, DEPLOYMENTS, site.environment)
+        deploy((POOL, market.POOL), DEPLOYMENTS, site.environment)
         run_deployment("validate/localnet", site.environment)
         say("deployments are made, a first epoch is asked for")
         worker = _start_worker(site)
         try:
-            say(
-                f"worker is up; an epoch every three minutes. Prefect UI: {site.server.url}. Ctrl-C stops everything."
-            )
-            _watch(site, worker, console)
+            with market.serve_renting(site, say) as renting:
+                say(
+                    f"worker is up; an epoch every three minutes. Prefect UI: {site.server.url}. Ctrl-C stops everything."
+                )
+                _watch(site, (worker, renting.worker, renting.market), console)
         finally:
             worker.stop(grace_s=2.0)
 
@@ -96,7 +98,7 @@ def _start_worker(site: Site) -> Child:
     )
 
 
-def _watch(site: Site, worker: Child, console: Console) -> None:
+def _watch(site: Site, children: Sequence[Child], console: Console) -> None:
     """Show the phases of each epoch while it works and its machines when it is closed, for ever."""
     engine = open_database(site.settings.database_url)
     migrate(engine)
@@ -104,7 +106,7 @@ def _watch(site: Site, worker: Child, console: Console) -> None:
     newest = max((s.header.epoch for s in state.latest_epochs(1)), default=-1)
     lines, shown = PhaseLines(console), newest
     failures = FailedRuns(site.server.api_url)
-    while worker.process.poll() is None:
+    while all(child.process.poll() is None for child in children):
         for failure in failures.fresh():
             console.print(cell(failure), style="red")
         for summary in reversed(state.latest_epochs(3)):
@@ -120,7 +122,8 @@ def _watch(site: Site, worker: Child, console: Console) -> None:
                 shown = epoch
                 show_epoch(console, outcome)
         time.sleep(POLL_S)
-    raise SubnetError(f"the worker ended with exit code {worker.process.returncode}; see {worker.log}")
+    ended = next(child for child in children if child.process.poll() is not None)
+    raise SubnetError(f"the {ended.name} ended with exit code {ended.process.returncode}; see {ended.log}")
 
 
 class FailedRuns:

@@ -24,9 +24,8 @@ from deployments.localnet.layout import Layout
 from deployments.localnet.setup import Localnet, prepare
 from deployments.prefect_server import DEFAULT_PORT, PrefectServer, client_environment, launch
 from deployments.prefect_setup import ensure_automation
-from deployments.processes import Child, start, tail
+from deployments.processes import Child, asked_port, start, tail
 from deployments.sites import REPOSITORY
-from tasks.errors import SettingError
 
 WORLD_DEADLINE_S = 60.0
 POLL_S = 0.2
@@ -88,21 +87,11 @@ def _wait_for(lock: IO[str], layout: Layout, say: Callable[[str], None]) -> Hold
     return None
 
 
-def prefect_port() -> int:
-    """SUBNET_PREFECT_PORT, or Prefect's own."""
-    text = os.environ.get("SUBNET_PREFECT_PORT", "").strip()
-    if not text:
-        return DEFAULT_PORT
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) <= 65_535:
-        raise SettingError("SUBNET_PREFECT_PORT", text, "a port from 1 to 65535")
-    return int(text)
-
-
 @contextmanager
 def _started(layout: Layout, say: Callable[[str], None], *, is_kept: bool) -> Iterator[Stack]:
     with ExitStack() as stack:
         stack.callback((layout.run / "stack.json").unlink, missing_ok=True)
-        server = launch(layout.folder, REPOSITORY, prefect_port())
+        server = launch(layout.folder, REPOSITORY, asked_port("SUBNET_PREFECT_PORT", DEFAULT_PORT))
         stack.callback(server.stop)
         _write_holder(layout, _holder(server))
         say("preparing the local subnet: chain, wallets, machines, compiled kernels")

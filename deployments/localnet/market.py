@@ -1,0 +1,70 @@
+"""The renters' side of the local system: the marketplace's HTTP API, and the worker that runs its flows."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from deployments.localnet.layout import Layout
+from deployments.processes import Child, asked_port, free_port, start
+from deployments.sites import REPOSITORY, Site
+
+POOL = "renting"
+DEFAULT_PORT = 8051
+READY_DEADLINE_S = 60.0
+
+
+@dataclass(frozen=True)
+class Renting:
+    """The two processes, and the API's address."""
+
+    url: str
+    market: Child
+    worker: Child
+
+
+@contextmanager
+def serve_renting(site: Site, say: Callable[[str], None]) -> Iterator[Renting]:
+    """Both processes until the end of the block; `subnet rent` finds the market by a file in the folder."""
+    port = free_port(asked_port("SUBNET_MARKET_PORT", DEFAULT_PORT))
+    url, told = f"http://127.0.0.1:{port}", Layout(site.folder).run / "market.json"
+    with ExitStack() as stack:
+        worker = _start(site, "renting worker", ["deployments.flow_worker", "--pool", POOL])
+        stack.callback(worker.stop, grace_s=25.0)
+        market = _start(site, "marketplace", ["deployments.marketplace.serve", "--port", str(port)])
+        stack.callback(market.stop)
+        market.wait_until(lambda: _is_healthy(url), READY_DEADLINE_S)
+        stack.callback(told.unlink, missing_ok=True)
+        _write(told, {"url": url})
+        say(f"marketplace is up: {url}; docs/renting.md shows how to rent")
+        yield Renting(url, market, worker)
+
+
+def _start(site: Site, name: str, module: list[str]) -> Child:
+    return start(
+        name,
+        [sys.executable, "-m", *module],
+        log=site.folder / "logs" / f"{name.replace(' ', '-')}.log",
+        environment={**site.environment, "SUBNET_REPOSITORY": str(REPOSITORY)},
+        folder=REPOSITORY,
+    )
+
+
+def _is_healthy(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/v1/health", timeout=2.0, trust_env=False).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+def _write(path: Path, told: dict[str, str]) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(told), encoding="utf-8")
+    temporary.replace(path)
