@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
-from tests.bench import commands, cuda, epochs, history, proving, scoring
+from tests.bench import commands, cuda, epochs, history, proving, renting, scoring
 
-GROUPS = (*commands.GROUPS, *proving.GROUPS, *cuda.GROUPS, *scoring.GROUPS, *epochs.GROUPS, *history.GROUPS)
+GROUPS = (
+    *commands.GROUPS,
+    *proving.GROUPS,
+    *cuda.GROUPS,
+    *scoring.GROUPS,
+    *epochs.GROUPS,
+    *history.GROUPS,
+    *renting.GROUPS,
+)

@@ -1,0 +1,105 @@
+"""Renting: what the marketplace answers while many look at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from tests.bench.rows import MS, Group, Row
+
+CLIENTS, ROUNDS, THINK_S = 200, 10, 1.0
+QUERIES = (
+    "sort=value&limit=20",
+    "model=H100&count=4&sort=price&limit=20",
+    "min_vram_gib=24&max_usd_per_hour=0.6&limit=20",
+    "region=eu&min_reliability=0.95&sort=reliability&limit=20",
+)
+
+
+def _offers() -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as folder, _server(folder) as (url, token):
+        size = len(asyncio.run(_ask_once(url, token, QUERIES[0])))
+        ours = asyncio.run(_crowd(url, token))
+        with _server(folder, "--bare", str(size)) as (bare, none):
+            floor = asyncio.run(_crowd(bare, none))
+    note = (
+        f"GET /v1/offers over 1,000 offers, {CLIENTS} connections that each ask once a second; median "
+        f"{statistics.median(ours) * MS:.1f} ms; floor: the same crowd at a server that sends as many bytes"
+    )
+    yield Row("api_offers_p95", _p95(ours) * MS, "ms", _p95(floor) * MS, len(ours), note)
+
+
+@contextmanager
+def _server(folder: str, *arguments: str) -> Iterator[tuple[str, str]]:
+    command = [sys.executable, "-m", "tests.bench.market_server", folder, *arguments]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        url, _, token = process.stdout.readline().strip().partition(" ")
+        try:
+            yield url, token
+        finally:
+            process.stdin.close()
+
+
+async def _crowd(url: str, token: str) -> list[float]:
+    """Seconds of every answer; the first round warms up."""
+    seconds: list[float] = []
+
+    async def one(number: int) -> None:
+        reader, writer = await asyncio.open_connection(*_place(url))
+        await asyncio.sleep(THINK_S * number / CLIENTS)
+        for turn in range(ROUNDS + 1):
+            began = time.perf_counter()
+            await _exchange(reader, writer, token, QUERIES[(number + turn) % len(QUERIES)])
+            took = time.perf_counter() - began
+            if turn:
+                seconds.append(took)
+            await asyncio.sleep(max(0.0, THINK_S - took))
+        writer.close()
+
+    await asyncio.gather(*(one(number) for number in range(CLIENTS)))
+    return seconds
+
+
+async def _ask_once(url: str, token: str, query: str) -> bytes:
+    reader, writer = await asyncio.open_connection(*_place(url))
+    body = await _exchange(reader, writer, token, query)
+    writer.close()
+    return body
+
+
+async def _exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, token: str, query: str
+) -> bytes:
+    """One request on a kept connection; the client is as small as it can be, since it shares the machine."""
+    lines = (f"GET /v1/offers?{query} HTTP/1.1", "Host: market", f"Authorization: Bearer {token}", "", "")
+    writer.write("\r\n".join(lines).encode())
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+    assert head.startswith("http/1.1 200"), head
+    (length,) = (line.partition(":")[2] for line in head.splitlines() if line.startswith("content-length"))
+    return await reader.readexactly(int(length))
+
+
+def _place(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    return parts.hostname, parts.port
+
+
+def _p95(seconds: list[float]) -> float:
+    return statistics.quantiles(seconds, n=20)[-1]
+
+
+GROUPS = (Group(("api_offers_p95",), _offers),)
