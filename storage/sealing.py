@@ -6,6 +6,7 @@ write to the database but has no key.
 
 from __future__ import annotations
 
+import hmac
 import json
 import os
 import secrets
@@ -21,7 +22,7 @@ class Sealer:
     """Seals and opens with one key; `of` reads its file, and makes it when there is none."""
 
     def __init__(self, key: bytes) -> None:
-        self._fernet = Fernet(key)
+        self._fernet, self._key = Fernet(key), key
 
     @classmethod
     def of(cls, path: Path) -> Sealer:
@@ -53,6 +54,10 @@ class Sealer:
         if found != subject or not isinstance(values, dict):
             raise SealBroken(subject)
         return values
+
+    def derived(self, purpose: str) -> bytes:
+        """Another key of 32 bytes, for one purpose, that tells nothing about this one."""
+        return hmac.digest(self._key, purpose.encode(), "sha256")
 
 
 def _make(path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prefect import flow
 from prefect.client.schemas.objects import State
@@ -20,6 +21,9 @@ from flows.teardown import end_lease
 from flows.validate import validate_or_skip
 from tasks.policy import LOCALNET, Policy
 from tasks.renting.market import Market
+
+if TYPE_CHECKING:
+    from tasks.renting.market import Market
 
 
 @flow(name="validate", flow_run_name="epoch", persist_result=False)
@@ -68,3 +72,28 @@ def _market() -> AbstractAsyncContextManager[Market]:
 
 def _layout() -> Layout:
     return Layout(Path(os.environ.get("SUBNET_FOLDER", ".local")).absolute())
+
+
+@flow(name="rent", flow_run_name="rent {lease_id}", persist_result=False)
+async def rent(lease_id: str) -> None:
+    """Bring a lease of the local subnet to its hand-over."""
+    from flows.rent import rent_lease  # noqa: PLC0415  an epoch does without all of renting
+
+    async with _market() as market:
+        await rent_lease(market, lease_id)
+
+
+@flow(name="teardown", flow_run_name="teardown {lease_id}", persist_result=False)
+async def teardown(lease_id: str) -> None:
+    """End a lease of the local subnet."""
+    from flows.teardown import end_lease  # noqa: PLC0415  the same
+
+    async with _market() as market:
+        await end_lease(market, lease_id)
+
+
+def _market() -> AbstractAsyncContextManager[Market]:
+    from flows.market import open_market  # noqa: PLC0415  the same
+
+    layout = _layout()
+    return open_market(layout.settings(os.environ), lambda: LocalSubstrate(layout.chain))

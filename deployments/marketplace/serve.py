@@ -1,0 +1,112 @@
+"""The marketplace as a process: the API on one address, the starter of flows and the webhooks beside it.
+
+    python -m deployments.marketplace.serve --port 8051
+
+Its settings come from the environment (.env.example), as those of the flows do; where SUBNET_NETWORK is `embedded` it serves
+the local subnet in SUBNET_FOLDER. It binds to loopback unless --host says otherwise: put TLS before it (docs/market.md).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+
+import uvicorn
+
+from deployments.marketplace.app import build_app
+from deployments.marketplace.delivering import delivering
+from deployments.marketplace.front import App
+from deployments.marketplace.machines import MachineConsoles
+from deployments.marketplace.market import DepositInfo, Market
+from deployments.marketplace.starter import Starting, with_prefect
+from deployments.sites import folder_of, load_dotenv, local_substrate
+from flows.market import open_market
+from flows.policies import named_policy
+from flows.settings import Settings, read_settings
+from storage.database import migrate, open_database
+from storage.errors import StorageError
+from storage.sealing import Sealer
+from tasks.errors import SubnetError
+from tasks.renting.offering import Offering
+
+HEADER_BYTES = 32 * 1024
+KEEP_ALIVE_S, STOP_S = 15, 5
+
+
+def app_of(settings: Settings, substrate: Callable[[], object] | None) -> App:
+    """The application over the outside worlds that the settings name."""
+    engine = open_database(settings.database_url)
+    migrate(engine)
+    policy, sealer = named_policy(settings.policy), Sealer.of(settings.secrets_key)
+    offering = Offering(engine, policy)
+    starting, consoles = Starting(), MachineConsoles(partial(open_market, settings, substrate))
+    market = Market(
+        engine=engine,
+        sealer=sealer,
+        digest_key=sealer.derived("digests of requests"),
+        offers=lambda: offering.offers(datetime.now(UTC)),
+        consoles=consoles,
+        starter=starting,
+        policy=policy,
+        deposit=DepositInfo(settings.deposit_address, settings.network),
+        backups=settings.backups,
+        is_local=settings.is_embedded,
+    )
+    return build_app(market, (consoles.opened, lambda desk: with_prefect(desk, starting), delivering))
+
+
+def site_settings() -> Settings:
+    """Those of the environment; of the local subnet, everything under its folder."""
+    settings = read_settings(os.environ)
+    if not settings.is_embedded:
+        return settings
+    from deployments.localnet.layout import Layout  # noqa: PLC0415  only a local site pays for it
+
+    return Layout(folder_of(os.environ)).settings(os.environ)
+
+
+def serve(settings: Settings, host: str, port: int) -> None:
+    """Until SIGTERM or Ctrl-C."""
+    uvicorn.run(
+        app_of(settings, local_substrate(settings)),
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=STOP_S,
+        h11_max_incomplete_event_size=HEADER_BYTES,
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve; the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deployments.marketplace.serve",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8051, help="the port (8051)")
+    asked = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        load_dotenv()
+        serve(site_settings(), asked.host, asked.port)
+    except (SubnetError, StorageError) as error:
+        sys.stderr.write(f"Error: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
