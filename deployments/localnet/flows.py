@@ -92,6 +92,15 @@ async def teardown(lease_id: str) -> None:
         await end_lease(market, lease_id)
 
 
+@flow(name="watch", flow_run_name="watch", persist_result=False)
+async def watch() -> None:
+    """One round over the local subnet's leases."""
+    from flows.watch import watch_market  # noqa: PLC0415  the same
+
+    async with _market() as market:
+        await watch_market(market)
+
+
 def _market() -> AbstractAsyncContextManager[Market]:
     from flows.market import open_market  # noqa: PLC0415  the same
 

@@ -1,0 +1,72 @@
+"""The marketplace as a process of its own."""
+
+import os
+import signal
+import sys
+
+import httpx
+import pytest
+
+from deployments.localnet.layout import Layout
+from deployments.localnet.roles import make_wallet
+from deployments.processes import free_port, start
+from deployments.sites import REPOSITORY
+from storage.database import migrate, open_database
+from storage.money import Money
+from storage.renter import Scope
+from storage.renters import Renters
+from tasks.renting.api_keys import new_key
+from tasks.renting.money import granted
+from tests.tasks.renting.leases import NOON, USD
+from tests.tasks.renting.renters import renter
+
+pytestmark = pytest.mark.slow
+
+
+def health(url):
+    """What it says of itself; None while it is not there."""
+    try:
+        return httpx.get(f"{url}/v1/health", timeout=5, trust_env=False).json()
+    except httpx.HTTPError:
+        return None
+
+
+def test_requests_are_taken_without_the_orchestrator_and_kept(tmp_path):
+    """No Prefect, no epoch, no miner: it answers, keeps a lease that waits, says so, and ends at SIGTERM."""
+    layout = Layout(tmp_path)
+    (layout.subnet / "wallets").mkdir(parents=True)
+    make_wallet(layout.subnet / "wallets", "validator")
+    layout.chain.touch()
+    url = f"http://127.0.0.1:{free_port(0)}"
+    told = {k: v for k, v in os.environ.items() if not k.startswith(("SUBNET_", "PREFECT_"))}
+    market = start(
+        "marketplace",
+        [sys.executable, "-m", "deployments.marketplace.serve", "--port", url.rpartition(":")[2]],
+        log=tmp_path / "market.log",
+        environment=told | {"SUBNET_FOLDER": str(tmp_path), "PREFECT_API_URL": "http://127.0.0.1:9/api"},
+        folder=REPOSITORY,
+    )
+    try:
+        market.wait_until(lambda: health(url) is not None, 60)
+        engine = open_database(f"sqlite:///{tmp_path}/validator.sqlite")
+        migrate(engine)
+        Renters(engine).add(renter("alice"))
+        token, key = new_key("alice", "test", (Scope.ADMIN,), NOON)
+        Renters(engine).add_key(key, NOON)
+        Money(engine).post(granted("alice", USD, "start", NOON, "to begin with"))
+        engine.dispose()
+        headers = {"Authorization": f"Bearer {token}"}
+        with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=20) as client:
+            asked = client.post(
+                "/v1/leases", json={"pod": {"image": "ubuntu:24.04"}}, headers={"Idempotency-Key": "k-1"}
+            )
+        market.process.send_signal(signal.SIGTERM)
+        code = market.process.wait(20)
+    finally:
+        market.stop()
+
+    assert (asked.status_code, asked.json()["queued"], code) == (202, True, -signal.SIGTERM)
+    said = market.log.read_text()
+    assert "requests wait" in said
+    assert token not in said
+    assert "Traceback" not in said
