@@ -14,13 +14,8 @@ from prefect.client.schemas.objects import State
 from deployments.localnet.chain.substrate import LocalSubstrate
 from deployments.localnet.layout import Layout
 from flows.edges import open_edges
-from flows.market import open_market
-from flows.operate import operate_lease
-from flows.rent import rent_lease
-from flows.teardown import end_lease
 from flows.validate import validate_or_skip
 from tasks.policy import LOCALNET, Policy
-from tasks.renting.market import Market
 
 if TYPE_CHECKING:
     from tasks.renting.market import Market
@@ -47,36 +42,6 @@ async def report(day: date | None = None, days: int = 1) -> None:
 @flow(name="rent", flow_run_name="rent {lease_id}", persist_result=False)
 async def rent(lease_id: str) -> None:
     """Bring a lease on the local subnet to its hand-over."""
-    async with _market() as market:
-        await rent_lease(market, lease_id)
-
-
-@flow(name="teardown", flow_run_name="teardown {lease_id}", persist_result=False)
-async def teardown(lease_id: str) -> None:
-    """End a lease on the local subnet."""
-    async with _market() as market:
-        await end_lease(market, lease_id)
-
-
-@flow(name="operate", flow_run_name="operate {operation_id}", persist_result=False)
-async def operate(operation_id: str) -> None:
-    """Do what a renter asks of a lease on the local subnet."""
-    async with _market() as market:
-        await operate_lease(market, operation_id)
-
-
-def _market() -> AbstractAsyncContextManager[Market]:
-    layout = _layout()
-    return open_market(layout.settings(os.environ), lambda: LocalSubstrate(layout.chain))
-
-
-def _layout() -> Layout:
-    return Layout(Path(os.environ.get("SUBNET_FOLDER", ".local")).absolute())
-
-
-@flow(name="rent", flow_run_name="rent {lease_id}", persist_result=False)
-async def rent(lease_id: str) -> None:
-    """Bring a lease of the local subnet to its hand-over."""
     from flows.rent import rent_lease  # noqa: PLC0415  an epoch does without all of renting
 
     async with _market() as market:
@@ -85,16 +50,25 @@ async def rent(lease_id: str) -> None:
 
 @flow(name="teardown", flow_run_name="teardown {lease_id}", persist_result=False)
 async def teardown(lease_id: str) -> None:
-    """End a lease of the local subnet."""
+    """End a lease on the local subnet."""
     from flows.teardown import end_lease  # noqa: PLC0415  the same
 
     async with _market() as market:
         await end_lease(market, lease_id)
 
 
+@flow(name="operate", flow_run_name="operate {operation_id}", persist_result=False)
+async def operate(operation_id: str) -> None:
+    """Do what a renter asks of a lease on the local subnet."""
+    from flows.operate import operate_lease  # noqa: PLC0415  the same
+
+    async with _market() as market:
+        await operate_lease(market, operation_id)
+
+
 @flow(name="watch", flow_run_name="watch", persist_result=False)
 async def watch() -> None:
-    """One round over the local subnet's leases."""
+    """One round over the leases on the local subnet."""
     from flows.watch import watch_market  # noqa: PLC0415  the same
 
     async with _market() as market:
@@ -106,3 +80,7 @@ def _market() -> AbstractAsyncContextManager[Market]:
 
     layout = _layout()
     return open_market(layout.settings(os.environ), lambda: LocalSubstrate(layout.chain))
+
+
+def _layout() -> Layout:
+    return Layout(Path(os.environ.get("SUBNET_FOLDER", ".local")).absolute())
