@@ -69,7 +69,7 @@ class EngineRig:
         """A local machine on which this engine is found."""
         (folder / "cache").mkdir(parents=True, exist_ok=True)
         made = make_machine(Disks(folder), cast(executor_id), 0)
-        path = f"{made.home}/bin:{self.folder}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+        path = f"{self.folder}/bin:{made.home}/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
         return replace(made, environment={**made.environment, "PATH": path, **self.environment})
 
     @contextlib.contextmanager

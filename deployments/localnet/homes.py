@@ -3,7 +3,7 @@
     machines/<id>/host_key         what the server answers with
     machines/<id>/announced_key    what its miner announces; the same key, but for the liar
     machines/<id>/gpus.json        what nvidia-smi shows
-    machines/<id>/home/            bin/python, bin/nvidia-smi, scratch/, .ssh/, .cache/subnet -> cache/
+    machines/<id>/home/            bin/python, bin/nvidia-smi, bin/podman (none), scratch/, .ssh/, .cache/subnet -> cache/
     cards/                         simulated cards: what is really there
     cache/                         provers and compiled kernels, shared by all machines
 
@@ -27,6 +27,9 @@ from tasks.errors import SettingError
 from tasks.inspection.models import Sku, find
 from tasks.policy import LOCALNET
 from tasks.proof.challenge import parameters_for
+
+# A local machine's engine is the local subnet's own: whatever containers this computer has are none of its business.
+_NO_PODMAN = "#!/bin/sh\necho 'podman: not found' >&2\nexit 127\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,7 @@ def make_machine(disks: Disks, executor: CastExecutor, port: int) -> Machine:
     make_host_key(announced_key(disks, executor))
     _install_python(home / "bin" / "python", executor)
     _install_nvidia_smi(home / "bin" / "nvidia-smi", folder)
+    write_whole(home / "bin" / "podman", _NO_PODMAN, 0o755)
     write_whole(folder / "gpus.json", _shown_cards(executor))
     _add_cards(disks, executor)
     return Machine(

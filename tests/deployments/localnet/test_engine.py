@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,13 @@ from deployments.localnet.cast import CAST
 from deployments.localnet.engine import Card, cards_of, serve_engine, why_missing
 from deployments.localnet.engine_place import place_of
 from deployments.localnet.nvidia_hook import Refused, script, visible
-from tasks.errors import SettingError
+from storage.records import Severity
+from tasks.edges.runtime import find_engine
+from tasks.errors import EngineAway, SettingError
+from tasks.inspection.facts.reading import COMMANDS, read_facts
+from tasks.inspection.talk import ask_facts
 from tests.deployments.localnet.visiting import told_by, wait_for
-from tests.engines import PLAIN, skip_or_fail
+from tests.engines import PLAIN, skip_or_fail, soon
 
 pytestmark = pytest.mark.xdist_group("engine")
 
@@ -106,6 +111,37 @@ def test_machines_reach_their_engine(docker, tmp_path):
     assert told == f"GPU 0: {CAST.executors[0].model} (UUID: {card})"
 
 
+def test_a_local_machine_has_no_other_engine(docker, tmp_path):
+    """With the local engine down nothing is asked of this computer's own Docker or Podman."""
+    down = replace(docker, environment={"DOCKER_HOST": "unix:///nowhere/docker.sock"})
+
+    with down.session(tmp_path) as session, pytest.raises(EngineAway):
+        find_engine(session, deadline=soon())
+
+
+def test_machines_pass_while_others_are_rented(docker, tmp_path):
+    """One engine has the containers of all: a machine's inspection finds it, and nothing in it against the machine."""
+    card = CAST.executors[1].card_uuids[0]
+    docker.run(
+        "run",
+        "--detach",
+        "--name=other",
+        f'--gpus="device={card}"',
+        "--label=org.compute-subnet.lease=l-other",
+        PLAIN,
+    )
+    try:
+        with docker.session(tmp_path) as session:
+            outputs = ask_facts(session, COMMANDS, deadline=soon())
+    finally:
+        docker.run("rm", "--force", "other")
+    facts, reasons = read_facts({output.name: output for output in outputs})
+
+    assert facts.container_runtime.startswith("docker ")
+    assert "runc" in facts.container_runtimes
+    assert [reason for reason in reasons if reason.severity is not Severity.WARN] == []
+
+
 def test_an_image_can_not_lead_the_hook_out(docker, tmp_path):
     """A root whose /usr/bin is a link to the machine's own files: the tool lands inside, whatever the link says."""
     trap = tmp_path / "trap"
@@ -143,27 +179,20 @@ def test_a_killed_engine_leaves_no_process_and_the_next_one_starts_with_its_cont
     with subprocess.Popen(
         [sys.executable, "-c", PROGRAM, tmp_path], stdout=subprocess.PIPE, cwd=REPOSITORY
     ) as owner:
-        assert owner.stdout.readline().strip()
-        environment = {**os.environ, "DOCKER_HOST": place.host}
-        run = [
-            "docker",
-            "run",
-            "--detach",
-            "--name=kept",
-            "--restart=unless-stopped",
-            PLAIN,
-            "sleep",
-            "4711.25",
-        ]
-        subprocess.run(run, env=environment, check=True, capture_output=True)
-        assert is_sleeping("4711.25")
-        owner.send_signal(signal.SIGKILL)
+        try:
+            assert owner.stdout.readline().strip()
+            environment = {**os.environ, "DOCKER_HOST": place.host}
+            run = ["docker", "run", "--detach", "--restart=unless-stopped", PLAIN, "sleep", "4711.25"]
+            subprocess.run(run, env=environment, check=True, capture_output=True)
+            assert wait_for(lambda: is_sleeping("4711.25"), 20)
+        finally:
+            owner.send_signal(signal.SIGKILL)
     assert wait_for(lambda: not is_sleeping("4711.25"))
     assert wait_for(lambda: not is_alive(str(place.run)))
 
     with serve_engine(tmp_path, {}, tmp_path / "log") as engine:
         engine.wait()
-        assert wait_for(lambda: is_sleeping("4711.25"), 10)
+        assert wait_for(lambda: is_sleeping("4711.25"), 20)
         with (
             pytest.raises(SettingError, match="no other engine"),
             serve_engine(tmp_path, {}, tmp_path / "log"),
