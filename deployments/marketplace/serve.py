@@ -25,6 +25,7 @@ from deployments.marketplace.machines import MachineConsoles
 from deployments.marketplace.market import DepositInfo, Market
 from deployments.marketplace.starter import Starting, with_prefect
 from deployments.sites import folder_of, load_dotenv, local_substrate
+from flows.edges import load_wallet
 from flows.market import open_market
 from flows.policies import named_policy
 from flows.settings import Settings, read_settings
@@ -71,7 +72,8 @@ def site_settings() -> Settings:
 
 
 def serve(settings: Settings, host: str, port: int) -> None:
-    """Until SIGTERM or Ctrl-C."""
+    """Until SIGTERM or Ctrl-C; a wallet that is not there is told before anything is opened."""
+    load_wallet(settings)
     uvicorn.run(
         app_of(settings, local_substrate(settings)),
         host=host,

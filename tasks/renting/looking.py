@@ -38,13 +38,8 @@ class Found:
         return None if self.dead else max((card.percent for card in self.cards), default=None)
 
 
-def look(
-    runtime: Runtime, rentals: Iterable[Rental], *, deadline: float, is_measured: bool = True
-) -> Mapping[str, Found]:
-    """What is found of each lease; raises what the session and the engine do when the machine does not tell.
-
-    `is_measured`: what the containers use, too, for which Docker takes two seconds.
-    """
+def look(runtime: Runtime, rentals: Iterable[Rental], *, deadline: float) -> Mapping[str, Found]:
+    """What is found of each lease; raises what the session and the engine do when the machine does not tell."""
     leases = tuple(rentals)
     containers = {container.name: container for container in runtime.containers(deadline=deadline)}
     [told] = ask_facts(runtime.session, [GPU_CSV.command], deadline=deadline)
@@ -54,7 +49,7 @@ def look(
         for name in map(container_of, leases)
         if name in containers and containers[name].status == "running"
     ]
-    stats = runtime.all_stats(alive, deadline=deadline) if is_measured else {}
+    stats = runtime.all_stats(alive, deadline=deadline)
     cards = use_of(listing) if isinstance(listing, Listing) else {}
     return {
         lease.lease_id: Found(

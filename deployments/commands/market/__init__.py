@@ -11,6 +11,7 @@ from deployments.lazy import lazy_group
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
+        "serve": "Serve the API for renters.",
         "renter": "Add renters, list them, stop one with a reason, allow it again.",
         "key": "Make, list and revoke renters' API keys.",
         "credit": "Give a renter money, or take it back, with a reason.",
