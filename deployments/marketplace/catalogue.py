@@ -74,7 +74,7 @@ class Snapshot:
         """The offers that fit, in order, from the cursor on."""
         fit = [(_rank(query, view), view) for view in self._views if _fits(query, view)]
         fit.sort(key=lambda pair: pair[0])
-        if query.cursor is not None:
+        if query.cursor:
             after = cursors.decode(query.cursor, float, str)
             fit = [pair for pair in fit if pair[0] > after]
         page = fit[: query.limit]
@@ -122,8 +122,8 @@ def _fits(query: OfferQuery, view: Offer) -> bool:
     price = view.micro_usd_per_card_hour * count / 1e6
     return (
         view.free_card_count >= count
-        and query.model in (None, view.model)
-        and query.region in (None, view.region)
+        and query.model in ("", view.model)
+        and query.region in ("", view.region)
         and view.vram_gib >= query.min_vram_gib
         and (query.max_usd_per_hour == 0 or price <= query.max_usd_per_hour)
         and view.performance >= query.min_performance

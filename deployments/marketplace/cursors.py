@@ -9,7 +9,8 @@ import json
 from deployments.marketplace.problems import Refused
 
 MAX_CHARACTERS = 400
-PATTERN = r"^[A-Za-z0-9_-]+$"
+PATTERN = r"^[A-Za-z0-9_-]*$"
+"""Empty: from the begin."""
 
 
 def encode(*values: str | float) -> str:

@@ -114,10 +114,10 @@ async def lease_events(desk: Desk, caller: Caller, after: int, lease_id: str = "
         for event in events:
             sequence = event.sequence
             yield _lease_event(event)
-        turn.beat(has_spoken=bool(events))
-        if len(events) == BATCH:
+        if events:
+            turn.beat(has_spoken=True)
             continue
-        if lease_id and await _is_closed(desk, lease_id) and not events:
+        if lease_id and await _is_closed(desk, lease_id):
             yield told(
                 "end", {"code": "LEASE_OVER", "detail": "the lease is over: nothing more happens to it"}
             )

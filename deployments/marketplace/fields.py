@@ -43,6 +43,13 @@ def _is_moment(value: Any) -> Any:
     raise ValueError("a time such as 2026-08-01T12:00:00Z is expected")
 
 
+def _is_whole(value: Any) -> Any:
+    """JSON has one kind of numbers: 2.0 is 2. Truth values and texts are none."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return int(value)
+    return value
+
+
 def _to_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
@@ -84,9 +91,11 @@ Short = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Name = Annotated[str, Field(pattern=NAME, examples=["data"])]
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 """A name that we chose."""
-MicroUsd = Annotated[int, Field(strict=True, ge=0, le=MAX_MICRO_USD, examples=[1_200_000])]
-Seconds = Annotated[int, Field(strict=True, ge=0, le=MAX_SECONDS, examples=[3_600])]
-Bytes = Annotated[int, Field(strict=True, ge=0, le=1 << 44)]
+WHOLE = BeforeValidator(_is_whole)
+"""Stands after the bounds of a number, which the OpenAPI would not have else."""
+MicroUsd = Annotated[int, Field(strict=True, ge=0, le=MAX_MICRO_USD, examples=[1_200_000]), WHOLE]
+Seconds = Annotated[int, Field(strict=True, ge=0, le=MAX_SECONDS, examples=[3_600]), WHOLE]
+Bytes = Annotated[int, Field(strict=True, ge=0, le=1 << 44), WHOLE]
 Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 PublicKey = Annotated[
     str,
@@ -98,6 +107,7 @@ PublicKey = Annotated[
         examples=[
             "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti me@laptop"
         ],
+        json_schema_extra={"format": "ssh-public-key"},
     ),
     AfterValidator(_one_key),
 ]
@@ -118,9 +128,11 @@ PathInside = Annotated[
     str,
     Field(max_length=4_096, pattern=r'^/[^\x00\r\n,:"]*$', examples=["/data"]),
 ]
-PortNumber = Annotated[int, Field(strict=True, ge=1, le=65_535)]
+PortNumber = Annotated[int, Field(strict=True, ge=1, le=65_535), WHOLE]
 Base64 = Annotated[
-    str, Field(max_length=1_500_000, pattern=r"^[A-Za-z0-9+/]*={0,2}$"), AfterValidator(_is_base64)
+    str,
+    Field(max_length=1_500_000, pattern=r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"),
+    AfterValidator(_is_base64),
 ]
 """Bytes, as JSON can have them."""
 ExecutorKey = Annotated[

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import Field, HttpUrl
 
 from deployments.marketplace.fields import (
+    WHOLE,
     Base64,
     Bytes,
     ExecutorKey,
@@ -105,13 +106,13 @@ class Offer(Model):
 class OfferQuery(Model):
     """What the machines are to be like; nothing: all that have a free card."""
 
-    model: Short | None = None
+    model: Short = ""
     count: Annotated[int, Field(ge=0, le=1_024, description="Free cards; 0: any.")] = 0
     min_vram_gib: Annotated[float, Field(ge=0, le=10_000, allow_inf_nan=False)] = 0.0
     max_usd_per_hour: Annotated[
         float, Field(ge=0, le=1e9, allow_inf_nan=False, description="For `count` cards; 0: any price.")
     ] = 0.0
-    region: Short | None = None
+    region: Short = ""
     min_performance: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)] = 0.0
     min_reliability: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.0
     sort: Annotated[
@@ -119,7 +120,7 @@ class OfferQuery(Model):
         Field(description="The cheapest card, the most performance per USD, or the most reliable first."),
     ] = "value"
     limit: Annotated[int, Field(ge=1, le=1_000)] = 100
-    cursor: Annotated[str, Field(max_length=400, pattern=r"^[A-Za-z0-9_-]+$")] | None = None
+    cursor: Annotated[str, Field(max_length=400, pattern=r"^[A-Za-z0-9_-]*$")] = ""
 
 
 # --- leases: what is asked for -----------------------------------------------------------------------
@@ -131,7 +132,7 @@ class WishBody(Model):
     executor_key: ExecutorKey | None = None
     model: Annotated[Short, Field(examples=["H100"])] = ""
     card_count: Annotated[
-        int, Field(strict=True, ge=0, le=1_024, description="0: the whole machine, whatever it has.")
+        int, Field(strict=True, ge=0, le=1_024, description="0: the whole machine, whatever it has."), WHOLE
     ] = 0
     min_vram_gib: Annotated[
         float, Field(strict=True, ge=0, le=10_000, allow_inf_nan=False, description="Of each card.")
@@ -147,7 +148,9 @@ class WishBody(Model):
         MicroUsd, Field(description="Of a spot lease: the most that all cards together may cost.")
     ] = 0
     hours: Annotated[
-        int, Field(strict=True, ge=0, le=87_600, description="Of a reserved lease: the hours committed.")
+        int,
+        Field(strict=True, ge=0, le=87_600, description="Of a reserved lease: the hours committed."),
+        WHOLE,
     ] = 0
 
 
@@ -188,7 +191,7 @@ class PodBody(Model):
     words: Annotated[Words, Field(description="Of the command; empty: the image's own.")] | None = None
     ports: Annotated[tuple[PortBody, ...], Field(max_length=31)] | None = None
     mounts: Annotated[tuple[MountBody, ...], Field(max_length=16)] | None = None
-    shm_bytes: Annotated[int, Field(strict=True, ge=MIB, le=1 << 40)] | None = None
+    shm_bytes: Annotated[int, Field(strict=True, ge=MIB, le=1 << 40), WHOLE] | None = None
     memory_bytes: Annotated[Bytes, Field(description="0: no limit.")] | None = None
     cpus: (
         Annotated[float, Field(strict=True, ge=0, le=4_096, allow_inf_nan=False, description="0: no limit.")]
@@ -280,7 +283,7 @@ class ExecBody(Model):
 
     argv: Annotated[tuple[Text, ...], Field(min_length=1, max_length=256, examples=[["nvidia-smi", "-L"]])]
     stdin: Annotated[Base64, Field(description="Base64 of what it reads.")] = ""
-    timeout_s: Annotated[int, Field(strict=True, ge=1, le=300)] = 60
+    timeout_s: Annotated[int, Field(strict=True, ge=1, le=300), WHOLE] = 60
 
 
 # --- leases: what is answered ------------------------------------------------------------------------
@@ -363,7 +366,7 @@ class Step(Model):
 
     name: str = Field(examples=["pull"])
     seconds: float = Field(examples=[1.2])
-    state: Literal["running", "done", "failed", "undone"]
+    state: str = Field(examples=["done"], description="running, done, failed, cancelled or undone.")
 
 
 class Lease(Model):
@@ -607,7 +610,7 @@ class ApiKeyBody(Model):
 class RotateBody(Model):
     """How long the old key goes on beside the new one."""
 
-    overlap_s: Annotated[int, Field(strict=True, ge=0, le=604_800)] = 3_600
+    overlap_s: Annotated[int, Field(strict=True, ge=0, le=604_800), WHOLE] = 3_600
 
 
 class ApiKey(Model):

@@ -7,6 +7,7 @@ problem_of(error)       the same of any error of ours; what nobody foresaw is IN
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -145,11 +146,23 @@ async def _on_error(request: Request, error: Exception) -> Response:
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
-    del request
     assert isinstance(error, HTTPException)
     code, mend = _OF_STATUS.get(error.status_code, ("REFUSED", "look at /v1/openapi.json"))
-    return answer(
-        Refused(error.status_code, code, str(error.detail)[:_MAX_WORDS], mend, headers=error.headers)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:  # Starlette names the methods of the first route of this path alone
+        headers["Allow"] = ", ".join(_methods_of(request.app, request.url.path))
+    return answer(Refused(error.status_code, code, str(error.detail)[:_MAX_WORDS], mend, headers=headers))
+
+
+def _methods_of(app: FastAPI, path: str) -> list[str]:
+    """All methods that a path has."""
+    return sorted(
+        {
+            method.upper()
+            for template, methods in app.openapi()["paths"].items()
+            if re.fullmatch(re.sub(r"\\\{[^}]*\\\}", "[^/]+", re.escape(template)), path)
+            for method in methods
+        }
     )
 
 

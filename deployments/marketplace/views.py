@@ -303,7 +303,7 @@ def _steps(one: nouns.Rental, events: Iterable[nouns.LeaseEvent]) -> tuple[model
             found[str(facts.get("name"))] = models.Step(
                 name=str(facts.get("name")),
                 seconds=round(float(facts.get("seconds") or 0.0), 3),
-                state=facts.get("state", "running"),
+                state=str(facts.get("state") or "running"),
             )
     return tuple(found.values())
 

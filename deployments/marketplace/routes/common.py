@@ -22,7 +22,7 @@ KeyId = Annotated[str, Path(pattern=r"^[0-9a-f]{16}$", description="The part of 
 NamePath = Annotated[str, Path(pattern=NAME)]
 Limit = Annotated[int, Query(ge=1, le=1_000, description="At most so many.")]
 Cursor = Annotated[
-    str | None,
+    str,
     Query(max_length=cursors.MAX_CHARACTERS, pattern=cursors.PATTERN, description="`next_cursor` of a page."),
 ]
 

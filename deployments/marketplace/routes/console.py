@@ -21,16 +21,18 @@ from deployments.marketplace.routes.common import Cursor, LeaseId, Limit, own_le
 router = APIRouter(tags=["leases"])
 Follow = Annotated[bool, Query(description="True: a feed of server-sent events.")]
 LastEventId = Annotated[
-    str | None,
+    str,
     Header(
-        alias="Last-Event-ID", pattern=r"^[0-9]{1,18}$", description="The feed goes on behind this event."
+        alias="Last-Event-ID", pattern=r"^[0-9]{0,18}$", description="The feed goes on behind this event."
     ),
 ]
 
 
 def feed_or(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The answers of a route that can also be a feed."""
-    stream: Mapping[str, Any] = {"text/event-stream": {"schema": {"type": "string"}}}
+    text = {"type": "string"}
+    event = {"type": "object", "properties": {"id": text, "event": text, "data": text}}
+    stream: Mapping[str, Any] = {"text/event-stream": {"schema": event}}
     return {
         **responses(*statuses),
         200: {"description": "A page, or with `follow` a feed", "content": stream},
@@ -43,8 +45,8 @@ async def all_events(
     desk: OfDesk,
     follow: Follow = False,  # noqa: FBT002  of a query
     limit: Limit = 100,
-    cursor: Cursor = None,
-    last_event_id: LastEventId = None,
+    cursor: Cursor = "",
+    last_event_id: LastEventId = "",
 ) -> Page[LeaseEvent] | StreamingResponse:
     """To all of your leases, oldest first; a feed without Last-Event-ID begins with what happens from now on."""
     if follow:
@@ -69,8 +71,8 @@ async def lease_events(
     desk: OfDesk,
     follow: Follow = False,  # noqa: FBT002  of a query
     limit: Limit = 100,
-    cursor: Cursor = None,
-    last_event_id: LastEventId = None,
+    cursor: Cursor = "",
+    last_event_id: LastEventId = "",
 ) -> Page[LeaseEvent] | StreamingResponse:
     """From its request on, oldest first; a feed ends with the lease."""
     await run_in_threadpool(own_lease, desk, caller, lease_id)

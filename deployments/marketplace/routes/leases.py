@@ -54,11 +54,11 @@ def list_leases(
     desk: OfDesk,
     state: Annotated[list[RentalState] | None, Query(max_length=8, description="Only in these.")] = None,
     limit: Limit = 100,
-    cursor: Cursor = None,
+    cursor: Cursor = "",
 ) -> Page[Lease]:
     """Newest first."""
     before = None
-    if cursor is not None:
+    if cursor:
         at, lease_id = cursors.decode(cursor, str, str)
         before = (_moment(str(at)), str(lease_id))
     found = desk.stores.rentals.page(caller.renter_id, limit + 1, state or (), before)

@@ -96,7 +96,7 @@ def drop_webhook(webhook_id: WebhookId, caller: Rules, desk: OfDesk) -> None:
     "/v1/webhooks/{webhook_id}/deliveries", summary="What a webhook was told", responses=responses(404)
 )
 def list_deliveries(
-    webhook_id: WebhookId, caller: Reads, desk: OfDesk, limit: Limit = 100, cursor: Cursor = None
+    webhook_id: WebhookId, caller: Reads, desk: OfDesk, limit: Limit = 100, cursor: Cursor = ""
 ) -> Page[Delivery]:
     """Newest first, with what came of the last attempt; those that ended are kept for a month."""
     _own(desk, caller, webhook_id)

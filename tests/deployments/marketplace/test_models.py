@@ -38,11 +38,16 @@ def test_unknown_fields_are_refused():
         models.WishBody.model_validate({"card_cuont": 2})
 
 
-@pytest.mark.parametrize("value", [True, "2", 2.0, -1, 1_025, 10**30])
+@pytest.mark.parametrize("value", [True, "2", 2.5, -1, 1_025, 10**30, 1e300])
 def test_numbers_are_numbers_within_bounds(value):
     """No text, no truth value, no fraction is a count; none is beyond its bounds."""
     with pytest.raises(ValidationError):
         models.WishBody.model_validate({"card_count": value})
+
+
+def test_a_number_without_a_fraction_is_whole():
+    """JSON has one kind of numbers."""
+    assert models.WishBody.model_validate({"card_count": 2.0}).card_count == 2
 
 
 @pytest.mark.parametrize(
