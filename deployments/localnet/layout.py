@@ -9,6 +9,9 @@ from pathlib import Path
 from flows.policies import SUFFIX
 from flows.settings import Settings, read_settings
 
+DEPOSIT_ADDRESS = "5DCqtu6ZXFG4JmpqH83UabQWVmipQBeNcNoo1HNHGWXddPH3"
+"""Where renters of the local subnet send TAO to: the coldkey of `dev_wallet("platform")`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -53,4 +56,5 @@ class Layout:
             secrets_key=self.folder / "secrets.key",
             backups=self.folder / "backups",
             price_sources=(),
+            deposit_address=DEPOSIT_ADDRESS,
         )

@@ -22,11 +22,14 @@ from deployments.localnet.chain.actors import (
     ensure_registered,
     ensure_served,
     ensure_staked,
+    send,
 )
 from deployments.localnet.chain.genesis import genesis
 from deployments.localnet.chain.substrate import LocalSubstrate
+from deployments.localnet.layout import DEPOSIT_ADDRESS
 from storage.records import SubnetView
 from tasks.edges.chain import Chain, ChainSettings
+from tasks.renting.deposits import memo_of
 
 NETUID = 51
 HOTKEY = "default"
@@ -115,6 +118,15 @@ def _settle(path: Path, cast: Cast, wallets: Path, ports: Mapping[str, int]) -> 
             wallet = dev_wallet(miner.name)
             ensure_registered(subtensor, wallet, NETUID)
             ensure_served(subtensor, wallet, NETUID, miner.address, ports[miner.name])
+    finally:
+        _close(subtensor)
+
+
+def pay(path: Path, wallet: KeyWallet, renter_id: str, rao: int) -> str:
+    """Send TAO to the market's address with a renter's memo, as a wallet does; the extrinsic's id."""
+    subtensor = bt.Subtensor("local", substrate=typed("Any", LocalSubstrate(path)))
+    try:
+        return send(subtensor, wallet, DEPOSIT_ADDRESS, rao, memo_of(renter_id))
     finally:
         _close(subtensor)
 
