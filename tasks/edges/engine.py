@@ -6,6 +6,7 @@ does not fit its schema is a `BadAnswer`, and what is not ours (no label) is Non
 
 from __future__ import annotations
 
+import platform
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -36,6 +37,8 @@ class Engine:
     name: EngineName
     version: str
     runtimes: tuple[str, ...]
+    architecture: str = ""
+    """Of the machine's processor, e.g. x86_64; empty: not told."""
 
     @property
     def has_sysbox(self) -> bool:
@@ -130,11 +133,19 @@ class Volume:
     executor_key: str
 
 
+def architecture(told: str | None = None) -> str:
+    """A processor's kind in one spelling, as Linux has it; without a word this computer's."""
+    name = platform.machine() if told is None else told
+    return {"amd64": "x86_64", "arm64": "aarch64"}.get(name.lower(), name.lower())
+
+
 def read_engine(name: EngineName, said: bytes) -> Engine | None:
     """An engine's description; None when only its client answered, and its daemon is away."""
     told = _parse(_ENGINE, said, "engine")
     runtimes = [told.runtimes] if isinstance(told.runtimes, str) else sorted(told.runtimes or {})
-    return Engine(name, told.version, tuple(runtimes)) if told.version else None
+    return (
+        Engine(name, told.version, tuple(runtimes), architecture(told.architecture)) if told.version else None
+    )
 
 
 def read_image(reference: str, said: bytes) -> Image:
@@ -179,8 +190,8 @@ def read_all_stats(said: bytes) -> dict[str, Stats]:
 
 
 ENGINE_TEMPLATES: dict[EngineName, str] = {
-    "docker": '{"version":{{json .ServerVersion}},"runtimes":{{json .Runtimes}}}',
-    "podman": '{"version":{{json .Version.Version}},"runtimes":{{json .Host.OCIRuntime.Name}}}',
+    "docker": '{"version":{{json .ServerVersion}},"runtimes":{{json .Runtimes}},"architecture":{{json .Architecture}}}',
+    "podman": '{"version":{{json .Version.Version}},"runtimes":{{json .Host.OCIRuntime.Name}},"architecture":{{json .Host.Arch}}}',
 }
 
 
@@ -222,6 +233,7 @@ _Hash = Annotated[str, Field(pattern=r"^(sha256:)?[0-9a-f]{12,64}$")]
 class _EngineTold(_Told):
     version: Annotated[str, Field(pattern=r"^([0-9][A-Za-z0-9.+~-]{0,39})?$")]
     runtimes: Annotated[dict[_Short, Any], Field(max_length=32)] | _Short | None
+    architecture: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{0,20}$")] = ""
 
 
 class _ImageTold(_Told):

@@ -36,6 +36,7 @@ from tasks.edges.engine import (
     RegistryLogin,
     Stats,
     Volume,
+    architecture,
     container_template,
     image_template,
     read_all_stats,
@@ -50,7 +51,7 @@ from tasks.edges.volume_tar import PODMAN_MARK, ROOT, rooted
 from tasks.errors import BadAnswer, ContainerRefused, EngineAway, EngineRefused, ImageRefused, VolumeRefused
 from tasks.inspection.output import FactOutput
 from tasks.inspection.talk import run_program, stream_from, stream_to
-from tasks.renting.blame import REFUSED, TIMED_OUT, TOO_LARGE, About, code_of
+from tasks.renting.blame import NO_TOOLBOX, REFUSED, TIMED_OUT, TOO_LARGE, About, code_of
 from tasks.renting.containers import (
     LABEL,
     MACHINE_LABEL,
@@ -151,6 +152,9 @@ class Runtime:
 
         ContainerRefused with NAME_TAKEN when another one has its name: lease and attempt are somebody's else.
         """
+        if toolbox and self.engine.architecture not in ("", architecture()):
+            told = f"the toolbox is for {architecture()}, the machine is {self.engine.architecture}"
+            raise ContainerRefused("create", NO_TOOLBOX, told)
         invocation = create(spec, Form(self._name, toolbox, image.program))
         for mount in spec.mounts:
             self.create_volume(spec.renter_id, mount.volume, spec.executor_key, deadline=deadline)
@@ -170,11 +174,11 @@ class Runtime:
 
     def stop(self, name: str, grace_s: int = 10, *, deadline: float) -> None:
         """TERM, and KILL after the grace; one that stands still stays so."""
-        self._do("stop", (self._name, "stop", f"--time={grace_s}", "--", name), deadline)
+        self._do("stop", (self._name, "stop", "-t", str(grace_s), "--", name), deadline)
 
     def restart(self, name: str, grace_s: int = 10, *, deadline: float) -> None:
         """Stop and start."""
-        self._do("restart", (self._name, "restart", f"--time={grace_s}", "--", name), deadline)
+        self._do("restart", (self._name, "restart", "-t", str(grace_s), "--", name), deadline)
 
     def remove(self, name: str, *, deadline: float) -> None:
         """Kill and remove it; what is gone already is as wanted. Named volumes stay."""

@@ -76,8 +76,11 @@ REFUSED, TIMED_OUT = "REFUSED", "TIMED_OUT"
 BLOCKED = "BLOCKED"
 """An operator has blocked this image."""
 TOO_LARGE = "TOO_LARGE"
+NO_TOOLBOX = "NO_TOOLBOX"
+"""Our programs are for another kind of processor than the machine has."""
 CODES = frozenset(
-    {code for code, _ in _ANY + _IMAGE + _CONTAINER + _VOLUME} | {REFUSED, TIMED_OUT, BLOCKED, TOO_LARGE}
+    {code for code, _ in _ANY + _IMAGE + _CONTAINER + _VOLUME}
+    | {REFUSED, TIMED_OUT, BLOCKED, TOO_LARGE, NO_TOOLBOX}
 )
 
 _PARTIES: Mapping[str, Party] = MappingProxyType(
@@ -93,6 +96,7 @@ _PARTIES: Mapping[str, Party] = MappingProxyType(
         "RATE_LIMITED": Party.PLATFORM,
         "REGISTRY_AWAY": Party.PLATFORM,
         "NAME_TAKEN": Party.PLATFORM,
+        NO_TOOLBOX: Party.PLATFORM,
     }
 )
 

@@ -18,6 +18,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import Literal
 
 from tasks.errors import SpecRefused
@@ -45,6 +46,14 @@ RESERVED_PREFIXES = ("SUBNET_", "NVIDIA_", "CUDA_VISIBLE")
 """Names of the environment that are ours: with them a renter could name other cards than its own."""
 
 EngineName = Literal["docker", "podman"]
+
+# A renter's log must not fill the machine's disk; the driver is named, since others know no such limit.
+_LOG_OPTIONS: Mapping[EngineName, tuple[str, ...]] = MappingProxyType(
+    {
+        "docker": ("--log-driver=json-file", "--log-opt=max-size=50m", "--log-opt=max-file=2"),
+        "podman": ("--log-driver=k8s-file", "--log-opt=max-size=50mb"),
+    }
+)
 
 _IMAGE = re.compile(
     r"(?=.{1,512}\Z)([a-z0-9]+([.-][a-z0-9]+)*(:[0-9]{1,5})?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*"
@@ -154,6 +163,7 @@ def create(spec: ContainerSpec, form: Form | None = None) -> Invocation:
         "--restart=unless-stopped",
         "--security-opt=no-new-privileges",
         "--pids-limit=8192",
+        *_LOG_OPTIONS[form.engine],
         f"--shm-size={spec.shm_bytes}",
         *_card_options(spec, form.engine),
         "--env-file=/dev/stdin",

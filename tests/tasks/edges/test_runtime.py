@@ -2,6 +2,7 @@
 
 import io
 import os
+import platform
 import random
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from deployments.localnet.engine import plain_root
 from tasks.edges.bounded import Bounds
 from tasks.edges.engine import RegistryLogin
-from tasks.edges.runtime import find_engine
+from tasks.edges.runtime import Runtime, find_engine
 from tasks.edges.shell import Shell, ShellSettings
 from tasks.edges.toolbox import HostKey, install_toolbox, keys_file, keys_seed
 from tasks.errors import BadAnswer, ContainerRefused, EngineAway, ImageRefused, VolumeRefused
@@ -65,6 +66,7 @@ class TestEngine:
         assert runtime.engine.version[0].isdigit()
         assert "runc" in runtime.engine.runtimes
         assert not runtime.engine.has_sysbox
+        assert runtime.engine.architecture == platform.machine()
 
     def test_an_engine_that_is_down_is_away(self, docker, tmp_path):
         """Docker's client answers without its daemon: that is no engine, and what it said is told."""
@@ -152,6 +154,16 @@ class TestLife:
                 runtime.create(replace(wanted, words=("true",)), image, toolbox, deadline=soon())
             assert refused.value.code == "NAME_TAKEN"
             assert runtime.inspect(box.name, deadline=soon()) == box.container
+
+    def test_a_machine_of_another_kind_is_told_before_anything_is_made(self, runtime):
+        """Our programs would not run there; that is the platform's, and no container stands."""
+        wanted = spec()
+        other = Runtime(runtime.session, replace(runtime.engine, architecture="riscv64"))
+        image = runtime.image(PLAIN, deadline=soon())
+
+        with pytest.raises(ContainerRefused, match="NO_TOOLBOX"):
+            other.create(wanted, image, "/somewhere", deadline=soon())
+        assert runtime.inspect(name_of(wanted.lease_id), deadline=soon()) is None
 
     def test_only_ours_are_listed(self, docker, runtime):
         """With lease, attempt and validator; a stranger's container on the machine is none of them, nor inspected."""

@@ -60,6 +60,7 @@ def test_words_become_codes(about, words, code):
         (ContainerRefused("start", "CARD_MISSING", ""), Party.MACHINE),
         (ContainerRefused("start", "COMMAND_NOT_FOUND", ""), Party.RENTER),
         (ContainerRefused("start", "REFUSED", ""), Party.MACHINE),
+        (ContainerRefused("create", "NO_TOOLBOX", ""), Party.PLATFORM),
         (VolumeRefused("backup", "TOO_LARGE", ""), Party.RENTER),
         (SpecRefused("image", "", ""), Party.RENTER),
         (EngineAway("engine", ""), Party.MACHINE),
