@@ -69,6 +69,12 @@ def burn_micro_usd_per_hour(rental: Rental, now: datetime) -> int:
     return rental.micro_usd_per_hour if is_paid and not is_prepaid else 0
 
 
+def unposted_micro_usd(lease: Rental, metered_micro_usd: int, now: datetime) -> int:
+    """What a lease has cost its renter's balance since it was last charged: committed hours are paid from the escrow."""
+    prepaid = committed_micro_usd(lease) if lease.active_at is not None else 0
+    return max(0, cost_micro_usd(lease, now) - max(metered_micro_usd, prepaid))
+
+
 def _running_s(rental: Rental, now: datetime) -> int:
     if rental.paid_from is None:
         return 0

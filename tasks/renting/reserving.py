@@ -16,7 +16,7 @@ from tasks.renting.jobs import Job
 from tasks.renting.limits import Funds, is_short
 from tasks.renting.market import Market
 from tasks.renting.matching import Candidate, candidates
-from tasks.renting.metering import burn_micro_usd_per_hour, committed_micro_usd, cost_micro_usd
+from tasks.renting.metering import burn_micro_usd_per_hour, committed_micro_usd, unposted_micro_usd
 from tasks.renting.money import renter as account_of
 from tasks.renting.moves import failed, reserved
 from tasks.renting.offering import demand_of
@@ -104,10 +104,7 @@ def funds_of(market: Market, renter_id: str) -> Funds:
     now = market.now()
     own = [one for one in _open_of(market.rentals, renter_id) if one.active_at is not None]
     metered = market.money.metered_by_lease(one.lease_id for one in own)
-    unposted = sum(
-        max(0, cost_micro_usd(one, now) - max(metered.get(one.lease_id, 0), committed_micro_usd(one)))
-        for one in own
-    )
+    unposted = sum(unposted_micro_usd(one, metered.get(one.lease_id, 0), now) for one in own)
     burn = sum(burn_micro_usd_per_hour(one, now) for one in own)
     return Funds(market.money.balance(account_of(renter_id)) - unposted, burn)
 

@@ -41,11 +41,7 @@ from tasks.policy import RentingPolicy
 from tasks.renting.asking import ask_end, ask_operation, change, new_name
 from tasks.renting.limits import Funds, Step, StepKind, Usage, idle_after, judge
 from tasks.renting.looking import Found
-from tasks.renting.metering import (
-    burn_micro_usd_per_hour,
-    committed_micro_usd,
-    cost_micro_usd,
-)
+from tasks.renting.metering import burn_micro_usd_per_hour, unposted_micro_usd
 from tasks.renting.money import renter as account_of
 from tasks.renting.moves import noted
 from tasks.renting.offering import demand_of
@@ -361,12 +357,6 @@ def are_we_away(machines: Mapping[str, tuple[Rental, ...]], healths: Mapping[str
         for leases in machines.values()
     )
     return len(machines) >= MANY and away * 2 > len(machines)
-
-
-def unposted_micro_usd(lease: Rental, metered_micro_usd: int, now: datetime) -> int:
-    """What a lease has cost its renter's balance since it was last charged: committed hours are paid from the escrow."""
-    prepaid = committed_micro_usd(lease) if lease.active_at is not None else 0
-    return max(0, cost_micro_usd(lease, now) - max(metered_micro_usd, prepaid))
 
 
 def is_due(last: datetime | None, now: datetime, every_s: int) -> bool:

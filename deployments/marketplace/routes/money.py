@@ -16,7 +16,7 @@ from deployments.marketplace.problems import responses
 from storage.deposits import Deposits
 from storage.statements import Line
 from tasks.renting.deposits import invite
-from tasks.renting.metering import affordable_s, burn_micro_usd_per_hour, cost_micro_usd
+from tasks.renting.metering import affordable_s, burn_micro_usd_per_hour, unposted_micro_usd
 from tasks.renting.money import renter
 
 MAX_MONTHS = 36
@@ -30,7 +30,7 @@ def balance(caller: Pays, desk: OfDesk) -> Balance:
     now, stores = desk.market.now(), desk.stores
     leases = [one for one in stores.rentals.open() if one.renter_id == caller.renter_id]
     billed = stores.money.metered_by_lease(one.lease_id for one in leases)
-    unbilled = sum(max(0, cost_micro_usd(one, now) - billed.get(one.lease_id, 0)) for one in leases)
+    unbilled = sum(unposted_micro_usd(one, billed.get(one.lease_id, 0), now) for one in leases)
     has = stores.money.balance(renter(caller.renter_id)) - unbilled
     burns = sum(burn_micro_usd_per_hour(one, now) for one in leases)
     return Balance(
