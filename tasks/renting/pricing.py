@@ -1,7 +1,7 @@
 """What a machine's cards cost in each of the three modes. Pure: integers of micro-USD.
 
     on demand   the miner's price. One outside of the policy's bounds (absolute, and as times the market's rate) is refused
-                and not moved to the bound: a price that nobody named is charged to nobody, and the miner is told
+                and not moved to the bound: a price that nobody named is charged to nobody
     reserved    the miner's price less the discount that the committed hours reach in the policy's table; after them the
                 lease goes on at the same price. They are paid ahead; a renter who ends early pays `early_end_ppm` of what
                 is left of them
