@@ -1,6 +1,6 @@
 """The machines as they are offered, read once for all who ask: offers of the last epoch, and which cards are held.
 
-A snapshot is at most `FRESH_S` old: whoever rents finds out by compare-and-set anyway whether its cards are still free.
+A snapshot that is older than `FRESH_S` is made anew, and used for `STALE_S` at most while somebody does: whoever rents finds out by compare-and-set anyway whether its cards are still free.
 Answers are made once for each snapshot and question, as bytes, and compressed once: a thousand offers are half a
 megabyte of JSON.
 """
@@ -8,6 +8,7 @@ megabyte of JSON.
 from __future__ import annotations
 
 import gzip
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +21,7 @@ from storage.rental import Offer as Machine
 from tasks.renting.offering import demand_of
 
 FRESH_S = 0.5
+STALE_S = 2.0
 MAX_ANSWERS = 256
 GZIP_LEVEL = 5
 Key = tuple[float, str]
@@ -37,14 +39,25 @@ class Answer:
 class Snapshot:
     """All offers at one moment."""
 
-    def __init__(self, offers: Iterable[Machine], held: Mapping[str, str]) -> None:
+    def __init__(
+        self, offers: Iterable[Machine], held: Mapping[str, str], before: Snapshot | None = None
+    ) -> None:
         self.offers, self.held = tuple(offers), held
         self.demand = demand_of(self.offers, held)
         self.epoch = max((one.epoch for one in self.offers), default=0)
-        self._views = [views.offer(one, self._free(one)) for one in self.offers]
+        self._views = self._made_views(before)
         self.by_key = {view.executor_key: view for view in self._views}
         self._answers: OrderedDict[object, Answer] = OrderedDict()
         self._lock = threading.Lock()
+
+    def _made_views(self, before: Snapshot | None) -> list[Offer]:
+        """Of a machine about which nothing has changed, the one of before."""
+        if before is None or before.offers != self.offers:
+            return [views.offer(one, self._free(one)) for one in self.offers]
+        return [
+            view if view.free_card_count == self._free(one) else views.offer(one, self._free(one))
+            for one, view in zip(self.offers, before._views, strict=True)  # noqa: SLF001  our own
+        ]
 
     def _free(self, one: Machine) -> int:
         return sum(uuid not in self.held for uuid in one.card_uuids)
@@ -94,13 +107,20 @@ class Catalogue:
         self._offers, self._held, self._clock = offers, held, clock
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
-        self._read_at = 0.0
+        self._read_at = -math.inf
+
+    @property
+    def usable(self) -> Snapshot | None:
+        """The newest snapshot, unless it is too old for anything."""
+        return self._snapshot if self._age_s() <= STALE_S else None
+
+    def _age_s(self) -> float:
+        return self._clock() - self._read_at
 
     @property
     def fresh(self) -> Snapshot | None:
         """The snapshot, if it needs no look into the database."""
-        is_fresh = self._snapshot is not None and self._clock() - self._read_at <= FRESH_S
-        return self._snapshot if is_fresh else None
+        return self._snapshot if self._age_s() <= FRESH_S else None
 
     def snapshot(self) -> Snapshot:
         """The newest; one thread reads, the others wait for it."""
@@ -112,7 +132,7 @@ class Catalogue:
             offers, held = tuple(self._offers()), dict(self._held())
             last = self._snapshot
             if last is None or last.offers != offers or last.held != held:
-                last = Snapshot(offers, held)
+                last = Snapshot(offers, held, last)
             self._snapshot, self._read_at = last, self._clock()
             return last
 

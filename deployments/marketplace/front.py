@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from deployments.marketplace.market import Desk
 from deployments.marketplace.problems import Refused, answer, problem_of
+from deployments.marketplace.quick import Quick
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -40,6 +41,7 @@ class Front:
 
     def __init__(self, app: App, desk: Desk) -> None:
         self._app, self._desk = app, desk
+        self._refreshing: asyncio.Future[Any] | None = None
 
     async def __call__(self, scope: ASGIScope, receive: Receive, send: Send) -> None:
         """One request; other kinds of connections are not ours."""
@@ -50,9 +52,20 @@ class Front:
         try:
             self._check_address(scope)
             exchange.check_length()
+            if (quick := self._desk.quick.answer(scope)) is not None:
+                self._refresh()
+                await exchange.send_quick(quick)
+                return
             await self._within_time(exchange, _limit_s(scope, self._desk.market.limits.request_s))
         except Exception as error:  # noqa: BLE001  the last place before the server: nothing of ours may get out
             await exchange.end_with(error)
+
+    def _refresh(self) -> None:
+        """Have the offers read anew in a thread, when they are not fresh any more and nobody does it yet."""
+        if self._desk.catalogue.fresh is None and (self._refreshing is None or self._refreshing.done()):
+            loop = asyncio.get_running_loop()
+            self._refreshing = loop.run_in_executor(None, self._desk.catalogue.snapshot)
+            self._refreshing.add_done_callback(_forget)
 
     def _check_address(self, scope: ASGIScope) -> None:
         client = scope.get("client")
@@ -128,6 +141,11 @@ class _Exchange:
             message = {**message, "headers": headers}
         await self._send(message)
 
+    async def send_quick(self, quick: Quick) -> None:
+        """Send what is whole already."""
+        await self.send({"type": "http.response.start", "status": quick.status, "headers": quick.headers})
+        await self.send({"type": "http.response.body", "body": quick.body})
+
     async def end_with(self, error: Exception) -> None:
         """Answer what went wrong, unless somebody did already."""
         if not self._has_begun:
@@ -166,7 +184,7 @@ def _limit_s(scope: ASGIScope, request_s: float) -> float | None:
     return CONTENT_S if path.endswith("/content") else request_s
 
 
-def _forget(task: asyncio.Future[None]) -> None:
+def _forget(task: asyncio.Future[Any]) -> None:
     """Nobody waits for it any more: what it raised is of no use."""
     if not task.cancelled():
         task.exception()

@@ -98,6 +98,8 @@ def caller(scope: Scope) -> Callable[..., Caller]:
             has = ", ".join(one.value for one in found.key.scopes)
             detail = f"this key has the scopes {has}; {scope.value} is needed"
             raise Refused(403, "SCOPE_MISSING", detail, f"make a key with the scope {scope.value}")
+        if scope is Scope.READ:
+            desk.known_keys.learn(request.headers["authorization"].encode("latin-1"), found.key)
         return Caller(found.renter, desk.stores.renters.touch_key(found.key, desk.market.now()))
 
     return check

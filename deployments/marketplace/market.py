@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from deployments.marketplace.buckets import Buckets, Rate
 from deployments.marketplace.catalogue import Catalogue
 from deployments.marketplace.pulse import Pulse
+from deployments.marketplace.quick import KnownKeys, QuickOffers
 from storage.backups import Backups
 from storage.belongings import BlockedImages, SshKeys, Templates
 from storage.certificates import Certificates
@@ -192,6 +193,8 @@ class Desk:
         self.failures = Buckets(limits.failures, clock)
         self.streams = Counted(limits.streams_per_key, limits.streams)
         self.containers = Counted(limits.containers_per_renter, limits.containers_waiting)
+        self.known_keys = KnownKeys(clock)
+        self.quick = QuickOffers(self.catalogue, self.known_keys, self.per_key, market.now)
         self.pulse = Pulse(self.stores.events.last)
         self.threads = ThreadPoolExecutor(limits.containers_at_once, thread_name_prefix="containers")
 

@@ -93,6 +93,7 @@ def revoke_api_key(key_id: KeyId, caller: Rules, desk: OfDesk) -> None:
     """From this answer on it opens nothing."""
     if not desk.stores.renters.revoke_key(caller.renter_id, key_id, desk.market.now()):
         raise no_such("API key that lives", key_id, "/v1/api-keys")
+    desk.known_keys.forget(key_id)
 
 
 @router.get("/v1/ssh-keys", summary="List your SSH keys", responses=responses(), tags=["keys"])

@@ -24,7 +24,7 @@ router = APIRouter(tags=["offers"])
 def list_offers(
     request: Request, query: Annotated[OfferQuery, Query()], caller: Reads, desk: OfDesk
 ) -> Response:
-    """Those with free cards that fit, as the last epoch proved them; at most half a second old."""
+    """Those with free cards that fit, as the last epoch proved them; at most some seconds old."""
     del caller
     answer = desk.catalogue.snapshot().answer(request.scope["query_string"], query)
     return reply(answer, request.headers.get("if-none-match"), request.headers.get("accept-encoding", ""))

@@ -106,11 +106,11 @@ def test_a_cursor_of_somebody_else_is_refused(market, cursor):
 
 
 def test_held_cards_are_not_offered(market):
-    """A lease's cards are taken off within half a second, and the machine stays to be looked at."""
+    """A lease's cards are taken off within two seconds, and the machine stays to be looked at."""
     client = market.client()
     assert len(names(client.get("/v1/offers"))) == 3
     lease = market.active(client)
-    market.clock.passes(catalogue.FRESH_S + 0.01)
+    market.clock.passes(catalogue.STALE_S + 0.01)
 
     assert lease.executor_key not in names(client.get("/v1/offers"))
     assert client.get(f"/v1/offers/{lease.executor_key}").json()["free_card_count"] == 0
