@@ -234,8 +234,3 @@ def _completed(context: click.Context, path: str, name: str) -> list[str]:
     found = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
     names = [str(item.get(name, "")) for item in found if item.get("state") not in {"ended", "failed"}]
     return sorted({name for name in names if name.isprintable() and " " not in name})
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 card`, `2 cards`."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -111,7 +111,7 @@ def show_leases(leases: Sequence[Lease], now: datetime) -> None:
     rows = [
         (
             lease.short,
-            lease.state + (" (queued)" if lease.is_queued else ""),
+            lease.standing + (" (queued)" if lease.is_queued else ""),
             short_machine(lease.executor_key) or "-",
             str(lease.card_count or "-"),
             short_usd(lease.micro_usd_per_hour),
@@ -128,9 +128,11 @@ def show_leases(leases: Sequence[Lease], now: datetime) -> None:
 
 def lines_of(lease: Lease, now: datetime) -> list[str]:
     """Everything about one lease, a line each."""
-    told = [f"lease    {lease.lease_id}", f"state    {lease.state}{', queued' if lease.is_queued else ''}"]
+    told = [f"lease    {lease.lease_id}", f"state    {lease.standing}{', queued' if lease.is_queued else ''}"]
     told += [f"         {lease.detail}"] if lease.detail else []
-    told += [f"machine  {lease.executor_key}, {lease.card_count} cards"] if lease.executor_key else []
+    told += (
+        [f"machine  {lease.executor_key}, {plural(lease.card_count, 'card')}"] if lease.executor_key else []
+    )
     told += [f"image    {lease.image}"] if lease.image else []
     told += [f"price    {usd(lease.micro_usd_per_hour)} USD/h, {usd(lease.cost_micro_usd)} USD so far"]
     told += [f"ends     {_until(lease, now)}"] if lease.end() else []
@@ -181,7 +183,8 @@ class StepLines:
             self._once(f"{short_machine(machine)} could not be made ready; the next one is tried")
         if lease.executor_key:
             price = f"{usd(lease.micro_usd_per_hour)} USD/h"
-            self._once(f"{short_machine(lease.executor_key)}, {lease.card_count} cards, {price}")
+            cards = plural(lease.card_count, "card")
+            self._once(f"{short_machine(lease.executor_key)}, {cards}, {price}")
         for step in lease.steps:
             if step.state == "running":
                 self._live(f"  {step_line(step)}")
@@ -213,6 +216,11 @@ def stderr_lines() -> StepLines:
 
 def _to_stderr(line: str) -> None:
     click.echo(line, err=True, nl=False)
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 card`, `2 cards`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def when(moment: datetime | None) -> str:

@@ -89,6 +89,16 @@ def squashed(model: str) -> str:
     return plain.removeprefix("nvidia").removeprefix("geforce")
 
 
+def is_model(model: str, wanted: str) -> bool:
+    """Whether a model of the market's list is meant by what somebody typed: some whole words of its name in a row.
+
+    `H100` means `H100 80GB HBM3`, and `4090` a `GeForce RTX 4090`; `L4` is no `L40S`.
+    """
+    words = [word for word in re.split(r"[^A-Za-z0-9]+", model) if word]
+    runs = ("".join(words[i:j]) for i in range(len(words)) for j in range(i + 1, len(words) + 1))
+    return not squashed(wanted) or any(squashed(run) == squashed(wanted) for run in runs)
+
+
 def _first_condition(words: list[str]) -> int:
     return next(i for i, word in enumerate(words) if _CONDITION.match(word))
 

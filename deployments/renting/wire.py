@@ -138,6 +138,7 @@ class Lease:
     requested_at: datetime | None
     active_at: datetime | None
     ended_at: datetime | None
+    end_asked_at: datetime | None
     ends_by: datetime | None
     notice_until: datetime | None
     ttl_s: int
@@ -171,6 +172,7 @@ class Lease:
             requested_at=moment(document, "requested_at"),
             active_at=moment(document, "active_at"),
             ended_at=moment(document, "ended_at"),
+            end_asked_at=moment(document, "end_asked_at"),
             ends_by=moment(document, "ends_by"),
             notice_until=moment(document, "notice_until"),
             ttl_s=integer(terms, "ttl_s"),
@@ -185,6 +187,11 @@ class Lease:
     def short(self) -> str:
         """Enough of its name for a table and for the next command."""
         return short_lease(self.lease_id)
+
+    @property
+    def standing(self) -> str:
+        """Its state; `ending` as soon as its end is asked for."""
+        return "ending" if self.end_asked_at is not None and not self.is_closed else self.state
 
     @property
     def is_closed(self) -> bool:

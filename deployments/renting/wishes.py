@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from deployments.renting.quantities import idle_of, micro_usd_of, moment_of, seconds_of
-from deployments.renting.spec import Spec, squashed
+from deployments.renting.spec import Spec, is_model, squashed
 from deployments.renting.wire import Document, Offer
 from tasks.errors import NothingFits, SettingError
 
@@ -56,7 +56,7 @@ def _named_as_the_market(spec: Spec, offers: Sequence[Offer]) -> Spec:
     models = (
         sorted({o.model for o in offers if squashed(o.model) == squashed(spec.model)}) if spec.model else []
     )
-    alike = sorted({o.model for o in offers if squashed(o.model).startswith(squashed(spec.model))})
+    alike = sorted({o.model for o in offers if is_model(o.model, spec.model)})
     if spec.model and not models and alike:
         if len(alike) > 1:
             raise SettingError("the model", spec.model, f"one of {', '.join(alike[:8])}")

@@ -124,8 +124,13 @@ def _tell(proof: Document, found: Judged) -> None:
     if found.code:
         click.echo(f"  {found.code}, {found.kind} proof, form {found.form}, begun after block {found.block}")
     for card in found.cards:
-        figures = f"{card.memory_bytes / (1 << 30):.2f} GiB proved, {card.bandwidth_gb_s:.4g} GB/s, {card.operations_tera_s:.4g} Top/s"
+        figures = f"{_size(card.memory_bytes)} proved, {card.bandwidth_gb_s:.4g} GB/s, {card.operations_tera_s:.4g} Top/s"
         click.echo(f"  {card.card_uuid}  {card.code}  {figures}")
+
+
+def _size(count_bytes: int) -> str:
+    gib = count_bytes / (1 << 30)
+    return f"{gib:.2f} GiB" if gib >= 1 else f"{1024 * gib:.2f} MiB"
 
 
 def _as_json(proof: Document, found: Judged) -> Document:

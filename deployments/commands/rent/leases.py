@@ -13,20 +13,30 @@ from deployments.renting.desk import (
     find_lease,
     follow,
     lease_argument,
-    plural,
     verb,
 )
 from deployments.renting.following import until_closed
-from deployments.renting.look import Column, lines_of, ready_lines, show_items, show_leases, when
+from deployments.renting.look import Column, lines_of, plural, ready_lines, show_items, show_leases, when
 from deployments.renting.quantities import usd
-from deployments.renting.wire import Document, Lease, moment, text
+from deployments.renting.wire import Document, Lease, moment, number, part, text
 from tasks.errors import SettingError
 
 CLOSE_S = 120.0
+
+
+def _what(event: Document) -> str:
+    """An event's message; of a step its name, how it stands and how long it took."""
+    facts = part(event, "facts")
+    if text(event, "kind") != "STEP":
+        return text(event, "message")
+    took = f", {number(facts, 'seconds'):.1f} s" if "seconds" in facts else ""
+    return f"{text(facts, 'name')} {text(facts, 'state')}{took}"
+
+
 EVENTS = (
     Column("at (UTC)", lambda e: f"{at:%Y-%m-%d %H:%M:%S}" if (at := moment(e, "at")) else "-"),
     Column("event", lambda e: text(e, "kind")),
-    Column("what", lambda e: text(e, "message")),
+    Column("what", _what),
 )
 
 
@@ -138,9 +148,9 @@ def rm(desk: Desk, *, leases: tuple[str, ...], is_all: bool, wait: bool, yes: bo
         desk.answer({"items": [lease.document for lease in after]})
         return
     for lease in after:
-        click.echo(
-            f"{lease.lease_id}: {lease.state}, {usd(lease.cost_micro_usd)} USD, {when(lease.ended_at)} UTC"
-        )
+        until = when(lease.ended_at or lease.end_asked_at)
+        cost = usd(lease.cost_micro_usd)
+        click.echo(f"{lease.lease_id}: {lease.standing}, {cost} USD, paid until {until} UTC")
     if not after:
         click.echo("no leases")
 

@@ -7,7 +7,7 @@ import click
 from deployments.renting.desk import Desk, verb
 from deployments.renting.look import show_offers
 from deployments.renting.quantities import MICRO, micro_usd_of
-from deployments.renting.spec import parse, squashed
+from deployments.renting.spec import is_model, parse
 from deployments.renting.wire import Offer, text
 from deployments.renting.wishes import with_options
 
@@ -79,13 +79,9 @@ def command(
     }
     with desk.open() as client:
         found = [
-            item for item in client.pages("/v1/offers", query) if _is_model(text(item, "model"), wanted.model)
+            item for item in client.pages("/v1/offers", query) if is_model(text(item, "model"), wanted.model)
         ][:limit]
     if desk.is_json:
         desk.answer({"items": found})
         return
     show_offers([Offer.of(item) for item in found], max(1, wanted.count))
-
-
-def _is_model(model: str, wanted: str) -> bool:
-    return squashed(model).startswith(squashed(wanted))

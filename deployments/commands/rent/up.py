@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from deployments.renting.client import Client
-from deployments.renting.desk import Desk, complete_templates, plural, verb
+from deployments.renting.desk import Desk, complete_templates, verb
 from deployments.renting.following import until_ready
-from deployments.renting.look import lines_of, ready_lines, short_machine, stderr_lines
+from deployments.renting.look import lines_of, plural, ready_lines, short_machine, stderr_lines
 from deployments.renting.quantities import duration, micro_usd_of, usd
 from deployments.renting.spec import Spec, parse
 from deployments.renting.wire import Document, Lease, Offer, integer, text

@@ -587,7 +587,7 @@ def test_an_honest_certificate_holds_at_the_command_line(terminal, lease, tmp_pa
     (tmp_path / "c.json").write_text(json.dumps({"lease_id": lease, "proofs": [proof]}))
     told = terminal.rent("certificate", "verify", tmp_path / "c.json")
 
-    assert (told.code, told.out.count("GiB proved")) == (0, len(verdict.cards))
+    assert (told.code, told.out.count("MiB proved")) == (0, len(verdict.cards))
     (tmp_path / "empty.json").write_text("{}")
     assert terminal.rent("certificate", "verify", tmp_path / "empty.json").code == 2
 

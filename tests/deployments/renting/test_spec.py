@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.renting.spec import Spec, parse, squashed, text_of
+from deployments.renting.spec import Spec, is_model, parse, squashed, text_of
 from tasks.errors import SettingError
 
 SPECS = st.builds(
@@ -98,6 +98,25 @@ def test_any_text_is_read_or_refused(text):
     assert text_of(found).isascii()
     assert text_of(found).isprintable()
     assert parse(text_of(found)) == found
+
+
+@pytest.mark.parametrize(
+    ("model", "wanted", "is_it"),
+    [
+        ("H100 80GB HBM3", "H100", True),
+        ("A100-SXM4-80GB", "a100", True),
+        ("GeForce RTX 4090", "4090", True),
+        ("NVIDIA GeForce RTX 4090", "RTX-4090", True),
+        ("L40S", "L4", False),
+        ("RTX 4090", "RTX 409", False),
+        ("RTX A6000", "A6000 RTX", False),
+        ("L4", "", True),
+    ],
+)
+def test_a_model_is_meant_by_whole_words_of_its_name(model, wanted, is_it):
+    """In a row, in their order; half a word means nothing."""
+
+    assert is_model(model, wanted) is is_it
 
 
 @pytest.mark.parametrize("name", ["RTX4090", "rtx 4090", "NVIDIA GeForce RTX 4090", "GeForce RTX-4090"])
