@@ -113,16 +113,15 @@ def _keep(file: IO[bytes], update: Callable[[bytes], object], piece: bytes) -> N
 
 
 def _read(job: Job, backup: Backup, path: str, deadline: float) -> None:
-    """Send the very bytes; where the folder has another name than it had, the archive's names are made to fit."""
+    """Send the very bytes to the root; where the folder is elsewhere than it was, the archive's names are made to fit."""
     file = file_of(job.market.backup_folder, backup.backup_id)
     _check_digest(file, backup)
     engine, name = site_of(job).engine(deadline), _container(job.lease)
-    target = PurePosixPath(path)
-    parent = str(target.parent)
+    target = path.lstrip("/")
     try:
         with file.open("rb") as archive:
-            pieces = _pieces(archive) if _top_of(file) == target.name else renamed(archive, target.name)
-            engine.restore(name, parent, pieces, deadline=deadline)
+            pieces = _pieces(archive) if _top_of(file) == target else renamed(archive, target)
+            engine.restore(name, "/", pieces, deadline=deadline)
     except (OSError, tarfile.TarError) as error:
         raise VolumeRefused("restore", "REFUSED", f"the backup can't be read: {error}") from error
 
@@ -152,7 +151,7 @@ def _top_of(file: Path) -> str:
 
 
 def renamed(file: IO[bytes], name: str) -> Iterator[bytes]:
-    """An archive with another folder at its top, piece by piece: what is in it stays byte for byte."""
+    """An archive with another path at its top, piece by piece: what is in it stays byte for byte."""
     sink = _Sink()
     with (
         tarfile.open(fileobj=file, mode="r|") as old,

@@ -47,6 +47,7 @@ from tasks.renting.provisioning import (
 from tasks.renting.reserving import funds_of
 from tasks.stepping import step
 
+REPLACED = "REPLACED"
 Done = dict[str, object]
 """What an operation came to, for its result."""
 
@@ -190,6 +191,8 @@ async def replace_image(job: Job, operation: Operation) -> Done:
     """Another container with the same cards, volumes, host key and, as far as they are free, ports; else the old one goes on."""
     _check(job, RentalState.ACTIVE, "replaced")
     policy, old = job.market.policy.renting, access_of(job)
+    if await job.market.call(partial(_is_replaced, job, operation)):
+        return {"image": job.lease.pod.image, "image_digest": old.image_digest}
     meant = await job.market.call(partial(_meant, job, operation))
     values = job.market.sealer.open(meant.lease_id, meant.sealed)
     await come(job)
@@ -201,11 +204,18 @@ async def replace_image(job: Job, operation: Operation) -> Done:
     access = await job.step("create", policy.start_s, partial(create_now, job, image, meant))
     await probe(job, access)
     changes = {"pod": meant.pod, "sealed": meant.sealed, "attempt": meant.attempt, "access": access}
-    told = Happening("REPLACED", meant.pod.image)
+    told = Happening(REPLACED, meant.pod.image, json.dumps({"operation_id": operation.operation_id}))
     await job.move(lambda one: noted(one, job.market.now(), **changes), told)
     job.undo.clear()
     await job.step("clean", policy.stop_s, partial(clear_away, job, keep=access.container))
     return {"image": meant.pod.image, "image_digest": access.image_digest}
+
+
+def _is_replaced(job: Job, operation: Operation) -> bool:
+    """Whether a run that died has done all of it but saying so."""
+    events = job.market.events.after(0, lease_id=job.lease.lease_id, limit=100_000)
+    told = (e for e in events if e.kind == REPLACED)
+    return any(json.loads(e.facts).get("operation_id") == operation.operation_id for e in told)
 
 
 def _pull(job: Job, reference: str, values: dict[str, object], deadline: float) -> Image:

@@ -235,9 +235,9 @@ def test_a_backup_is_the_bytes_and_comes_back(town):
     )
     assert disk.files["/"] == disk.files["/data"]
     do(town, OperationKind.RESTORE, "r-2", backup_id=backup.backup_id, target="path:/srv/copy")
-    with tarfile.open(fileobj=io.BytesIO(disk.files["/srv"])) as archive:
+    with tarfile.open(fileobj=io.BytesIO(disk.files["/"])) as archive:
         found = {m.name: archive.extractfile(m).read() for m in archive}
-    assert found == {f"copy/{name}": value for name, value in content.items()}
+    assert found == {f"srv/copy/{name}": value for name, value in content.items()}
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,23 @@ def _empty() -> bytes:
         return (Path(folder) / "subnet.db").read_bytes()
 
 
-def finish(engine, machines, *, epoch=7, endpoint="127.0.0.1:1", leased=(), quotes=(), cards=2, **terms):
-    """Finish an epoch that has proved these machines, given as executors; `terms` are of all their scores."""
+def finish(
+    engine,
+    machines,
+    *,
+    epoch=7,
+    endpoint="127.0.0.1:1",
+    leased=(),
+    quotes=(),
+    cards=2,
+    listed=("NVIDIA L4", 23_034, None),
+    **terms,
+):
+    """Finish an epoch that has proved these machines, given as executors; `terms` are of all their scores.
+
+    `listed`: the cards' model as nvidia-smi names it, their MiB, and their UUIDs, where they are not made up.
+    """
+    model, vram_mib, uuids = listed
     miners = sorted({machine.miner_hotkey for machine in machines})
     subnet = view(*miners)
     subnet = replace(
@@ -48,8 +63,10 @@ def finish(engine, machines, *, epoch=7, endpoint="127.0.0.1:1", leased=(), quot
         EpochHeader(epoch, 51, epoch * 50, "0xab", "5Validator", "default", "0" * 16, "0.1", NOON)
     )
     state.save_discovery(epoch, (), machines)
-    state.save_reports(epoch, [report(m, model="NVIDIA L4", cards=cards) for m in machines])
-    state.save_verdicts(epoch, [proof(m, cards) for m in machines])
+    state.save_reports(
+        epoch, [named(report(m, model=model, cards=cards, vram_mib=vram_mib), uuids) for m in machines]
+    )
+    state.save_verdicts(epoch, [proof(m, cards, uuids) for m in machines])
     records = [ExecutorRecord(m.key, NOON, epochs_seen=10, epochs_passed=9) for m in machines]
     state.save_grounds(epoch, grounds_of(subnet, records, leased=leased, quotes=quotes, policy=DEFAULT))
     given = {
@@ -67,11 +84,19 @@ def finish(engine, machines, *, epoch=7, endpoint="127.0.0.1:1", leased=(), quot
     state.finish_counted(epoch, records, [])
 
 
-def proof(machine, cards=2):
+def proof(machine, cards=2, uuids=None):
     """A machine's verdict, with UUIDs that are its own."""
     made = verdict(machine, *[300.0] * cards)
-    named = (replace(c, card_uuid=f"GPU-{machine.key}-{c.card_index}") for c in made.cards)
-    return replace(made, cards=tuple(named))
+    own = uuids or [f"GPU-{machine.key}-{index}" for index in range(cards)]
+    return replace(made, cards=tuple(replace(c, card_uuid=own[c.card_index]) for c in made.cards))
+
+
+def named(told, uuids):
+    """A report whose cards have these UUIDs, where some are given."""
+    if uuids is None:
+        return told
+    cards = tuple(replace(card, uuid=uuids[card.index]) for card in told.facts.cards)
+    return replace(told, facts=replace(told.facts, cards=cards))
 
 
 def machine(name="a", miner=MINER, price=1.0):

@@ -40,6 +40,9 @@ class Disk:
         if failure is not None:
             raise failure
 
+    def kept(self):
+        """Something on it has changed."""
+
 
 class Engine:
     """A container engine over such a disk."""
@@ -53,6 +56,7 @@ class Engine:
     def pull(self, reference, login=None, **_):
         self.disk.meet("pull", reference, login.user if login else "")
         self.disk.images.add(reference)
+        self.disk.kept()
         return _image(reference)
 
     def create(self, spec, image, *_, **__):
@@ -67,6 +71,7 @@ class Engine:
         times = ("created", 0, False, None, None, spec.ports)
         made = Container(name, "0" * 12, image.image_id, *labels, digest_of(spec), *times)
         self.disk.containers.setdefault(name, made)
+        self.disk.kept()
         return self.disk.containers[name]
 
     def start(self, name, **_):
@@ -84,6 +89,7 @@ class Engine:
     def remove(self, name, **_):
         self.disk.meet("remove", name)
         self.disk.containers.pop(name, None)
+        self.disk.kept()
 
     def inspect(self, name, **_):
         return self.disk.containers.get(name)
@@ -95,14 +101,17 @@ class Engine:
     def copy_in(self, name, archive, **_):
         self.disk.meet("copy", name)
         self.disk.keys[name] = archive
+        self.disk.kept()
 
     def put_keys(self, name, _, keys, **__):
         self.disk.meet("keys", name)
         self.disk.keys[name] = keys
+        self.disk.kept()
 
     def remove_volume(self, name, **_):
         self.disk.meet("remove volume", name)
         self.disk.volumes.pop(name, None)
+        self.disk.kept()
 
     def backup(self, name, path, write, **_):
         self.disk.meet("backup", name, path)
@@ -117,6 +126,7 @@ class Engine:
         if name not in self.disk.containers:
             raise ContainerRefused(status, "NOT_THERE", name)
         self.disk.containers[name] = replace(self.disk.containers[name], status=status)
+        self.disk.kept()
 
 
 class Site:
@@ -159,11 +169,11 @@ class Edges:
 class Town:
     """A market over machines of memory, with renters who have money."""
 
-    def __init__(self, folder, engine, names=("a", "b"), now=None, **policy):
+    def __init__(self, folder, engine, names=("a", "b"), now=None, disk=Disk, **policy):
         self.engine, self.folder = engine, folder
         self.clock = now or (lambda: datetime.now(UTC))
         machines = [machine(name) for name in names]
-        self.disks = {one.key: Disk(one) for one in machines}
+        self.disks = {one.key: disk(one) for one in machines}
         renting = replace(LOCALNET.renting, **policy)
         self.policy = replace(LOCALNET, renting=renting)
         self.market = self.open()
