@@ -1,7 +1,8 @@
-"""The main job, end to end, as a user types it: a whole epoch on a local subnet of its own."""
+"""The main job and a lease, end to end, as users type it: a local subnet of its own, epochs on it, a machine of it rented."""
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -10,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from deployments.localnet.engine import why_missing
+from deployments.localnet.engine_place import place_of
 from storage.history import archived_epochs, read_epoch
 from storage.records import EpochState
 from tasks.proof.verdict import verify_transcript
 from tasks.replaying import replay_epoch
 from tasks.scoring.replay import Standing
+from tests.engines import skip_or_fail
 
 SUBNET = Path(sys.executable).with_name("subnet")
 REPOSITORY = Path(__file__).parents[1]
@@ -199,21 +203,102 @@ def test_two_epochs_in_a_row_both_set_weights(first, folder):
     assert second["weights"]["status"] == "confirmed"
 
 
-def test_up_runs_epochs_until_it_is_taken_down(first, folder):
-    """`subnet up` runs an epoch at once by its worker, has the next ones scheduled, and `subnet down` ends everything."""
-
+@pytest.fixture(scope="module")
+def up(first, folder):
+    """`subnet up`, once it has run an epoch."""
     before = len(archived_epochs(folder / ".local" / "history"))
     process = started(folder, "up")
     try:
         history = folder / ".local" / "history"
         assert until(lambda: len(archived_epochs(history)) > before or process.poll() is not None, DEADLINE_S)
         assert process.poll() is None, process.communicate()
-        holder = json.loads((folder / ".local" / "run" / "stack.json").read_text())
-        assert until(lambda: scheduled_runs(holder["prefect_url"]) > 0, 90.0)
-        assert crash_automations(holder["prefect_url"]) == 1
+        yield process
     finally:
         subprocess.run([SUBNET, "down"], cwd=REPOSITORY, env=surroundings(folder), check=True)
-        said, _ = process.communicate(timeout=30)
+        process.wait(60)
+
+
+def test_up_runs_epochs(up, folder):
+    """`subnet up` runs an epoch at once by its worker, and has the next ones scheduled."""
+
+    holder = json.loads((folder / ".local" / "run" / "stack.json").read_text())
+
+    assert until(lambda: scheduled_runs(holder["prefect_url"]) > 0, 90.0)
+    assert crash_automations(holder["prefect_url"]) == 1
+
+
+def typed(folder: Path, line: str, stdin: str | None = None) -> str:
+    """What a command prints that succeeds."""
+    done = subprocess.run(
+        [SUBNET, *shlex.split(line)],
+        cwd=REPOSITORY,
+        env=surroundings(folder),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert done.returncode == 0, f"subnet {line}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def test_a_new_user_rents_a_machine(up, folder):
+    """Key, credit, a lease by specification, SSH into its real container, stop, start, rm; and the books are even."""
+    if reason := why_missing():
+        skip_or_fail(reason)
+    key = folder / "home" / "id"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    typed(folder, "rent login", typed(folder, "market renter add ada"))
+    typed(folder, "market credit ada 20 --reason welcome")
+
+    rented = typed(
+        folder,
+        "rent up --spec 1xRTX4090 --image subnet/plain:1 --volume data:/data "
+        f"--command 'sh -c \"echo it runs; sleep 9999\"' --key {shlex.quote(str(key))}.pub --yes --json",
+    )
+    lease = json.loads(rented)["lease_id"]
+    card = lease_of(folder, lease)["card_uuids"][0]
+    inside = f"rent ssh -i {shlex.quote(str(key))} {lease} -- "
+
+    assert card in typed(folder, inside + "nvidia-smi -L")
+    typed(folder, inside + "'echo kept > /data/file'")
+    assert typed(folder, f"rent exec {lease} -- cat /data/file") == "kept\n"
+    assert "it runs" in typed(folder, f"rent logs {lease}")
+    typed(folder, f"rent stop {lease}")
+    assert lease_of(folder, lease)["state"] == "stopped"
+    typed(folder, f"rent start {lease}")
+    assert typed(folder, inside + "cat /data/file") == "kept\n"
+    typed(folder, f"rent rm {lease} --yes")
+    assert until(lambda: lease_of(folder, lease)["state"] == "ended", 90.0)
+    over = lease_of(folder, lease)
+    books = json.loads(typed(folder, "market books --json"))
+    balance = json.loads(typed(folder, "rent balance --json"))
+
+    assert over["ended_at"] is not None
+    assert 0 < over["cost_micro_usd"] == 20_000_000 - balance["micro_usd"]
+    assert books["is_even"]
+    assert engine_lists(folder) == []
+
+
+def lease_of(folder: Path, lease: str) -> dict:
+    return json.loads(typed(folder, f"rent show {lease} --json"))
+
+
+def engine_lists(folder: Path) -> list[str]:
+    """Containers that the local subnet's own engine has."""
+    host = place_of(folder / ".local" / "localnet").host
+    done = subprocess.run(
+        ["docker", "--host", host, "ps", "--all", "--quiet"], capture_output=True, text=True, check=True
+    )
+    return done.stdout.split()
+
+
+def test_down_ends_everything(up, folder):
+    """What `up` has told until then is there, and no process is left of it."""
+
+    typed(folder, "down")
+    said, _ = up.communicate(timeout=60)
 
     assert "cinder-2 HOST_KEY_MISMATCH" in said
     assert until(lambda: not processes_of(folder), 10.0), processes_of(folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.bench import commands, cuda, epochs, history, proving, renting, scoring
+from tests.bench import commands, cuda, epochs, history, proving, rented, renting, scoring
 
 GROUPS = (
     *commands.GROUPS,
@@ -12,4 +12,5 @@ GROUPS = (
     *epochs.GROUPS,
     *history.GROUPS,
     *renting.GROUPS,
+    *rented.GROUPS,
 )
