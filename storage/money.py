@@ -54,6 +54,25 @@ class Money:
                         raise ShortOfFunds(entry.account, left - entry.micro_usd, -entry.micro_usd)
             return True
 
+    def post_all(self, moved: Iterable[Transfer]) -> int:
+        """Move the money of several, each once, all that is new or nothing; how many were new. No floor is kept."""
+        wanted = tuple(moved)
+        for transfer in wanted:
+            _check(transfer)
+        if not wanted:
+            return 0
+        with writing(self._engine) as connection:
+            rows: list[dict[str, object]] = []
+            count = 0
+            for transfer in wanted:
+                insert = insert_into(connection, transfers).values(row_of(transfer, "entries"))
+                if connection.execute(insert.on_conflict_do_nothing()).rowcount == 1:
+                    count += 1
+                    rows += [row_of(e) | {"transfer_id": transfer.transfer_id} for e in transfer.entries]
+            if rows:
+                connection.execute(sa.insert(entries), rows)
+        return count
+
     def has(self, transfer_id: str) -> bool:
         """Whether a transfer of this name has moved its money."""
         query = sa.select(sa.exists().where(transfers.c.transfer_id == transfer_id))
@@ -215,8 +234,9 @@ def _lines(connection: sa.Connection, which: sa.ColumnElement[bool]) -> tuple[Li
     query = (
         sa.select(
             *keys,
-            sa.func.sum(entries.c.micro_usd).label("micro_usd"),
-            sa.func.sum(entries.c.rao).label("rao"),
+            # PostgreSQL's sums of bigints are numerics, which no record has.
+            sa.cast(sa.func.sum(entries.c.micro_usd), sa.BigInteger).label("micro_usd"),
+            sa.cast(sa.func.sum(entries.c.rao), sa.BigInteger).label("rao"),
             sa.func.count().label("transfers"),
             sa.func.min(transfers.c.at).label("first_at"),
             sa.func.max(transfers.c.at).label("last_at"),

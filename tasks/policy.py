@@ -308,7 +308,7 @@ class RentingPolicy:
     """A running lease is charged so often; at stop and end always."""
     look_deadline_s: float = 10.0
     """For one machine: who answers later costs only itself."""
-    looks_at_once: int = 64
+    looks_at_once: int = 256
     metrics_fine_s: int = 3_600
     """Every look is kept so long, then one a minute."""
     metrics_minutes_s: int = 86_400

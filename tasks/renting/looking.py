@@ -38,8 +38,13 @@ class Found:
         return None if self.dead else max((card.percent for card in self.cards), default=None)
 
 
-def look(runtime: Runtime, rentals: Iterable[Rental], *, deadline: float) -> Mapping[str, Found]:
-    """What is found of each lease; raises what the session and the engine do when the machine does not tell."""
+def look(
+    runtime: Runtime, rentals: Iterable[Rental], *, deadline: float, is_measured: bool = True
+) -> Mapping[str, Found]:
+    """What is found of each lease; raises what the session and the engine do when the machine does not tell.
+
+    `is_measured`: what the containers use, too, for which Docker takes two seconds.
+    """
     leases = tuple(rentals)
     containers = {container.name: container for container in runtime.containers(deadline=deadline)}
     [told] = ask_facts(runtime.session, [GPU_CSV.command], deadline=deadline)
@@ -49,7 +54,7 @@ def look(runtime: Runtime, rentals: Iterable[Rental], *, deadline: float) -> Map
         for name in map(container_of, leases)
         if name in containers and containers[name].status == "running"
     ]
-    stats = runtime.all_stats(alive, deadline=deadline)
+    stats = runtime.all_stats(alive, deadline=deadline) if is_measured else {}
     cards = use_of(listing) if isinstance(listing, Listing) else {}
     return {
         lease.lease_id: Found(

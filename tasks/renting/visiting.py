@@ -29,6 +29,8 @@ _log = logging.getLogger("subnet.watch")
 KEEP_S = 300.0
 """A session has a budget of messages and bytes for its life: after so long another is opened."""
 SWEEP_EVERY_S = 600.0
+MEASURE_EVERY_S = 60.0
+"""What containers use is asked for so often: Docker takes two seconds for it."""
 SWEEP_LEAST_S = 3.0
 """Left of a visit; with less its sweep waits for the next round."""
 
@@ -68,6 +70,7 @@ class Lookout:
         self._enter, self._call, self._now, self._monotonic = enter, call, now, monotonic
         self._kept: dict[str, _Kept] = {}
         self._swept: dict[str, float] = {}
+        self._measured: dict[str, float] = {}
 
     async def look_at(self, executor_key: str, leases: tuple[Rental, ...]) -> Mapping[str, Found]:
         """What is found of each lease by the look's deadline; raises what entering and the engine do."""
@@ -112,12 +115,22 @@ class Lookout:
         self, site: Site, executor_key: str, leases: tuple[Rental, ...], deadline: float
     ) -> Mapping[str, Found]:
         runtime = site.engine(deadline)
-        found = look(runtime, leases, deadline=deadline) if leases else {}
+        found = self._looked(runtime, executor_key, leases, deadline) if leases else {}
         for lease in leases:
             if lease.notice_until is not None and not found[lease.lease_id].dead:
                 _tell(runtime, lease, deadline)
         if self.is_sweep_due(executor_key) and deadline - self._monotonic() > SWEEP_LEAST_S:
             self._sweep(runtime, executor_key, deadline)
+        return found
+
+    def _looked(
+        self, runtime: Runtime, executor_key: str, leases: tuple[Rental, ...], deadline: float
+    ) -> Mapping[str, Found]:
+        last, now = self._measured.get(executor_key), self._monotonic()
+        is_measured = last is None or now - last >= MEASURE_EVERY_S
+        found = look(runtime, leases, deadline=deadline, is_measured=is_measured)
+        if is_measured:
+            self._measured[executor_key] = now
         return found
 
     def _sweep(self, runtime: Runtime, executor_key: str, deadline: float) -> None:

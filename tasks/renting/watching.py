@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -42,12 +42,13 @@ from tasks.renting.asking import ask_end, ask_operation, change, new_name
 from tasks.renting.limits import Funds, Step, StepKind, Usage, idle_after, judge
 from tasks.renting.looking import Found
 from tasks.renting.metering import burn_micro_usd_per_hour, unposted_micro_usd
+from tasks.renting.money import metered
 from tasks.renting.money import renter as account_of
 from tasks.renting.moves import noted
 from tasks.renting.offering import demand_of
 from tasks.renting.preempting import give_notice, outbid
 from tasks.renting.pricing import Demand
-from tasks.renting.settling import charge, settle
+from tasks.renting.settling import settle
 
 _log = logging.getLogger("subnet.watch")
 CLAIM = "watch"
@@ -60,6 +61,8 @@ STANDING = frozenset({RentalState.ACTIVE, RentalState.STOPPED})
 MANY = 3
 """Of fewer machines than this nobody can tell whether they are away, or we are."""
 
+Looked = tuple[tuple[Rental, ...], Mapping[str, Found] | None]
+"""The leases of a machine, and what was found of them; None: the machine did not tell in time."""
 LookAt = Callable[[str, tuple[Rental, ...]], Awaitable[Mapping[str, Found]]]
 """A machine's key and its leases: what is found of each by the look's deadline."""
 
@@ -154,18 +157,33 @@ def finish(run: Round) -> None:
 
 
 async def attend_all(run: Round) -> dict[str, Step]:
-    """Attend to every machine, many at once; what was done about each lease."""
+    """Attend to every machine, many at once; what was done about each lease.
+
+    What has come in while the last ones were followed up is followed up together: a thousand machines that answer at once
+    cost a few transactions, and one that is late is nobody's concern.
+    """
     turns = asyncio.Semaphore(run.policy.looks_at_once)
     done: dict[str, Step] = {}
-    with ThreadPoolExecutor(4, thread_name_prefix="watch") as pool:
+    come: asyncio.Queue[Looked] = asyncio.Queue()
 
-        async def in_turn(executor_key: str, leases: tuple[Rental, ...]) -> None:
-            async with turns:
-                found = await _looked(run, executor_key, leases)
-            loop = asyncio.get_running_loop()
-            done.update(await loop.run_in_executor(pool, _follow_up, run, leases, found))
+    async def in_turn(executor_key: str, leases: tuple[Rental, ...]) -> None:
+        async with turns:
+            found = await _looked(run, executor_key, leases)
+        come.put_nowait((leases, found))
 
-        await asyncio.gather(*(in_turn(key, leases) for key, leases in run.machines.items()))
+    machines = run.machines
+    with ThreadPoolExecutor(1, thread_name_prefix="watch") as pool:
+        async with asyncio.TaskGroup() as looks:
+            for key, leases in machines.items():
+                looks.create_task(in_turn(key, leases))
+            left = len(machines)
+            while left:
+                batch = [await come.get()]
+                while not come.empty():
+                    batch.append(come.get_nowait())
+                left -= len(batch)
+                loop = asyncio.get_running_loop()
+                done.update(await loop.run_in_executor(pool, _follow_up, run, batch))
     return done
 
 
@@ -179,23 +197,21 @@ async def _looked(run: Round, executor_key: str, leases: tuple[Rental, ...]) -> 
         return None
 
 
-def _follow_up(run: Round, leases: tuple[Rental, ...], found: Mapping[str, Found] | None) -> dict[str, Step]:
-    """Everything that follows for the leases of one machine; trouble with one of them costs no other."""
+def _follow_up(run: Round, batch: Sequence[Looked]) -> dict[str, Step]:
+    """Everything that follows for the leases of these machines; trouble with one lease costs no other."""
     now, done = run.clock(), {}
-    looks = [
-        after_look(
-            lease,
-            run.healths.get(lease.lease_id),
-            None if found is None else found.get(lease.lease_id),
-            now,
-            run.policy,
-            is_busy=lease.lease_id in run.busy,
-        )
-        for lease in leases
-    ]
-    charged = [_charged(run, lease, health) for lease, (health, _) in zip(leases, looks, strict=True)]
-    run.stores.health.save(charged, [metric for _, metric in looks if metric is not None])
-    for lease, health in zip(leases, charged, strict=True):
+    looks: list[tuple[Rental, Health]] = []
+    metrics: list[Metric] = []
+    for leases, found in batch:
+        for lease in leases:
+            told = None if found is None else found.get(lease.lease_id)
+            before, is_busy = run.healths.get(lease.lease_id), lease.lease_id in run.busy
+            health, metric = after_look(lease, before, told, now, run.policy, is_busy=is_busy)
+            looks.append((lease, health))
+            metrics += [] if metric is None else [metric]
+    looks = _charged(run, looks)
+    run.stores.health.save([health for _, health in looks], metrics)
+    for lease, health in looks:
         try:
             done[lease.lease_id] = _judged(run, lease, health, now)
         except (SubnetError, StorageError):
@@ -203,12 +219,23 @@ def _follow_up(run: Round, leases: tuple[Rental, ...], found: Mapping[str, Found
     return done
 
 
-def _charged(run: Round, lease: Rental, health: Health) -> Health:
-    """What is known of a lease, once it is charged if that is due."""
-    if not is_due(health.metered_at, run.now, run.policy.meter_every_s):
-        return health
-    charge(run.stores.money, lease, run.now, run.policy)
-    return replace(health, metered_at=run.now)
+def _charged(run: Round, looks: Sequence[tuple[Rental, Health]]) -> list[tuple[Rental, Health]]:
+    """What is known of the leases, once those are charged for which it is time.
+
+    What was metered is known from the round's begin: where somebody has charged since, the name of ours is taken.
+    """
+    due = {
+        lease.lease_id: lease
+        for lease, health in looks
+        if is_due(health.metered_at, run.now, run.policy.meter_every_s)
+    }
+    ppm = run.policy.platform_ppm
+    charges = (metered(lease, run.metered.get(name, 0), run.now, ppm) for name, lease in due.items())
+    run.stores.money.post_all(charge for charge in charges if charge is not None)
+    return [
+        (lease, replace(health, metered_at=run.now) if lease.lease_id in due else health)
+        for lease, health in looks
+    ]
 
 
 def _judged(run: Round, lease: Rental, health: Health, now: datetime) -> Step:

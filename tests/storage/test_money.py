@@ -88,6 +88,34 @@ def test_a_lease_has_a_bill(engine):
     assert money.books().is_even
 
 
+def test_several_are_posted_together(engine):
+    """Each once: what has moved before is left, the rest is new; one that is not even stops them all."""
+    money = Money(engine)
+    even = [deposit("5Renter", USD, name, NOON) for name in ("1-1", "1-2", "1-3")]
+    assert money.post(even[0])
+
+    assert money.post_all(even) == 2
+    assert money.post_all(even) == money.post_all([]) == 0
+    with pytest.raises(NotBalanced):
+        money.post_all([deposit("5Renter", USD, "1-4", NOON), Transfer("t", NOON, "METER", (Entry("a", 1),))])
+    assert money.balance("renter:5Renter") == 3 * USD
+    assert money.books().is_even
+
+
+def test_a_standing_is_one_moment(engine):
+    """Balances and meterings together; an account or a lease without any has nothing."""
+    money = Money(engine)
+    money.post(deposit("5Renter", 10 * USD, "1-1", NOON))
+    money.post(metered(ACTIVE, 0, NOON + timedelta(seconds=4), 0))
+
+    assert money.standing(["renter:5Renter", "renter:none"], ["l-1", "l-2"]) == (
+        {"renter:5Renter": 6 * USD, "renter:none": 0},
+        {"l-1": 4 * USD},
+    )
+    assert money.left_in("renter:") == {"renter:5Renter": 6 * USD}
+    assert money.left_in("escrow:") == {}
+
+
 def test_racing_charges_spend_a_balance_once(engine):
     """Twenty charges of a dollar each race for ten dollars: ten go through, ten are told how much is there."""
     money = Money(engine)
