@@ -1,6 +1,9 @@
 """A renter at a terminal, for each test."""
 
+import threading
+import time
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -30,3 +33,33 @@ def still(tmp_path_factory):
     """A terminal for tests after which everything is as it was before."""
     with logged_in(tmp_path_factory.mktemp("still")) as found:
         yield found
+
+
+@pytest.fixture
+def server(terminal):
+    """What a shell's environment must have to talk to the terminal's market over a real connection."""
+    import uvicorn
+
+    config = uvicorn.Config(terminal.world.app, host="127.0.0.1", port=0, log_level="warning", lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    (terminal.home / "served-key").write_text(terminal.token)
+    yield {"SUBNET_API": f"http://127.0.0.1:{port}", "SUBNET_API_KEY_FILE": str(terminal.home / "served-key")}
+    server.should_exit = True
+    thread.join(20)
+
+
+@pytest.fixture
+def served(terminal, server, monkeypatch):
+    """The same terminal, with the market behind a real server on this computer."""
+    desk = terminal.desk
+    monkeypatch.setattr(
+        terminal,
+        "desk",
+        lambda: replace(desk(), transport=None, environment={**desk().environment, **server}),
+    )
+    return terminal

@@ -3,7 +3,6 @@
 import base64
 import json
 import threading
-import time
 from dataclasses import replace
 
 import pytest
@@ -293,29 +292,6 @@ def test_events_come_over_a_real_connection_as_they_happen(terminal, served):
 
     assert told.code == 0, told
     assert [json.loads(line)["kind"] for line in told.out.splitlines()][-1] == "ENDED"
-
-
-@pytest.fixture
-def served(terminal, monkeypatch):
-    """The same terminal, with the market behind a real server on this computer."""
-    import uvicorn
-
-    config = uvicorn.Config(terminal.world.app, host="127.0.0.1", port=0, log_level="warning", lifespan="off")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    key = terminal.home / "served-key"
-    key.write_text(terminal.token)
-    desk, here = terminal.desk, {"SUBNET_API": f"http://127.0.0.1:{port}", "SUBNET_API_KEY_FILE": str(key)}
-    monkeypatch.setattr(
-        terminal, "desk", lambda: replace(desk(), transport=None, environment={**desk().environment, **here})
-    )
-    yield terminal
-    server.should_exit = True
-    thread.join(20)
 
 
 def test_metrics_of_a_lease_that_was_not_measured_are_none(terminal, lease):
