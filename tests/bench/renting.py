@@ -11,10 +11,13 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.bench.rows import MS, Group, Row
+from tests.deployments.marketplace.racing import race
 
+REQUESTS, MACHINES = 200, 50
 CLIENTS, ROUNDS, THINK_S = 200, 10, 1.0
 QUERIES = (
     "sort=value&limit=20",
@@ -35,6 +38,19 @@ def _offers() -> Iterator[Row]:
         f"{statistics.median(ours) * MS:.1f} ms; floor: the same crowd at a server that sends as many bytes"
     )
     yield Row("api_offers_p95", _p95(ours) * MS, "ms", _p95(floor) * MS, len(ours), note)
+
+
+def _race() -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as folder:
+        raced = race(Path(folder), REQUESTS, MACHINES)
+    active = [lease for lease in raced.leases if lease.state.value == "active"]
+    wrong = abs(len(active) - MACHINES) + len(active) - len({lease.executor_key for lease in active})
+    note = (
+        f"leases of {REQUESTS} concurrent requests for {MACHINES} machines, through the API and the flow; wrong ones: "
+        f"{wrong}; the API's own answer: median {statistics.median(raced.answer_s) * MS:.0f} ms, "
+        f"p95 {_p95(list(raced.answer_s)) * MS:.0f} ms"
+    )
+    yield Row("lease_race", len(active), "count", None, REQUESTS, note)
 
 
 @contextmanager
@@ -102,4 +118,4 @@ def _p95(seconds: list[float]) -> float:
     return statistics.quantiles(seconds, n=20)[-1]
 
 
-GROUPS = (Group(("api_offers_p95",), _offers),)
+GROUPS = (Group(("api_offers_p95",), _offers), Group(("lease_race",), _race))
