@@ -17,12 +17,14 @@ from storage import rental as nouns
 from storage import renter as kept
 from storage.health import Metric
 from tasks.renting.metering import cost_micro_usd
+from tasks.renting.moves import CLOSED
 
 HOW_TO_CHECK = (
-    "Save `transcript` (base64) as a file and run `subnet history verify --transcript FILE --card UUID ...`: it derives "
-    "every challenge from the transcript's own seed, recomputes what was opened, and judges again, with no word of ours "
-    "taken for it (docs/gpu-proof.md)."
+    "Save this answer as a file and run `subnet rent certificate verify FILE`: it derives every challenge from the "
+    "transcript's own seeds, recomputes what was opened, and judges again by its own arithmetic, without asking anybody "
+    "(docs/gpu-proof.md says what a transcript can and can't tell)."
 )
+_ENDING = "its end is asked for: nothing more is charged, and it is gone as soon as its machine is clean"
 Opener = Callable[[nouns.Rental], Mapping[str, object]]
 """Opens a lease's secrets, for who may see its links."""
 
@@ -66,10 +68,10 @@ def lease(
     cost = cost_micro_usd(one, now)
     return models.Lease(
         lease_id=one.lease_id,
-        state=one.state,
+        state=_state(one),
         version=one.version,
         queued=is_queued,
-        detail=detail,
+        detail=_ENDING if _is_ending(one) else detail,
         wish=models.Wish(**asdict(one.wish)),
         pod=pod(one.pod),
         terms=models.Terms(**asdict(one.terms)),
@@ -92,6 +94,15 @@ def lease(
         steps=_steps(one, steps),
         tried=one.tried,
     )
+
+
+def _is_ending(one: nouns.Rental) -> bool:
+    return one.end_asked_at is not None and one.state not in CLOSED
+
+
+def _state(one: nouns.Rental) -> nouns.RentalState:
+    """As its renter sees it: once its end is asked for there is no way back, whoever still works on it."""
+    return nouns.RentalState.ENDING if _is_ending(one) else one.state
 
 
 def pod(one: nouns.Pod) -> models.Pod:

@@ -14,12 +14,16 @@ from deployments.marketplace.market import Desk
 from deployments.marketplace.models import Balance, Deposit, Invoice, InvoiceLease, Page
 from deployments.marketplace.problems import responses
 from storage.deposits import Deposits
+from storage.rental import RentalState
 from storage.statements import Line
 from tasks.renting.deposits import invite
 from tasks.renting.metering import affordable_s, burn_micro_usd_per_hour, unposted_micro_usd
 from tasks.renting.money import renter
+from tasks.renting.moves import CLOSED
 
 MAX_MONTHS = 36
+MAX_OPEN = 10_000
+OPEN = frozenset(RentalState) - CLOSED
 _PUT_IN = frozenset({"DEPOSIT", "GRANT"})
 router = APIRouter(tags=["money"])
 
@@ -28,7 +32,7 @@ router = APIRouter(tags=["money"])
 def balance(caller: Pays, desk: OfDesk) -> Balance:
     """To the second: what runs is counted up to now, billed or not."""
     now, stores = desk.market.now(), desk.stores
-    leases = [one for one in stores.rentals.open() if one.renter_id == caller.renter_id]
+    leases = stores.rentals.page(caller.renter_id, MAX_OPEN, OPEN)
     billed = stores.money.metered_by_lease(one.lease_id for one in leases)
     unbilled = sum(unposted_micro_usd(one, billed.get(one.lease_id, 0), now) for one in leases)
     has = stores.money.balance(renter(caller.renter_id)) - unbilled

@@ -290,7 +290,8 @@ def test_an_ended_lease_is_ended_once(market):
 
     assert (first.status_code, again.status_code) == (202, 202)
     assert first.json()["end_asked_at"] == again.json()["end_asked_at"] == "2026-08-01T13:00:00Z"
-    assert again.json()["cost_micro_usd"] == USD
+    assert (again.json()["state"], again.json()["cost_micro_usd"]) == ("ending", USD)
+    assert again.json()["detail"].startswith("its end is asked for")
     assert again.json()["queued"]
 
 
@@ -336,7 +337,7 @@ def test_a_certificate_has_everything_that_judges_it_again(market):
 
     assert shown["proofs"][0]["transcript"] == "eyJhIjoxfQ=="
     assert len(shown["proofs"][0]["transcript_blake2s"]) == 64
-    assert "subnet history verify" in shown["how_to_check"]
+    assert "subnet rent certificate verify" in shown["how_to_check"]
 
 
 HOSTILE = [
