@@ -19,6 +19,8 @@ from deployments.renting.quantities import duration, short_usd, usd
 from deployments.renting.wire import Document, Lease, Offer, Step, integer, part, parts, text
 
 WIDTH = 116
+QUEUED_LOOKS = 10
+"""About two seconds: that a request waits for a worker is told when it still does."""
 _NUMBER = re.compile(r"(\d[\d.,/]*|-)\Z", re.ASCII)
 STYLES = {
     "active": "green",
@@ -173,11 +175,13 @@ class StepLines:
         self._write = write
         self._is_terminal = is_terminal
         self._told: set[str] = set()
+        self._looks_queued = 0
         self._width = 0
 
     def show(self, lease: Lease) -> None:
         """Bring the lines up to date with the lease."""
-        if lease.is_queued and lease.detail:
+        self._looks_queued = self._looks_queued + 1 if lease.is_queued else 0
+        if self._looks_queued > QUEUED_LOOKS and lease.detail:
             self._once(lease.detail)
         for machine in lease.tried:
             self._once(f"{short_machine(machine)} could not be made ready; the next one is tried")

@@ -61,11 +61,11 @@ def parts(document: Mapping[str, object], name: str) -> list[Document]:
     return [item for item in found[:MAX_ITEMS] if isinstance(item, dict)] if isinstance(found, list) else []
 
 
-def texts(document: Mapping[str, object], name: str) -> tuple[str, ...]:
+def texts(document: Mapping[str, object], name: str, limit: int = 500) -> tuple[str, ...]:
     """A field's list of texts, printable."""
     found = document.get(name)
     items = found[:MAX_ITEMS] if isinstance(found, list) else []
-    return tuple(printable(item, 500) for item in items if isinstance(item, str))
+    return tuple(printable(item, limit) for item in items if isinstance(item, str))
 
 
 @dataclass(frozen=True, slots=True)

@@ -235,6 +235,19 @@ def usual_key(home: Path) -> Path | None:
     return next((path for name in USUAL_KEYS if (path := home / ".ssh" / name).is_file()), None)
 
 
+def own_identity(home: Path, public_lines: Iterable[str]) -> str | None:
+    """The private key in `~/.ssh` whose public one a lease lets in; None when there is none, and ssh chooses itself."""
+    let_in = {" ".join(line.split()[:2]) for line in public_lines}
+    for path in sorted((home / ".ssh").glob("*.pub")):
+        try:
+            line = path.read_text(encoding="utf-8", errors="replace")[:MAX_KEY_BYTES]
+        except OSError:
+            continue
+        if " ".join(line.split()[:2]) in let_in and path.with_suffix("").is_file():
+            return str(path.with_suffix(""))
+    return None
+
+
 def read_text(path: Path, key: str, most_bytes: int = MAX_FILE_BYTES) -> str:
     """A small file's text; SettingError when it is none."""
     try:

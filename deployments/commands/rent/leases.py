@@ -116,10 +116,10 @@ def _tell_event(event: Document) -> None:
 @click.command()
 @click.argument("leases", nargs=-1, metavar="LEASE...", shell_complete=complete_leases)
 @click.option("--all", "is_all", is_flag=True, help="All that have not ended.")
-@click.option("--wait", is_flag=True, help="Until nothing of them is left on the machines.")
+@click.option("--detach", is_flag=True, help="Do not wait until nothing of them is left on the machines.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @verb
-def rm(desk: Desk, *, leases: tuple[str, ...], is_all: bool, wait: bool, yes: bool) -> None:
+def rm(desk: Desk, *, leases: tuple[str, ...], is_all: bool, detach: bool, yes: bool) -> None:
     """End leases: they are paid until now. Containers go, and with them all that is in no volume.
 
     A lease that has ended already is no mistake: exit code 0.
@@ -127,7 +127,7 @@ def rm(desk: Desk, *, leases: tuple[str, ...], is_all: bool, wait: bool, yes: bo
     \b
     Examples:
       subnet rent rm 3f9a
-      subnet rent rm 3f9a 51c0 --yes --wait
+      subnet rent rm 3f9a 51c0 --yes --detach
       subnet rent rm --all
     """
     if bool(leases) == is_all:
@@ -143,7 +143,11 @@ def rm(desk: Desk, *, leases: tuple[str, ...], is_all: bool, wait: bool, yes: bo
             )
         for lease in going:
             client.delete(f"/v1/leases/{lease.lease_id}")
-        after = [_after(client, lease, wait_s=CLOSE_S if wait else 0.0) for lease in found]
+        if going and not detach:
+            desk.say(
+                "nothing is paid any more; waiting until nothing of it is left (Ctrl-C: it goes on without you)"
+            )
+        after = [_after(client, lease, wait_s=0.0 if detach else CLOSE_S) for lease in found]
     if desk.is_json:
         desk.answer({"items": [lease.document for lease in after]})
         return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from deployments.renting.client import Client
@@ -10,10 +12,12 @@ from deployments.renting.reach import Door, door_of, lease_of, pin
 from deployments.renting.reach import rsync as rsync_argv
 from deployments.renting.reach import scp as scp_argv
 from deployments.renting.reach import ssh as ssh_argv
+from deployments.renting.wire import part, texts
+from deployments.renting.wishes import own_identity
 from tasks.errors import SettingError
 
 _identity = click.option(
-    "--identity", "-i", help="The file of your private key; ssh's own choice if not given."
+    "--identity", "-i", help="The file of your private key; the one in ~/.ssh that is let in if not given."
 )
 
 
@@ -40,8 +44,9 @@ def ssh(
       subnet rent ssh 3f9a -L 8888
     """
     with desk.open() as client:
-        door = _door(client, lease)
-    argv = ssh_argv(door, pin(door, desk.config), identity=identity, forwards=forwards, command=words)
+        door, own = _door(desk, client, lease)
+    known_hosts = pin(door, desk.config)
+    argv = ssh_argv(door, known_hosts, identity=identity or own, forwards=forwards, command=words)
     if desk.is_json:
         show_json({"argv": list(argv)})
         return 0
@@ -61,9 +66,9 @@ def scp(desk: Desk, *, paths: tuple[str, ...], identity: str | None, recursive: 
       subnet rent scp train.py data.bin 3f9a:/root/
       subnet rent scp -r 3f9a:/root/checkpoints .
     """
-    door = _door_of_paths(desk, paths)
+    door, own = _door_of_paths(desk, paths)
     argv = scp_argv(
-        door, pin(door, desk.config), paths[:-1], paths[-1], identity=identity, recursive=recursive
+        door, pin(door, desk.config), paths[:-1], paths[-1], identity=identity or own, recursive=recursive
     )
     return _ran(desk, argv)
 
@@ -81,8 +86,10 @@ def rsync(desk: Desk, *, paths: tuple[str, ...], identity: str | None, delete: b
       subnet rent rsync src/ 3f9a:/root/src
       subnet rent rsync 3f9a:/root/out ./out --delete
     """
-    door = _door_of_paths(desk, paths)
-    argv = rsync_argv(door, pin(door, desk.config), paths[:-1], paths[-1], identity=identity, delete=delete)
+    door, own = _door_of_paths(desk, paths)
+    argv = rsync_argv(
+        door, pin(door, desk.config), paths[:-1], paths[-1], identity=identity or own, delete=delete
+    )
     return _ran(desk, argv)
 
 
@@ -93,16 +100,21 @@ def _ran(desk: Desk, argv: tuple[str, ...]) -> int:
     return desk.run(argv)
 
 
-def _door_of_paths(desk: Desk, paths: tuple[str, ...]) -> Door:
+def _door_of_paths(desk: Desk, paths: tuple[str, ...]) -> tuple[Door, str | None]:
     if len(paths) < 2:
         raise SettingError("the paths", " ".join(paths)[:100], "at least a source and a target")
     wanted = lease_of(paths)
     with desk.open() as client:
-        return _door(client, wanted)
+        return _door(desk, client, wanted)
 
 
-def _door(client: Client, wanted: str) -> Door:
+def _door(desk: Desk, client: Client, wanted: str) -> tuple[Door, str | None]:
+    """The lease's door, and which of our keys it lets in: else an agent's others might be refused first, and too often."""
     lease = find_lease(client, wanted)
     if lease.state != "active":
-        raise SettingError("LEASE", f"{lease.lease_id}, which is {lease.state}", "one that is active")
-    return door_of(lease.lease_id, lease.address, lease.ssh_port, lease.host_key)
+        raise SettingError("LEASE", f"{lease.lease_id}, which is {lease.standing}", "one that is active")
+    home = Path(desk.environment.get("HOME") or "~").expanduser()
+    public_lines = texts(part(lease.document, "pod"), "public_keys", 10_000)
+    return door_of(lease.lease_id, lease.address, lease.ssh_port, lease.host_key), own_identity(
+        home, public_lines
+    )

@@ -41,7 +41,7 @@ def test_names_come_from_the_market(terminal):
     assert completed(desk, "rent", "rm", lease[:9]) == [lease]
     assert completed(desk, "rent", "up", "--template", "py") == ["pytorch"]
     assert completed(desk, "rent", "volumes", "rm", "") == ["data"]
-    terminal.rent("rm", lease, "--yes", "--wait")
+    terminal.rent("rm", lease, "--yes")
     assert completed(desk, "rent", "ssh", "") == []
 
 

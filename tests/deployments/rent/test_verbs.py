@@ -101,7 +101,7 @@ def test_leases_are_listed_with_what_they_cost_so_far(terminal, lease):
 
     assert lease.removeprefix("lease-")[:8] in row
     assert "0.50" in row
-    terminal.rent("rm", lease, "--yes", "--wait")
+    terminal.rent("rm", lease, "--yes")
     assert terminal.rent("ps").out.startswith("no leases")
     assert [one["state"] for one in terminal.rent("ps", "--all", "--json").json["items"]] == ["ended"]
 
@@ -135,7 +135,7 @@ def test_events_are_told_in_their_order(terminal, lease):
     """From the request on; a feed that is followed ends with the lease."""
 
     kinds = [event["kind"] for event in terminal.rent("events", lease, "--json").json["items"]]
-    terminal.rent("rm", lease, "--yes", "--wait")
+    terminal.rent("rm", lease, "--yes")
     followed = terminal.rent("events", lease, "--follow", "--json")
 
     assert [kind for kind in kinds if kind != "STEP"] == ["REQUESTED", "RESERVED", "PROVISIONING", "ACTIVE"]
@@ -149,7 +149,7 @@ def test_ending_is_idempotent_and_asks_first(terminal, lease):
     other = terminal.up()["lease_id"]
 
     assert terminal.rent("rm", lease).code == 2
-    told = terminal.rent("rm", lease, other, "--yes", "--wait")
+    told = terminal.rent("rm", lease, other, "--yes")
     assert (told.code, told.out.count("ended")) == (0, 2)
     assert terminal.rent("rm", lease).code == 0
     assert (terminal.rent("rm", "--all", "--yes").out, terminal.rent("rm", "--yes").code) == (
@@ -165,6 +165,7 @@ def test_ending_is_idempotent_and_asks_first(terminal, lease):
 def test_ssh_becomes_the_systems_own_with_the_host_key_pinned(terminal, lease):
     """One vector, with the lease's key in a file of ours; a command's words stand last."""
 
+    (terminal.home / ".ssh" / "id_ed25519").write_text("private")
     told = terminal.rent("ssh", lease[:8], "--", "nvidia-smi", "-L")
     (argv,) = terminal.launched
 
@@ -173,6 +174,7 @@ def test_ssh_becomes_the_systems_own_with_the_host_key_pinned(terminal, lease):
     hosts = terminal.home / ".config" / "subnet" / "known_hosts" / lease
     assert hosts.read_text() == f"subnet-{lease} {HOST_KEY}\n"
     assert any(str(hosts) in word for word in argv)
+    assert argv[argv.index("-i") + 1] == str(terminal.home / ".ssh" / "id_ed25519")
 
 
 def test_copies_start_the_systems_own_too(terminal, lease):
@@ -260,7 +262,7 @@ def test_metrics_are_a_line_a_sample(terminal, lease):
     at = terminal.world.clock.at
     terminal.world.stores.health.save([], [Metric(lease, at, cards, 250.0, 3 << 30)])
     row = terminal.rent("metrics", lease).out.splitlines()[-2].split()
-    terminal.rent("rm", lease, "--yes", "--wait")
+    terminal.rent("rm", lease, "--yes")
     followed = terminal.rent("metrics", lease, "--follow", "--json")
 
     assert row == [f"{at:%H:%M:%S}", "97%", "3%", "3.0", "250", "3.00", "-", "-"]
