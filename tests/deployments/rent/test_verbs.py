@@ -159,6 +159,15 @@ def test_ending_is_idempotent_and_asks_first(terminal, lease):
     assert terminal.rent("rm", "--all", lease, "--yes").code == 2
 
 
+def test_an_end_that_is_only_asked_for_is_shown_as_one(terminal, lease):
+    """Detached, a lease is `ending` from the very request on: nothing is paid any more."""
+
+    told = terminal.rent("rm", lease, "--yes", "--detach")
+
+    assert (told.code, f"{lease}: ending" in told.out) == (0, True)
+    assert "ending" in terminal.rent("ps").out
+
+
 # --- reach ------------------------------------------------------------------------------------------
 
 

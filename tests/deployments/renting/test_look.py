@@ -84,6 +84,15 @@ def test_a_step_of_the_next_machine_is_told_again():
     assert "5A/a could not be made ready; the next one is tried" in told
 
 
+def test_that_a_request_waits_is_told_when_it_still_does():
+    """A moment without a worker is nothing to tell, two seconds are; and once."""
+
+    waiting = lease(queued=True, detail="kept: it begins when there is a worker", executor_key="")
+
+    assert lines(*[waiting] * 10) == ""
+    assert lines(*[waiting] * 15) == "kept: it begins when there is a worker\n"
+
+
 def test_what_the_market_says_moves_no_cursor():
     """Names of steps, reasons, machines: printable before they are shown."""
 

@@ -15,6 +15,7 @@ from deployments.renting.wishes import (
     fitting,
     is_machine,
     mount_of,
+    own_identity,
     port_of,
     size_of,
     with_options,
@@ -139,3 +140,16 @@ def test_any_text_is_read_or_refused(text):
     ):
         with contextlib.suppress(SettingError):
             other()
+
+
+def test_the_key_that_is_let_in_is_offered(tmp_path):
+    """By what it is, not by its name or its comment; only where the private one lies beside it."""
+
+    (tmp_path / ".ssh").mkdir()
+    for name, blob in (("a", "AAAA"), ("b", "BBBB"), ("c", "CCCC")):
+        (tmp_path / ".ssh" / f"{name}.pub").write_text(f"ssh-ed25519 {blob} me@{name}\n")
+    (tmp_path / ".ssh" / "b").write_text("private")
+
+    assert own_identity(tmp_path, ["ssh-ed25519 BBBB other"]) == str(tmp_path / ".ssh" / "b")
+    assert own_identity(tmp_path, ["ssh-ed25519 CCCC", "ssh-ed25519 DDDD"]) is None
+    assert own_identity(tmp_path / "nobody", ["ssh-ed25519 BBBB"]) is None
