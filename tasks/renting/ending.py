@@ -118,5 +118,14 @@ async def wait_or_give_up(job: Job, failure: StepFailed) -> None:
         return
     why = f"given up: {failure}; what is left there is removed when the machine is back"
     await job.market.call(lambda: job.note(Happening(GIVEN_UP, why, f'{{"party": "{Party.MACHINE.value}"}}')))
-    await job.market.call(lambda: job.market.volumes.detach(job.lease.lease_id))
+    await job.market.call(partial(_leave_volumes, job))
     await free(job, why)
+
+
+def _leave_volumes(job: Job) -> None:
+    """Let go of the lease's volumes; those that were its alone are wiped by the sweep when the machine is back."""
+    volumes = job.market.volumes
+    passing = [v for v in volumes.of_lease(job.lease.lease_id) if not v.is_kept]
+    volumes.detach(job.lease.lease_id)
+    for volume in passing:
+        volumes.doom(volume.renter_id, volume.name)

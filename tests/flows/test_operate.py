@@ -25,8 +25,9 @@ from storage.rental import (
 from tasks.errors import ContainerRefused, HostAway
 from tasks.renting.asking import ask_end, ask_operation
 from tasks.renting.copying import renamed
+from tasks.renting.sweeping import sweep
 from tests.tasks.renting.epochs import MINER, fresh
-from tests.tasks.renting.sites import KEY_LINE, Town, proved
+from tests.tasks.renting.sites import HOTKEY, KEY_LINE, Engine, Town, proved
 
 A = f"{MINER}/a"
 OTHER_KEY = KEY_LINE.replace("renter", "laptop").replace("mQh9r", "mQh8r")
@@ -362,6 +363,23 @@ def test_a_machine_that_stays_away_is_given_up(town):
     assert lease.reason.startswith("enough; given up: enter: connect: refused")
     assert town.market.rentals.held() == {}
     assert town.containers == ["subnet-l-1-1"]
+
+
+def test_what_was_the_leases_alone_is_wiped_when_its_machine_is_back(tmp_path, engine):
+    """Given up with its volume: the name is not free, and the sweep wipes what is there as soon as it can."""
+    town = Town(tmp_path, engine, ("a",), now=Clock())
+    town.ask(pod=Pod("ubuntu", mounts=(PodMount("tmp", "/tmp/x", is_kept=False),)))
+    asyncio.run(rent_lease(town.market, "l-1"))
+    town.disks[A].fails["enter"] = HostAway("connect", "refused")
+    end(town)
+    town.clock.wait(hours=25)
+    asyncio.run(end_lease(town.market, "l-1"))
+    assert [v.name for v in town.market.volumes.doomed()] == ["tmp"]
+    sweep(Engine(town.disks[A]), engine, HOTKEY, A, now=town.clock, deadline=0.0)
+    town.market.close()
+
+    assert (town.containers, town.disks[A].volumes) == ([], {})
+    assert town.market.volumes.of_renter("r-l-1") == ()
 
 
 def test_cards_that_do_not_come_back_well_are_told(town):
