@@ -41,6 +41,10 @@ Item = TypeVar("Item", bound=Model)
 Words = Annotated[tuple[Text, ...], Field(max_length=256)]
 PublicKeys = Annotated[tuple[PublicKey, ...], Field(max_length=64)]
 KeyNames = Annotated[tuple[Name, ...], Field(max_length=64)]
+Environment = Annotated[
+    dict[VariableName, VariableValue],
+    Field(max_length=256, json_schema_extra={"additionalProperties": False}),
+]
 Json = dict[str, Any]
 
 
@@ -200,8 +204,8 @@ class PodBody(Model):
     runtime: Literal["", "runc", "nvidia", "sysbox-runc"] | None = None
     environment: (
         Annotated[
-            dict[VariableName, VariableValue],
-            Field(max_length=256, description="Sealed at once: answers have the names alone."),
+            Environment,
+            Field(description="Sealed at once: answers have the names alone."),
         ]
         | None
     ) = None
@@ -249,7 +253,7 @@ class ReplaceBody(Model):
     image: ImageName | None = None
     entrypoint: Text | None = None
     words: Words | None = None
-    environment: Annotated[dict[VariableName, VariableValue], Field(max_length=256)] | None = None
+    environment: Environment | None = None
     registry: RegistryBody | None = None
 
 
