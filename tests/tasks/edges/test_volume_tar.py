@@ -2,6 +2,7 @@
 
 import io
 import os
+import random
 import tarfile
 
 import pytest
@@ -95,7 +96,15 @@ def test_the_other_form_is_written_anew(root, at, form, size):
     }
 
 
-@pytest.mark.parametrize("archive", [b"", b"no tar", bytes(10_240), os.urandom(5_000)])
+NO_VOLUMES = {
+    "nothing": b"",
+    "text": b"no tar",
+    "zeros": bytes(10_240),
+    "noise": random.Random(1).randbytes(5_000),
+}
+
+
+@pytest.mark.parametrize("archive", NO_VOLUMES.values(), ids=NO_VOLUMES)
 def test_what_is_no_saved_volume_is_refused_at_once(archive):
     """Before a byte of it is sent anywhere."""
     with pytest.raises(VolumeRefused):
