@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
 import httpx
 from prefect.automations import Automation
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import EventTrigger, Posture
@@ -29,14 +31,29 @@ AUTOMATION = "flow runs without a heartbeat are crashed"
 
 def deploy(pools: Iterable[str], deployments: Path, environment: Mapping[str, str]) -> None:
     """Make the work pools and the deployments of this file."""
-    for pool in pools:
-        _prefect(["work-pool", "create", pool, "--type", "process", "--overwrite"], environment)
+    with _client(environment) as client:
+        for pool in pools:
+            client.create_work_pool(WorkPoolCreate(name=pool, type="process"), overwrite=True)
     _prefect(["--no-prompt", "deploy", "--all", "--prefect-file", str(deployments)], environment)
 
 
 def run_deployment(name: str, environment: Mapping[str, str]) -> None:
     """Ask for one run now."""
-    _prefect(["deployment", "run", name], environment)
+    with _client(environment) as client:
+        client.create_flow_run_from_deployment(client.read_deployment_by_name(name).id)
+
+
+@contextmanager
+def _client(environment: Mapping[str, str]) -> Iterator[SyncPrefectClient]:
+    """A client in this process: the command line of Prefect needs seconds for each call."""
+    try:
+        with (
+            temporary_settings({PREFECT_API_URL: environment["PREFECT_API_URL"]}),
+            get_client(sync_client=True) as client,
+        ):
+            yield client
+    except (PrefectException, httpx.HTTPError) as error:
+        raise SubnetError(f"the Prefect server refuses: {type(error).__name__}: {error}"[:500]) from error
 
 
 def ensure_automation(api_url: str) -> bool:
