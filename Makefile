@@ -59,7 +59,7 @@ format-check: setup
 # What tests need beside Python: installed where that is possible, else the tests that need it are skipped by name.
 # Program:package; the container engines are started by the tests themselves, beside whatever runs already.
 SYSTEM_PACKAGES := sshd:openssh-server ssh:openssh-client dockerd:docker.io podman:podman runc:runc dropbear:dropbear-bin \
-  sftp-server:openssh-sftp-server busybox:busybox-static ip:iproute2 nsenter:util-linux iptables:iptables
+  sftp-server:openssh-sftp-server busybox:busybox-static ip:iproute2 nsenter:util-linux iptables:iptables rsync:rsync
 SYSTEM_PATH := /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/lib/openssh
 
 .PHONY: system-packages
@@ -70,9 +70,11 @@ system-packages:
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
 	  echo "Installing what tests talk to:$$missing ..."; \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing > /dev/null; \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing > /dev/null; } \
+	    || echo "Not all of it could be installed: tests that need what is missing say so"; \
 	  PATH="$(SYSTEM_PATH)" command -v docker > /dev/null \
-	    || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends docker-cli > /dev/null; \
+	    || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends docker-cli > /dev/null \
+	    || echo "There is no docker command"; \
 	else \
 	  echo "Not installed, so that the tests that need them are skipped by name:$$missing"; \
 	fi

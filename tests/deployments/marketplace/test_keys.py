@@ -10,6 +10,7 @@ from tests.deployments.marketplace.world import OTHER_KEY, SSH_KEY
 def test_a_key_is_shown_once(market):
     """In the answer that made it; lists have its name and scopes."""
     client = market.client()
+    market.clock.passes(1)
     made = client.post("/v1/api-keys", {"name": "ci", "scopes": ["read"]})
     token = made.json()["token"]
 
