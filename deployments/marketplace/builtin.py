@@ -1,4 +1,4 @@
-"""The templates that come with the marketplace. Each is pinned; what was not run on a real machine yet says so."""
+"""The templates that come with the marketplace. Each is pinned by digest; what was not run on a real machine yet says so."""
 
 from __future__ import annotations
 
@@ -44,18 +44,28 @@ BUILTIN: Mapping[str, Builtin] = MappingProxyType(
                 is_local=True,
             ),
             Builtin(
-                "ubuntu", "Plain Ubuntu 24.04 with the host's NVIDIA driver.", PodBody(image="ubuntu:24.04")
+                "ubuntu",
+                "Plain Ubuntu 24.04 with the host's NVIDIA driver.",
+                PodBody(
+                    image="ubuntu:24.04"
+                    "@sha256:a08e551cb33850e4740772b38217fc1796a66da2506d312abe51acda354ff061"
+                ),
             ),
             Builtin(
                 "pytorch",
                 "PyTorch 2.6 with CUDA 12.4 and cuDNN 9.",
-                PodBody(image="pytorch/pytorch:2.6.0-cuda12.4-cudnn9-runtime", shm_bytes=8 * GIB),
+                PodBody(
+                    image="pytorch/pytorch:2.6.0-cuda12.4-cudnn9-runtime"
+                    "@sha256:77f17f843507062875ce8be2a6f76aa6aa3df7f9ef1e31d9d7432f4b0f563dee",
+                    shm_bytes=8 * GIB,
+                ),
             ),
             Builtin(
                 "jupyter",
                 "JupyterLab with PyTorch and CUDA 12; its link has the token.",
                 PodBody(
-                    image="quay.io/jupyter/pytorch-notebook:cuda12-python-3.12",
+                    image="quay.io/jupyter/pytorch-notebook"
+                    "@sha256:85ab930435b7afc06396e2949a4fe508d027a7980a319bec6a92f827578e5343",
                     ports=(PortBody(inside=8888),),
                     shm_bytes=8 * GIB,
                 ),
@@ -66,7 +76,8 @@ BUILTIN: Mapping[str, Builtin] = MappingProxyType(
                 "vllm",
                 "vLLM's server with OpenAI's API, for the model that its command names; VLLM_API_KEY is its key.",
                 PodBody(
-                    image="vllm/vllm-openai:v0.8.5",
+                    image="vllm/vllm-openai:v0.8.5"
+                    "@sha256:6cf9808ca8810fc6c3fd0451c2e7784fb224590d81f7db338e7eaf3c02a33d33",
                     words=("--model", "Qwen/Qwen2.5-0.5B-Instruct", "--port", "8000"),
                     ports=(PortBody(inside=8000),),
                     shm_bytes=16 * GIB,

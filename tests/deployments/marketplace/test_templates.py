@@ -1,15 +1,16 @@
 """Templates: ours, pinned and honest; a renter's own, with secrets that stay inside."""
 
+import re
+
 from deployments.marketplace.builtin import BUILTIN
 from tests.deployments.marketplace.test_leases import code
 from tests.deployments.marketplace.world import ask
 
 
 def test_ours_are_pinned_and_say_whether_they_were_seen_running():
-    """No image floats: each has a tag that is not `latest`, or a digest; each link leads to a port of its own."""
+    """No image floats: each is one digest, but for the one that is made here; each link leads to a port of its own."""
     for template in BUILTIN.values():
-        name = template.pod.image
-        assert "@sha256:" in name or name.rpartition(":")[2] not in ("", "latest", name)
+        assert re.search(r"@sha256:[0-9a-f]{64}\Z", template.pod.image) or template.is_local
         assert template.seen_running is (template.name == "plain")
         assert template.note.startswith("not yet run here") is not template.seen_running
         assert {link.port for link in template.links} <= {port.inside for port in template.pod.ports or ()}
@@ -28,7 +29,7 @@ def test_what_is_asked_for_counts_instead_of_the_template(market):
     pod = {"template": "vllm", "words": ["--model", "other"], "environment": {"HF_TOKEN": "x"}}
     shown = ask(market.client(), pod=pod).json()["pod"]
 
-    assert shown["image"] == "vllm/vllm-openai:v0.8.5"
+    assert shown["image"] == BUILTIN["vllm"].pod.image
     assert shown["words"] == ["--model", "other"]
     assert [port["inside"] for port in shown["ports"]] == [8000]
     assert shown["environment"] == ["HF_TOKEN", "VLLM_API_KEY"]
