@@ -36,7 +36,7 @@ _FROM: Mapping[OperationKind, frozenset[RentalState]] = {
     OperationKind.STOP: frozenset({RentalState.ACTIVE}),
     OperationKind.START: frozenset({RentalState.STOPPED}),
     OperationKind.REBOOT: frozenset({RentalState.ACTIVE}),
-    OperationKind.REPLACE: frozenset({RentalState.ACTIVE, RentalState.STOPPED}),
+    OperationKind.REPLACE: frozenset({RentalState.ACTIVE}),
     OperationKind.KEYS: frozenset({RentalState.ACTIVE, RentalState.STOPPED}),
     OperationKind.BACKUP: frozenset({RentalState.ACTIVE, RentalState.STOPPED}),
     OperationKind.RESTORE: frozenset({RentalState.ACTIVE, RentalState.STOPPED}),

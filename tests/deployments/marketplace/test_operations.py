@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from deployments.marketplace.builtin import BUILTIN
 from storage.rental import Backup, OperationState, RentalState
 from tasks.renting.moves import stopped
 from tests.deployments.marketplace.test_leases import code
@@ -73,11 +74,12 @@ def test_what_can_not_come_to_it_is_refused(leased):
 
 
 def test_a_stopped_lease_is_started_and_not_stopped(leased):
-    """From where it stands."""
+    """From where it stands; nor does it get another image, which would have to be tried."""
     _, lease, market = leased
     market.stores.rentals.move(lease, stopped(lease, NOON))
 
     assert code(op(leased, "stop")) == (409, "NOT_FROM_THIS_STATE")
+    assert code(op(leased, "replace", {"image": "b:2"}, key="o-1b")) == (409, "NOT_FROM_THIS_STATE")
     assert op(leased, "start", key="o-2").status_code == 202
 
 
@@ -115,7 +117,7 @@ def test_a_template_brings_its_command(leased):
     _, _, market = leased
     told, sealed = arguments(market, op(leased, "replace", {"template": "vllm"}))
 
-    assert (told["template"], told["image"]) == ("vllm", "vllm/vllm-openai:v0.8.5")
+    assert (told["template"], told["image"]) == ("vllm", BUILTIN["vllm"].pod.image)
     assert told["words"][0] == "--model"
     assert len(sealed["environment"]["VLLM_API_KEY"]) == 32
 
