@@ -63,12 +63,16 @@ def fate_of(
     if (container.validator_hotkey, container.executor_key) != (own_hotkey, executor_key):
         return Fate.FOREIGN
     rental = lease_of(container.lease_id)
-    if rental is None or container.attempt > rental.attempt:
+    if rental is None:
         return Fate.UNKNOWN
     if container.lease_id in at_work:
         return Fate.IN_USE
+    if rental.state in CLOSED:
+        return Fate.ORPHAN  # of whichever attempt: a lease that is over is so in every newer state, too
+    if container.attempt > rental.attempt:
+        return Fate.UNKNOWN
     is_let_go = not rental.executor_key or container.attempt < rental.attempt
-    return Fate.ORPHAN if rental.state in CLOSED or is_let_go else Fate.IN_USE
+    return Fate.ORPHAN if is_let_go else Fate.IN_USE
 
 
 def sweep(

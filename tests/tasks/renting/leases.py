@@ -18,7 +18,7 @@ def running(price=USD, **changes):
     """A lease of two cards that was handed over at noon, by default for a dollar an hour."""
     told = {"executor_key": "5Miner/a", "card_uuids": ("GPU-a", "GPU-b"), "is_holding": True, **changes}
     told = {"active_at": NOON, "paid_from": NOON, "micro_usd_per_hour": price, **told}
-    return rental(renter=told.pop("renter_id", "5Renter"), state=RentalState.ACTIVE, **told)
+    return rental(renter=told.pop("renter_id", "5Renter"), **{"state": RentalState.ACTIVE, **told})
 
 
 def after(seconds):

@@ -58,6 +58,14 @@ def test_what_an_earlier_attempt_left_is_an_orphan():
     assert fate(container(), rental(attempt=1)) is Fate.ORPHAN
 
 
+def test_what_was_being_made_when_its_lease_ended_is_an_orphan():
+    """A replacement that was killed before it was written down: its attempt is not in the lease, which is over all the same."""
+    over = running(attempt=1, state=RentalState.ENDED)
+
+    assert fate(container(attempt=2), over) is Fate.ORPHAN
+    assert fate(container(attempt=2), over, at_work={"l-1"}) is Fate.IN_USE
+
+
 def test_what_somebody_works_on_is_left_alone():
     """A run that undoes it, or tears it down, is told by its claim."""
     over = failed(rental(attempt=1), NOON, "machine", "no")
