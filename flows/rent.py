@@ -52,7 +52,9 @@ async def _provision(job: Job) -> None:
         async with asyncio.timeout(limit_s):
             await _bring_up(job)
     except TimeoutError:
-        await let_go_of(job, StepFailed("machine", Party.MACHINE, f"nothing was up within {limit_s:.0f} s"))
+        why = f"nothing was up within {limit_s:g} s"
+        await job.tell(job.doing, "failed", None, why, Party.MACHINE)
+        await let_go_of(job, StepFailed(job.doing, Party.MACHINE, why))
     except StepFailed as failure:
         await let_go_of(job, failure)
 

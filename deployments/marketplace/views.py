@@ -315,6 +315,8 @@ def _steps(one: nouns.Rental, events: Iterable[nouns.LeaseEvent]) -> tuple[model
                 name=str(facts.get("name")),
                 seconds=round(float(facts.get("seconds") or 0.0), 3),
                 state=str(facts.get("state") or "running"),
+                party=nouns.Party(str(facts.get("party") or nouns.Party.NOBODY)),
+                why=told.message,
             )
     return tuple(found.values())
 

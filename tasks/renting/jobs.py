@@ -46,6 +46,8 @@ class Job:
     def __init__(self, market: Market, lease: Rental, holder: str, *, may_end: bool = False) -> None:
         self.market, self.lease, self.holder = market, lease, holder
         self.began = time.monotonic()
+        self.doing = "enter"
+        """The step that was begun last."""
         self.may_end = may_end
         """Whether this work goes on when the lease's end is asked for: it is what ends it."""
         self.site: Site | None = None
@@ -98,14 +100,16 @@ class Job:
             await self.tell(name, "cancelled", time.monotonic() - begin)
             raise
         except (SubnetError, StorageError) as error:
-            await self.tell(name, "failed", time.monotonic() - begin, str(error))
-            raise failure_of(name, error) from error
+            failure = failure_of(name, error)
+            await self.tell(name, "failed", time.monotonic() - begin, failure.why, failure.party)
+            raise failure from error
         await self.tell(name, "done", time.monotonic() - begin)
         return result
 
     def _begin(self, name: str, limit_s: float) -> None:
         self.claim(limit_s)
         self.refresh()
+        self.doing = name
         self._tell(name, "running")
 
     async def move(self, rule: Rule, *happened: Happening) -> Rental:
@@ -157,11 +161,15 @@ class Job:
         with suppress(SubnetError, StorageError, asyncio.TimeoutError):
             await asyncio.wait_for(asyncio.shield(running), OVERRUN_S)
 
-    async def tell(self, name: str, state: str, seconds: float | None = None, why: str = "") -> None:
-        """Tell how a step stands."""
-        await self.market.call(lambda: self._tell(name, state, seconds, why))
+    async def tell(
+        self, name: str, state: str, seconds: float | None = None, why: str = "", party: str = ""
+    ) -> None:
+        """Tell how a step stands; of one that failed, why, and whose fault it is."""
+        await self.market.call(lambda: self._tell(name, state, seconds, why, party))
 
-    def _tell(self, name: str, state: str, seconds: float | None = None, why: str = "") -> None:
+    def _tell(
+        self, name: str, state: str, seconds: float | None = None, why: str = "", party: str = ""
+    ) -> None:
         facts: dict[str, object] = {
             "name": name,
             "state": state,
@@ -170,6 +178,8 @@ class Job:
         }
         if seconds is not None:
             facts["seconds"] = round(seconds, 3)
+        if party:
+            facts["party"] = party
         self.note(Happening("STEP", why[:500], json.dumps(facts)))
 
 

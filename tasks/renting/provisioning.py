@@ -77,7 +77,8 @@ async def let_go_of(job: Job, failure: StepFailed) -> None:
     if failure.party == Party.RENTER:
         await job.market.call(lambda: give_up(job, Party.RENTER, str(failure)))
     else:
-        await job.move(lambda one: let_go(one, job.market.now(), str(failure)))
+        why = f"{failure.step} ({failure.party}): {failure.why}"
+        await job.move(lambda one: let_go(one, job.market.now(), why))
 
 
 # --- enter -----------------------------------------------------------------------------------------
@@ -100,8 +101,9 @@ async def come(job: Job, bounds: Bounds | None = None) -> Site:
         try:
             job.site = await job.market.enter(job.lease.executor_key, None, bounds)
         except (SubnetError, StorageError) as error:
-            await job.tell("enter", "failed", why=str(error))
-            raise failure_of("enter", error) from error
+            failure = failure_of("enter", error)
+            await job.tell("enter", "failed", None, failure.why, failure.party)
+            raise failure from error
     return job.site
 
 

@@ -235,22 +235,25 @@ def test_a_lease_says_what_it_costs_and_how_it_is_reached(market):
 
 
 def test_the_steps_of_the_present_attempt_are_shown(market):
-    """Each as it was told last; those of an attempt before it are not."""
+    """Each as it was told last, a failed one with why and whose fault it is; those of an attempt before it are not."""
     client = market.client()
     lease = market.active(client)
 
     def step(name, state, attempt, **more):
         facts = {"name": name, "state": state, "attempt": attempt, **more}
-        market.stores.events.note(lease, NOON, Happening("STEP", facts=json.dumps(facts)))
+        why = "no space" if state == "failed" else ""
+        market.stores.events.note(lease, NOON, Happening("STEP", why, json.dumps(facts)))
 
     step("pull", "failed", 0, seconds=9)
     step("prove", "running", 1)
     step("prove", "done", 1, seconds=1.25)
-    step("pull", "running", 1)
+    step("pull", "failed", 1, seconds=3, party="machine")
+    step("undo volumes", "running", 1)
 
     assert client.get(f"/v1/leases/{lease.lease_id}").json()["steps"] == [
-        {"name": "prove", "seconds": 1.25, "state": "done"},
-        {"name": "pull", "seconds": 0.0, "state": "running"},
+        {"name": "prove", "seconds": 1.25, "state": "done", "party": "nobody", "why": ""},
+        {"name": "pull", "seconds": 3.0, "state": "failed", "party": "machine", "why": "no space"},
+        {"name": "undo volumes", "seconds": 0.0, "state": "running", "party": "nobody", "why": ""},
     ]
 
 

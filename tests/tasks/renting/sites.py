@@ -3,6 +3,7 @@
 Everything else is real: the database, the moves, the claims, the money, the flows.
 """
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -174,6 +175,7 @@ class Town:
         self.clock = now or (lambda: datetime.now(UTC))
         machines = [machine(name) for name in names]
         self.disks = {one.key: disk(one) for one in machines}
+        self.sites = []
         renting = replace(LOCALNET.renting, **policy)
         self.policy = replace(LOCALNET, renting=renting)
         self.market = self.open()
@@ -194,7 +196,8 @@ class Town:
     async def _enter(self, market, executor_key, *_):
         disk = self.disks[executor_key]
         await market.call(lambda: disk.meet("enter"))
-        return Site(disk)
+        self.sites.append(Site(disk))
+        return self.sites[-1]
 
     def _knock(self, place, *_):
         disk, container = next(
@@ -221,11 +224,16 @@ class Town:
 
     def steps(self, name="l-1"):
         """What was told of its steps: (name, state)."""
-        import json
+        return [(facts["name"], facts["state"]) for facts, _ in self._told(name)]
 
+    def failures(self, name="l-1"):
+        """Its steps that failed: (name, whose fault, why)."""
+        told = self._told(name)
+        return [(facts["name"], facts["party"], why) for facts, why in told if facts["state"] == "failed"]
+
+    def _told(self, name):
         events = self.market.events.after(0, lease_id=name, limit=10_000)
-        told = [json.loads(e.facts) for e in events if e.kind == "STEP"]
-        return [(f["name"], f["state"]) for f in told]
+        return [(json.loads(e.facts), e.message) for e in events if e.kind == "STEP"]
 
     @property
     def containers(self):
