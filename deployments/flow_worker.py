@@ -3,7 +3,8 @@
     python -m deployments.flow_worker --pool renting --limit 64
 
 It takes the runs of a work pool as Prefect's own worker does (`prefect worker start --pool renting` does the same work, three
-seconds later) and runs all of them in one event loop, with the outside worlds opened once (`flows.edges.keep_edges`).
+seconds later) and runs all of them in one event loop, with the outside worlds opened once (`flows.edges.keep_edges`). Settings are
+those of the environment, and of `.env` in the folder that it is started in.
 Only async flows that wait without blocking belong here. A run that is cancelled in Prefect is cancelled in its task,
 which undoes what it has begun; SIGTERM does the same with all of them. After a kill -9 Prefect shows the runs as crashed, and
 what they were about stands in our own state.
@@ -17,6 +18,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -41,7 +43,9 @@ from prefect.flow_engine import run_flow_async
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.states import Cancelled, Crashed, Pending
 
+from deployments.sites import load_dotenv
 from flows.edges import keep_edges
+from tasks.errors import SettingError
 
 POLL_S = 0.2
 CANCEL_POLL_S = 2.0
@@ -180,6 +184,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        load_dotenv()
+    except SettingError as error:
+        sys.stderr.write(f"Error: {error}\n")
+        return 2
     loop, stop, failed = asyncio.new_event_loop(), asyncio.Event(), threading.Event()
 
     def live() -> None:

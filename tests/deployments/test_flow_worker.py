@@ -21,7 +21,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.xdist_group("flo
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("prefect")
+    """A folder with a setting in its `.env`."""
+    folder = tmp_path_factory.mktemp("prefect")
+    (folder / ".env").write_text("SUBNET_TOLD_BY=the file\n")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +54,7 @@ def working(folder, server, name):
         [sys.executable, "-m", "deployments.flow_worker", "--pool", "flows", "--limit", "4"],
         log=folder / f"{name}.log",
         environment={**os.environ, **client_environment(folder, server), "PYTHONPATH": str(REPOSITORY)},
-        folder=REPOSITORY,
+        folder=folder,
     )
     try:
         yield worker
@@ -95,6 +98,14 @@ def test_a_run_is_worked_by_the_worker_itself(client, worker, tmp_path):
 
     assert state_of(client, run).is_completed()
     assert (tmp_path / "f").read_text() == f"done in {worker.process.pid}\n"
+
+
+def test_settings_come_from_the_folders_file(client, worker, tmp_path):
+    """Else a worker that is started by hand would work for the local subnet, and say nothing of it."""
+    run = asked(client, "tell", path=str(tmp_path / "f"), variable="SUBNET_TOLD_BY")
+
+    assert state_of(client, run).is_completed()
+    assert (tmp_path / "f").read_text() == "the file"
 
 
 def test_a_flow_that_fails_fails_alone(client, worker, tmp_path):

@@ -18,6 +18,12 @@ async def write(path: str, text: str) -> None:
     await asyncio.to_thread(_add, Path(path), f"{text} in {os.getpid()}\n")
 
 
+@flow(name="tell", persist_result=False)
+async def tell(path: str, variable: str) -> None:
+    """Write what the environment has under this name."""
+    await asyncio.to_thread(_add, Path(path), os.environ.get(variable, ""))
+
+
 @flow(name="fail", persist_result=False)
 async def fail() -> None:
     """Can't."""
