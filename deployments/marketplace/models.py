@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from pydantic import Field, HttpUrl
+from pydantic import ConfigDict, Field, HttpUrl
 
 from deployments.marketplace.fields import (
     WHOLE,
@@ -46,6 +46,11 @@ Environment = Annotated[
     Field(max_length=256, json_schema_extra={"additionalProperties": False}),
 ]
 Json = dict[str, Any]
+
+
+def example(body: Json) -> ConfigDict:
+    """The OpenAPI shows it: the body of a request that would be taken."""
+    return ConfigDict(json_schema_extra={"examples": [body]})
 
 
 class Page(Model, Generic[Item]):
@@ -230,6 +235,29 @@ class TermsBody(Model):
 class LeaseBody(Model):
     """A lease that is asked for."""
 
+    model_config = example(
+        {
+            "wish": {
+                "model": "H100",
+                "card_count": 2,
+                "max_micro_usd_per_hour": 5_000_000,
+                "min_reliability": 0.99,
+            },
+            "pod": {
+                "template": "pytorch",
+                "ports": [{"inside": 8888}],
+                "mounts": [{"volume": "data", "at": "/data"}],
+                "environment": {"HF_HOME": "/data/hf"},
+            },
+            "terms": {
+                "ttl_s": 7_200,
+                "cap_micro_usd": 20_000_000,
+                "idle_below_percent": 5.0,
+                "idle_for_s": 1_800,
+            },
+        }
+    )
+
     wish: WishBody = WishBody()
     pod: PodBody
     terms: TermsBody = TermsBody()
@@ -238,6 +266,8 @@ class LeaseBody(Model):
 
 class LeaseChange(Model):
     """Limits to change; what is not given stays."""
+
+    model_config = example({"ttl_s": 14_400, "cap_micro_usd": 40_000_000})
 
     ends_by: Moment | None = Field(default=None, description="null: no such limit any more.")
     ttl_s: Seconds | None = None
@@ -248,6 +278,8 @@ class LeaseChange(Model):
 
 class ReplaceBody(Model):
     """Another image in the place of the one that runs: volumes, ports and cards stay."""
+
+    model_config = example({"image": "ubuntu:24.04", "words": ["sleep", "infinity"]})
 
     template: Name | None = None
     image: ImageName | None = None
@@ -260,6 +292,14 @@ class ReplaceBody(Model):
 class KeysBody(Model):
     """Who may log in from now on: those who may, and `add`, without `remove`."""
 
+    model_config = example(
+        {
+            "add": [
+                "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti me@laptop"
+            ]
+        }
+    )
+
     add: Annotated[PublicKeys, Field(description="Lines of an authorized_keys file.")] = ()
     add_named: Annotated[KeyNames, Field(description="Names of keys of /v1/ssh-keys.")] = ()
     remove: Annotated[
@@ -270,12 +310,16 @@ class KeysBody(Model):
 class BackupBody(Model):
     """What to copy: a volume that the lease has mounted, or a folder of its container."""
 
+    model_config = example({"volume": "data"})
+
     volume: Name | None = None
     path: PathInside | None = None
 
 
 class RestoreBody(Model):
     """What to write where: the same place by default."""
+
+    model_config = example({"backup_id": "backup-70e112761ca8ca95", "path": "/root/old"})
 
     backup_id: Id
     volume: Name | None = None
@@ -284,6 +328,8 @@ class RestoreBody(Model):
 
 class ExecBody(Model):
     """A command to run in the container: a vector of words, which no shell reads."""
+
+    model_config = example({"argv": ["nvidia-smi", "-L"], "timeout_s": 30})
 
     argv: Annotated[tuple[Text, ...], Field(min_length=1, max_length=256, examples=[["nvidia-smi", "-L"]])]
     stdin: Annotated[Base64, Field(description="Base64 of what it reads.")] = ""
@@ -371,6 +417,8 @@ class Step(Model):
     name: str = Field(examples=["pull"])
     seconds: float = Field(examples=[1.2])
     state: str = Field(examples=["done"], description="running, done, failed, cancelled or undone.")
+    party: Party = Field(description="Whose fault it is that it failed.")
+    why: str = Field(description="Why it failed.")
 
 
 class Lease(Model):
@@ -522,6 +570,8 @@ class Certificate(Model):
 class VolumeBody(Model):
     """A volume to keep; the first lease that mounts it makes it on its machine."""
 
+    model_config = example({"name": "data"})
+
     name: Name
 
 
@@ -563,12 +613,16 @@ class TemplateLink(Model):
 class TemplateBody(Model):
     """A template to keep."""
 
+    model_config = example({"about": "training", "pod": {"image": "me/train:3", "shm_bytes": 8_589_934_592}})
+
     about: Annotated[str, Field(max_length=2_000, pattern=r"^[^\x00]*$")] = ""
     pod: PodBody
 
 
 class NewTemplateBody(TemplateBody):
     """A template to keep, with its name."""
+
+    model_config = example({"name": "train", "about": "training", "pod": {"image": "me/train:3"}})
 
     name: Name
 
@@ -590,6 +644,13 @@ class Template(Model):
 class SshKeyBody(Model):
     """A public key to keep."""
 
+    model_config = example(
+        {
+            "name": "laptop",
+            "public_line": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti me@laptop",
+        }
+    )
+
     name: Name
     public_line: PublicKey
 
@@ -606,6 +667,8 @@ class SshKey(Model):
 class ApiKeyBody(Model):
     """A key to make."""
 
+    model_config = example({"name": "ci", "scopes": ["read", "rent"], "expires_at": "2027-01-01T00:00:00Z"})
+
     name: Annotated[Short, Field(min_length=1, examples=["ci"])]
     scopes: Annotated[tuple[Scope, ...], Field(min_length=1, max_length=4)]
     expires_at: Moment | None = Field(default=None, description="null: never.")
@@ -613,6 +676,8 @@ class ApiKeyBody(Model):
 
 class RotateBody(Model):
     """How long the old key goes on beside the new one."""
+
+    model_config = example({"overlap_s": 3_600})
 
     overlap_s: Annotated[int, Field(strict=True, ge=0, le=604_800), WHOLE] = 3_600
 
@@ -641,6 +706,8 @@ class NewApiKey(ApiKey):
 class WebhookBody(Model):
     """An address that is told what happens."""
 
+    model_config = example({"url": "https://hooks.example.com/leases", "kinds": ["ACTIVE", "ENDED"]})
+
     url: Annotated[HttpUrl, Field(examples=["https://hooks.example.com/leases"])]
     kinds: Annotated[
         tuple[Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")], ...],
@@ -650,6 +717,8 @@ class WebhookBody(Model):
 
 class WebhookChange(Model):
     """What of a webhook to change; what is not given stays."""
+
+    model_config = example({"is_enabled": True})
 
     url: HttpUrl | None = None
     kinds: (

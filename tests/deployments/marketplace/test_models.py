@@ -1,6 +1,7 @@
 """What goes over the wire: bounded, typed, the same as our records, and with examples that hold."""
 
 import dataclasses
+import json
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
@@ -132,3 +133,26 @@ def test_every_example_holds():
                 assert name
 
     assert checked > 30
+
+
+def test_every_body_has_an_example_of_a_whole_request():
+    """It is taken as it stands, so that whoever copies it has something that works."""
+    bodies = {
+        name: kind
+        for name, kind in vars(models).items()
+        if isinstance(kind, type)
+        and issubclass(kind, fields.Model)
+        and name.endswith(("Body", "Change"))
+        and name not in PARTS
+    }
+
+    assert len(bodies) > 10
+    for name, kind in bodies.items():
+        examples = kind.model_json_schema().get("examples", ())
+        assert examples, name
+        for example in examples:
+            assert kind.model_validate_json(json.dumps(example)), name
+
+
+PARTS = {"WishBody", "PodBody", "PortBody", "MountBody", "RegistryBody", "TermsBody"}
+"""These stand in bodies, and are none by themselves."""
