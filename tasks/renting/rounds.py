@@ -27,6 +27,8 @@ from tasks.renting.watching import (
 from tasks.stepping import step
 
 _log = logging.getLogger("subnet.watch")
+WORK_KEPT = timedelta(days=7)
+"""So long after it was asked for, work that was started is kept."""
 REMEMBERED = timedelta(days=2)
 """So long after a lease's end its machine is still swept, whoever else rents there."""
 
@@ -71,8 +73,9 @@ async def credit_deposits(market: Market) -> Reading | None:
 
 @step("tidy", deadline_s=120.0)
 async def tidy(market: Market) -> tuple[Work, ...]:
-    """Ask again for the work that stands still, and sweep machines that nobody rents any more."""
+    """Ask again for the work that stands still, forget what is old, and sweep machines that nobody rents any more."""
     asked = await market.call(partial(reconcile, market.edges.engine, market.now()))
+    await market.call(partial(market.works.forget, market.now() - WORK_KEPT))
     left = await market.call(partial(_left_behind, market))
     swept = (_swept(market, key) for key in left if market.lookout.is_sweep_due(key))
     await asyncio.gather(*swept)

@@ -1,0 +1,41 @@
+"""The steps of a watch over the market that all work on leases shares."""
+
+import asyncio
+
+import sqlalchemy as sa
+
+from flows.rent import rent_lease
+from tasks.renting.rounds import tidy
+from tests.tasks.renting.epochs import fresh
+from tests.tasks.renting.leases import after
+from tests.tasks.renting.sites import Town, proved
+
+WEEK_S = 7 * 86_400
+
+
+def works(engine):
+    """How many are kept."""
+    with engine.connect() as connection:
+        return connection.execute(sa.text("SELECT count(*) FROM works")).scalar_one()
+
+
+def test_work_that_was_started_is_forgotten_after_a_week(tmp_path):
+    """Else the outbox of a market would grow for ever; the lease that came of it stays as it is."""
+    engine = fresh(tmp_path)
+    proved(engine)
+    now = [after(0)]
+    town = Town(tmp_path, engine, now=lambda: now[0])
+    town.ask()
+    (work,) = town.market.works.unstarted()
+    town.market.works.started(work.work_id, "run")
+    asyncio.run(rent_lease(town.market, "l-1"))
+    lease, kept = town.lease(), []
+    for seconds in (WEEK_S, WEEK_S + 1):
+        now[0] = after(seconds)
+        asyncio.run(tidy(town.market))
+        kept.append(works(engine))
+    town.market.close()
+    engine.dispose()
+
+    assert kept == [1, 0]
+    assert town.market.rentals.get("l-1") == lease
