@@ -72,7 +72,8 @@ def add(desk: Desk, *, name: str, scopes: tuple[str, ...], expires: str | None) 
         "expires_at": until.isoformat() if until else None,
     }
     with desk.open() as client:
-        made = client.post("/v1/api-keys", body)
+        # Where the answer is lost the secret is, too: a repetition would make another key beside one that nobody has.
+        made = client.post("/v1/api-keys", body, is_repeatable=False)
     desk.say(f"API key {text(made, 'key_id')}, shown this once:")
     desk.answer(made, text(made, "token"))
 
@@ -90,7 +91,8 @@ def rotate(desk: Desk, *, key_id: str, overlap: str | None) -> None:
     """
     body: Document = {} if overlap is None else {"overlap_s": seconds_of("--overlap", overlap)}
     with desk.open() as client:
-        made = client.post(f"/v1/api-keys/{checked_id('KEY_ID', key_id)}/rotate", body)
+        path = f"/v1/api-keys/{checked_id('KEY_ID', key_id)}/rotate"
+        made = client.post(path, body, is_repeatable=False)
     desk.say(f"API key {text(made, 'key_id')}, shown this once:")
     desk.answer(made, text(made, "token"))
 

@@ -68,7 +68,7 @@ def add(desk: Desk, *, url: str, kinds: tuple[str, ...]) -> None:
       subnet rent webhooks add https://hooks.example.com/leases --event ACTIVE --event ENDED > hook.secret
     """
     with desk.open() as client:
-        made = client.post("/v1/webhooks", {"url": url, "kinds": list(kinds)})
+        made = client.post("/v1/webhooks", {"url": url, "kinds": list(kinds)}, is_repeatable=False)
     desk.say(f"webhook {text(made, 'webhook_id')}; its secret, shown this once:")
     desk.answer(made, text(made, "secret"))
 

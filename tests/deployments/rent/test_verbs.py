@@ -481,6 +481,21 @@ def test_a_key_that_may_not_is_told_apart(terminal):
     assert reader.rent("api-keys", "ls").code == 3
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("api-keys", "add", "ci", "--scope", "read"), ("webhooks", "add", "https://hooks.example.com/x")],
+)
+def test_what_is_shown_once_is_not_made_twice(terminal, words):
+    """Its answer is lost on the way: that is told, and there is one of it to be removed, not two."""
+
+    before = len(terminal.rent(words[0], "ls", "--json").json["items"])
+    terminal.bridge.lost.append("POST")
+    told = terminal.rent(*words)
+
+    assert told.code == 1
+    assert len(terminal.rent(words[0], "ls", "--json").json["items"]) == before + 1
+
+
 def test_webhooks_are_added_and_removed(terminal):
     """The secret stands alone on standard output, this once."""
 
