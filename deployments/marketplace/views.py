@@ -131,9 +131,11 @@ def access(one: nouns.Rental, found: nouns.Access, open_secrets: Opener | None) 
 
 
 def links(one: nouns.Rental, found: nouns.Access, open_secrets: Opener) -> tuple[models.Link, ...]:
-    """The pages that its template's container serves, with their tokens."""
+    """The pages that its template's container serves, with their tokens: those that it was given tell that it does."""
     template = BUILTIN.get(one.pod.template)
-    if template is None or template.pod.image != one.pod.image or one.state is not nouns.RentalState.ACTIVE:
+    if template is None or one.state is not nouns.RentalState.ACTIVE:
+        return ()
+    if not set(template.tokens) <= set(one.pod.environment):
         return ()
     variables = open_secrets(one).get("environment")
     assert isinstance(variables, dict | None)

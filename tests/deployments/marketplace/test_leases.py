@@ -12,6 +12,7 @@ from storage.belongings import BlockedImages
 from storage.certificates import Certificates
 from storage.rental import Certificate, Happening, Party, RentalState
 from storage.renter import BlockedImage, Scope
+from tasks.renting.moves import noted
 from tests.deployments.marketplace.world import SSH_KEY, ask, world
 from tests.tasks.renting.leases import NOON, USD
 
@@ -268,6 +269,18 @@ def test_a_link_has_its_token_for_keys_that_may_rent(market):
     assert link["url"].startswith("http://203.0.113.7:31000/lab?token=")
     assert len(link["url"].partition("token=")[2]) == 32
     assert market.client("alice", Scope.READ).get(path).json()["access"]["links"] == []
+
+
+def test_a_link_outlives_its_templates_image(market):
+    """A newer marketplace pins another one: what runs keeps its page. Another image of the renter's has none."""
+    client = market.client()
+    lease = market.active(client, pod={"template": "jupyter"})
+    older = noted(lease, NOON, pod=replace(lease.pod, image="quay.io/jupyter/pytorch-notebook:older"))
+    assert market.stores.rentals.move(lease, older)
+    other = market.active(client, key="k-2", pod={"template": "jupyter", "image": "me/notebook:1"})
+
+    found = [client.get(f"/v1/leases/{one.lease_id}").json()["access"]["links"] for one in (lease, other)]
+    assert [len(links) for links in found] == [1, 0]
 
 
 def test_limits_are_changed_one_by_one(market):
