@@ -12,7 +12,7 @@ from flows.teardown import tear_down
 from tasks.errors import EndAsked
 from tasks.renting.jobs import Job, work_on
 from tasks.renting.market import Market
-from tasks.renting.operating import perform
+from tasks.renting.operating import next_of, perform
 
 
 @flow(name="operate", flow_run_name="operate {operation_id}", persist_result=False)
@@ -38,6 +38,6 @@ async def operate_lease(market: Market, operation_id: str) -> None:
 
 
 async def _perform_all(job: Job) -> None:
-    """All that is open, the oldest first: what is asked for meanwhile, too."""
+    """All that is open, what is asked for meanwhile, too."""
     while waiting := await job.market.call(lambda: job.market.operations.open(job.lease.lease_id)):
-        await perform(job, waiting[0])
+        await perform(job, next_of(waiting))

@@ -29,6 +29,9 @@ from tasks.renting.containers import (
     Program,
 )
 
+MOST_BYTES, MOST_PIDS = 1 << 62, (1 << 31) - 1
+"""What a machine tells beyond them is not kept: no column of ours holds it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Engine:
@@ -170,7 +173,7 @@ def read_volumes(said: bytes) -> list[Volume]:
 def read_stats(said: bytes) -> Stats | None:
     """What a container uses; None for one that stands still."""
     told = _parse(_STATS, said, "stats")
-    pids = int(_number(str(told.pids)))
+    pids = min(MOST_PIDS, int(_number(str(told.pids))))
     if not pids:
         return None
     memory, limit = _sizes(told.memory)
@@ -352,9 +355,9 @@ def _moment(told: str) -> datetime | None:
     """An engine's time, to the second; None for one that has not come."""
     try:
         moment = datetime.fromisoformat(re.sub(r"\.[0-9]+", "", told))
-    except ValueError:
+        return moment.astimezone(UTC) if moment.tzinfo and moment.year > 1_970 else None
+    except (ValueError, OverflowError):  # the last day of the calendar in another zone is none in UTC
         return None
-    return moment.astimezone(UTC) if moment.tzinfo and moment.year > 1_970 else None
 
 
 _UNITS = {
@@ -378,7 +381,7 @@ def _sizes(told: str) -> tuple[int, int]:
 
 def _size(told: str) -> int:
     found = re.fullmatch(r"\s*([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([A-Za-z]{1,3})\s*", told)
-    return int(float(found[1]) * _UNITS.get(found[2].lower(), 0)) if found else 0
+    return min(MOST_BYTES, int(float(found[1]) * _UNITS.get(found[2].lower(), 0))) if found else 0
 
 
 def _number(told: str) -> float:

@@ -13,7 +13,12 @@ from datetime import datetime
 from storage.operations import Operations
 from storage.rental import Happening, Operation, Party, Rental, Work, WorkKind
 from storage.rentals import Rentals
+from tasks.errors import MoveRefused
+from tasks.renting.metering import cost_micro_usd
 from tasks.renting.moves import CLOSED, end_asked, noted
+
+OF_RULE = "watch "
+"""Begins the keys of operations that a rule asks for. No renter's key has a space: nobody can take one of them first."""
 
 
 def new_name(kind: str) -> str:
@@ -55,10 +60,16 @@ def ask_end(rentals: Rentals, lease_id: str, now: datetime, party: Party, reason
 def amend(
     rentals: Rentals, lease_id: str, now: datetime, ends_by: datetime | None, **terms: float
 ) -> Rental | None:
-    """Change the renter's own limits: the end, and the terms that are named. MoveRefused when the lease is over."""
+    """Change the renter's own limits: the end, and the terms that are named.
+
+    MoveRefused when the lease is over, and when it has cost more than the new limits would have let it: they hold from now on.
+    """
 
     def rule(rental: Rental) -> Rental:
-        return noted(rental, now, ends_by=ends_by, terms=replace(rental.terms, **terms))  # type: ignore[arg-type]
+        after = noted(rental, now, ends_by=ends_by, terms=replace(rental.terms, **terms))  # type: ignore[arg-type]
+        if cost_micro_usd(after, now) < cost_micro_usd(rental, now):
+            raise MoveRefused(lease_id, rental.state.value, "limited to less than it has cost already")
+        return after
 
     return change(rentals, lease_id, rule, [Happening("AMENDED")])
 

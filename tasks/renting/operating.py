@@ -9,12 +9,13 @@ fails is undone in reverse, and the lease stands where it stood.
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
-from storage.errors import CardsTaken
+from storage.errors import CardsTaken, StorageError
 from storage.rental import (
     Access,
     Happening,
@@ -30,6 +31,7 @@ from storage.rental import (
 from tasks.edges.engine import Image
 from tasks.edges.toolbox import keys_file, keys_seed
 from tasks.errors import EndAsked, LeaseMoved, MoveRefused, SpecRefused, StepFailed, UserError
+from tasks.renting.asking import OF_RULE
 from tasks.renting.copying import arguments_of, back_up, restore
 from tasks.renting.jobs import Job
 from tasks.renting.limits import is_short
@@ -47,9 +49,21 @@ from tasks.renting.provisioning import (
 from tasks.renting.reserving import funds_of
 from tasks.stepping import step
 
+_log = logging.getLogger("subnet.lease")
 REPLACED = "REPLACED"
 Done = dict[str, object]
 """What an operation came to, for its result."""
+
+
+def next_of(waiting: Sequence[Operation]) -> Operation:
+    """What was begun goes on; then comes what a rule asks for, which waits behind no wish; then the oldest."""
+    return min(
+        waiting,
+        key=lambda one: (
+            one.state is not OperationState.RUNNING,
+            not one.idempotency_key.startswith(OF_RULE),
+        ),
+    )
 
 
 @step("perform", deadline_s=LONG_S)
@@ -58,12 +72,17 @@ async def perform(job: Job, operation: Operation) -> None:
     running = await job.market.call(partial(_begin, job, operation))
     try:
         result = await _DOING[running.kind](job, running)
-    except (EndAsked, LeaseMoved):
+    except (EndAsked, LeaseMoved, StorageError):
         raise
     except (StepFailed, UserError) as error:
         await job.unwind()
         party = Party(error.party) if isinstance(error, StepFailed) else Party.RENTER
         over = replace(running, state=OperationState.FAILED, party=party, reason=str(error)[:2_000])
+    except Exception as error:  # noqa: BLE001  done again it would break again, and all that waits with it
+        _log.exception("operation %s", running.operation_id)
+        await job.unwind()
+        why = f"{running.kind.value}: a fault of the platform's own: {type(error).__name__}"
+        over = replace(running, state=OperationState.FAILED, party=Party.PLATFORM, reason=why)
     else:
         job.undo.clear()
         over = replace(running, state=OperationState.DONE, result=json.dumps(result))
@@ -81,7 +100,7 @@ def _begin(job: Job, operation: Operation) -> Operation:
 
 
 def _end(job: Job, running: Operation, over: Operation) -> None:
-    job.market.operations.move(job.lease, running, replace(over, ended_at=job.market.now()))
+    job.market.operations.move(job.lease, running, replace(over, ended_at=job.market.now(), sealed=b""))
 
 
 # --- stop, start, reboot ---------------------------------------------------------------------------

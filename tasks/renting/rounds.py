@@ -112,6 +112,8 @@ async def _swept(market: Market, executor_key: str) -> None:
             await market.lookout.look_at(executor_key, ())
     except (SubnetError, TimeoutError) as error:
         _log.info("%s was not swept: %s", executor_key, error)
+    except Exception:  # noqa: BLE001  whatever a machine's answer breaks costs only itself
+        _log.exception("%s was not swept", executor_key)
     finally:
         market.lookout.swept(executor_key)
         market.lookout.leave(executor_key)

@@ -38,7 +38,7 @@ from storage.renters import Renters
 from storage.runs import this_run
 from tasks.errors import SubnetError
 from tasks.policy import RentingPolicy
-from tasks.renting.asking import ask_end, ask_operation, change, new_name
+from tasks.renting.asking import OF_RULE, ask_end, ask_operation, change, new_name
 from tasks.renting.limits import Funds, Step, StepKind, Usage, idle_after, judge
 from tasks.renting.looking import Found
 from tasks.renting.metering import burn_micro_usd_per_hour, unposted_micro_usd
@@ -57,7 +57,10 @@ CLAIM_S = 60
 MARGIN_S = 2.0
 """Beside the look's own deadline, for what comes before and after it."""
 AGAIN_S = 300
+OVERDUE_S = 3_600
+"""A lease that could not be stopped for so long is ended: nobody pays for ever for what does not obey."""
 STANDING = frozenset({RentalState.ACTIVE, RentalState.STOPPED})
+MANY_OPERATIONS = 10_000
 MANY = 3
 """Of fewer machines than this nobody can tell whether they are away, or we are."""
 
@@ -195,6 +198,9 @@ async def _looked(run: Round, executor_key: str, leases: tuple[Rental, ...]) -> 
     except (SubnetError, TimeoutError) as error:
         _log.warning("%s could not be looked at: %s", executor_key, error or "it took too long")
         return None
+    except Exception:  # noqa: BLE001  whatever a machine's answer breaks costs only itself, never the round
+        _log.exception("%s could not be looked at", executor_key)
+        return None
 
 
 def _follow_up(run: Round, batch: Sequence[Looked]) -> dict[str, Step]:
@@ -323,11 +329,13 @@ def act(stores: Stores, lease: Rental, step: Step, now: datetime, policy: Rentin
         return
     match step.kind:
         case StepKind.END:
-            ended = ask_end(stores.rentals, lease.lease_id, now, step.party, step.reason)
-            if ended is not None:
-                settle(stores.money, stores.health, ended, now, policy)
+            _end(stores, lease, step, now, policy)
         case StepKind.STOP:
-            if not any(op.kind is OperationKind.STOP for op in stores.operations.open(lease.lease_id)):
+            past = stores.operations.of_lease(lease.lease_id, newest=MANY_OPERATIONS)
+            if is_overdue(past, now):
+                told = replace(step, reason=f"{step.reason}, and it could not be stopped")
+                _end(stores, lease, told, now, policy)
+            elif not any(op.kind is OperationKind.STOP for op in stores.operations.open(lease.lease_id)):
                 ask_operation(stores.operations, lease, stop_of(lease, step, now))
         case StepKind.WARN:
             _note(stores, lease, now, Happening("BALANCE_LOW", step.reason), warned_at=now)
@@ -337,12 +345,29 @@ def act(stores: Stores, lease: Rental, step: Step, now: datetime, policy: Rentin
             pass
 
 
+def is_overdue(past: Iterable[Operation], now: datetime) -> bool:
+    """Whether the stops that rules ask for have failed, one after the other, for too long. Pure; `past`: newest first.
+
+    Only tries count: while nobody can do what is asked for, as with no worker, nothing is held against the lease.
+    """
+    since, last = now, now
+    for operation in past:
+        if operation.kind is not OperationKind.STOP or not operation.idempotency_key.startswith(OF_RULE):
+            continue
+        is_gap = last - operation.asked_at > timedelta(seconds=3 * AGAIN_S)
+        if operation.state is OperationState.DONE or is_gap:
+            break
+        last = operation.asked_at
+        since = last if operation.state is OperationState.FAILED else since
+    return now - since >= timedelta(seconds=OVERDUE_S)
+
+
 def stop_of(lease: Rental, step: Step, now: datetime) -> Operation:
     """The stop that a rule asks for: one for each version of the lease; after one that failed another, some minutes later."""
     return Operation(
         operation_id=new_name("op"),
         lease_id=lease.lease_id,
-        idempotency_key=f"watch-{lease.version}-{int(now.timestamp()) // AGAIN_S}",
+        idempotency_key=f"{OF_RULE}{lease.version} {int(now.timestamp()) // AGAIN_S}",
         kind=OperationKind.STOP,
         state=OperationState.ASKED,
         asked_at=now,
@@ -389,6 +414,13 @@ def are_we_away(machines: Mapping[str, tuple[Rental, ...]], healths: Mapping[str
 def is_due(last: datetime | None, now: datetime, every_s: int) -> bool:
     """Whether it is time again."""
     return last is None or now - last >= timedelta(seconds=every_s)
+
+
+def _end(stores: Stores, lease: Rental, step: Step, now: datetime, policy: RentingPolicy) -> None:
+    """Have it ended, and settle it: nothing is paid from here on, whatever its machine does."""
+    ended = ask_end(stores.rentals, lease.lease_id, now, step.party, step.reason)
+    if ended is not None:
+        settle(stores.money, stores.health, ended, now, policy)
 
 
 def _note(

@@ -295,6 +295,17 @@ def test_limits_are_changed_one_by_one(market):
     assert client.patch(path, {"ends_by": None}).json()["ends_by"] is None
 
 
+@pytest.mark.parametrize("change", [{"ttl_s": 1}, {"cap_micro_usd": 1}])
+def test_no_limit_takes_back_what_was_used(market, change):
+    """An hour was used: a limit of a second or of a micro-USD is refused, and the hour is paid."""
+    client = market.client()
+    path = f"/v1/leases/{market.active(client).lease_id}"
+    market.clock.passes(3_600)
+
+    assert code(client.patch(path, change)) == (409, "NOT_FROM_THIS_STATE")
+    assert client.delete(path).json()["cost_micro_usd"] == USD
+
+
 def test_an_ended_lease_is_ended_once(market):
     """Its end is asked for with its work; again it changes nothing, and it is paid until the first time."""
     client = market.client()

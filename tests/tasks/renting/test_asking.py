@@ -15,7 +15,7 @@ from tasks.errors import MoveRefused
 from tasks.renting.asking import amend, ask_end, ask_for_lease, ask_operation, change, new_name
 from tasks.renting.containers import _LEASE
 from tasks.renting.moves import failed, noted
-from tests.tasks.renting.leases import NOON, rental
+from tests.tasks.renting.leases import NOON, after, rental, running
 
 LATER = NOON + timedelta(minutes=1)
 
@@ -79,6 +79,22 @@ def test_limits_are_changed_by_name(engine):
     lease = amend(leases, "l-1", LATER, LATER, ttl_s=120)
     assert (lease.terms, lease.ends_by, lease.version) == (Terms(ttl_s=120, cap_micro_usd=5), LATER, 1)
     assert LeaseEvents(engine).after(1)[0].kind == "AMENDED"
+
+
+@pytest.mark.parametrize("terms", [{"ttl_s": 60}, {"cap_micro_usd": 1}])
+def test_limits_hold_from_now_on(engine, terms):
+    """What a lease has cost already is not taken back by a limit that it has passed; a longer one is taken."""
+    leases = Rentals(engine)
+    asked, _ = leases.request(rental())
+    lease = running(version=1)
+    assert leases.move(asked, lease)
+
+    with pytest.raises(MoveRefused, match="less than it has cost"):
+        amend(leases, "l-1", after(3_600), None, **terms)
+    with pytest.raises(MoveRefused, match="less than it has cost"):
+        amend(leases, "l-1", after(3_600), after(60))
+    assert leases.get("l-1") == lease
+    assert amend(leases, "l-1", after(3_600), None, ttl_s=7_200).terms.ttl_s == 7_200
 
 
 def test_changes_at_once_all_count(engine):

@@ -11,7 +11,7 @@ from storage.database import migrate, open_database
 from storage.health import CardUse, Health
 from storage.money import Money
 from storage.operations import Operations
-from storage.rental import Mode, OperationKind, Party, RentalState, Terms, Wish
+from storage.rental import Mode, Operation, OperationKind, OperationState, Party, RentalState, Terms, Wish
 from storage.rentals import Rentals
 from storage.renter import Renter
 from storage.renters import Renters
@@ -26,6 +26,7 @@ from tasks.renting.money import granted
 from tasks.renting.moves import end_asked
 from tasks.renting.operators import allow_renter, end_stopped, stop_renter
 from tasks.renting.settling import commit
+from tasks.renting.watching import is_overdue
 from tests.tasks.renting.leases import NOON, USD, after, rental, running
 
 POLICY = RentingPolicy(meter_every_s=60, look_deadline_s=0.2, goodwill_s=600)
@@ -134,6 +135,17 @@ def test_a_machine_that_is_silent_costs_only_itself(machines):
     assert found["l-c"].well_at == after(0)
 
 
+def test_a_machine_whose_answer_breaks_our_code_costs_only_itself(machines):
+    """Whatever error comes of what it told: it counts as away, and all others are charged."""
+    let(machines, "l-1", price=SECOND)
+    let(machines, "l-2", price=SECOND, executor_key="5Miner/b")
+    machines.told["5Miner/b"] = OverflowError("date value out of range")
+
+    assert machines.round(60) == {"l-1": StepKind.NOTHING, "l-2": StepKind.NOTHING}
+    assert Money(machines.engine).metered("l-1") == 60 * USD
+    assert watching.LeaseHealth(machines.engine).get("l-2").away_since == after(60)
+
+
 def test_a_machine_that_stays_away_breaks_its_lease(machines):
     """After five minutes it ends as the machine's fault, and what was paid since it was last seen well comes back at once."""
     let(machines, price=SECOND)
@@ -213,6 +225,43 @@ def test_an_idle_lease_is_stopped_by_an_operation(machines):
     [stop] = Operations(machines.engine).of_lease("l-1")
     assert (stop.kind, stop.asked_at) == (OperationKind.STOP, after(915))
     assert stop.reason == "idle: GPU use below 5 % for 600 s"
+
+
+def test_a_lease_that_cannot_be_stopped_is_ended(machines):
+    """Its cap is reached, and the stop fails for an hour, each time that it is asked for: nobody goes on paying, or using it."""
+    operations = Operations(machines.engine)
+    let(machines, price=SECOND, terms=Terms(cap_micro_usd=100 * USD))
+    done = []
+    for at in range(300, 4_500, 300):
+        done.append(machines.round(at)["l-1"])
+        for stop in operations.open("l-1"):
+            assert " " in stop.idempotency_key  # no renter's key has one
+            over = replace(stop, state=OperationState.FAILED, ended_at=after(at))
+            assert operations.move(lease_of(machines), stop, over)
+        if done[-1] is not StepKind.STOP or lease_of(machines).end_asked_at:
+            break
+
+    assert lease_of(machines).end_asked_at == after(3_900)
+    assert lease_of(machines).end_reason == "its cap is reached, and it could not be stopped"
+    assert Money(machines.engine).metered("l-1") == 100 * USD
+
+
+def test_only_stops_that_failed_in_a_row_are_overdue():
+    """One that waits for a worker, one that was done since, and those of long ago: none of them counts."""
+    failed, done, asked = OperationState.FAILED, OperationState.DONE, OperationState.ASKED
+
+    def overdue(*stops, key="watch 1 1", now=10_000):
+        told = [Operation(f"o-{at}", "l-1", key, OperationKind.STOP, s, after(at)) for at, s in stops]
+        return is_overdue(told, after(now))
+
+    row = [(at, failed) for at in range(9_900, 6_000, -300)]
+    assert overdue(*row)
+    assert overdue((9_990, asked), *row)
+    assert not overdue(*row, key="a-renters")
+    assert not overdue((9_950, done), *row)
+    assert not overdue(*row[:11])
+    assert not overdue(*row, now=20_000)
+    assert not overdue((1_000, asked))
 
 
 def test_a_balance_that_ends_is_told_and_taken_back(machines):
