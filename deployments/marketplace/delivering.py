@@ -179,9 +179,9 @@ class Sender:
     ) -> tuple[int, str]:
         """The status that came, 0 for none, and what went wrong, in words."""
         body, timestamp = delivery.body.encode(), int(now.timestamp())
-        parts = urlsplit(webhook.url)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
         try:
+            parts = urlsplit(webhook.url)
+            port = parts.port or (443 if parts.scheme == "https" else 80)
             secret = desk.market.sealer.open(subject_of(webhook.webhook_id), webhook.sealed)["secret"]
             headers = {
                 "Content-Type": "application/json",
@@ -200,6 +200,9 @@ class Sender:
             return 0, f"no answer: {type(error).__name__}"
         except TimeoutError:
             return 0, f"no answer within {DEADLINE_S:g} s"
+        except Exception as error:  # noqa: BLE001  an address that nothing can be made of is its renter's alone
+            _log.exception("webhook %s", webhook.webhook_id)
+            return 0, f"it can't be told: {type(error).__name__}"
         return status, "" if 200 <= status < 300 else f"it answered {status}, expected 2xx"
 
 
@@ -302,6 +305,10 @@ async def _loop(desk: Desk, sender: Sender) -> None:
             tried = await deliver_due(desk, sender)
         except StorageError as error:
             _log.warning("webhooks wait for the database: %s", error)
+            await asyncio.sleep(5 * LOOK_S)
+            continue
+        except Exception:  # noqa: BLE001  one that can't be told must not keep all others from being told
+            _log.exception("webhooks go on")
             await asyncio.sleep(5 * LOOK_S)
             continue
         if tried < BATCH:

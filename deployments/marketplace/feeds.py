@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from functools import partial
 from time import monotonic
 
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from deployments.marketplace import views
 from deployments.marketplace.console import LogTail, open_console
@@ -52,13 +53,26 @@ def respond(desk: Desk, caller: Caller, pieces: Pieces) -> StreamingResponse:
         most = desk.market.limits.streams_per_key
         detail = f"this key has {most} feeds open, or too many are open in all"
         raise Refused(429, "TOO_MANY_FEEDS", detail, "close one", headers={"Retry-After": "5"})
-    return StreamingResponse(
-        _counted(desk, caller.key.key_id, pieces), media_type="text/event-stream", headers=_HEADERS
-    )
+    return _Feed(partial(desk.streams.leave, caller.key.key_id), _until_refused(pieces))
 
 
-async def _counted(desk: Desk, key_id: str, pieces: Pieces) -> Pieces:
-    """The pieces; whatever ends them, the key may have another feed then."""
+class _Feed(StreamingResponse):
+    """A feed that is counted until its connection is over: of a client that is gone at once not one piece is asked for."""
+
+    def __init__(self, leave: Callable[[], None], pieces: Pieces) -> None:
+        super().__init__(pieces, media_type="text/event-stream", headers=_HEADERS)
+        self._leave = leave
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it, and let another one in."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._leave()
+
+
+async def _until_refused(pieces: Pieces) -> Pieces:
+    """The pieces, and why they end."""
     try:
         yield alive()
         async for piece in pieces:
@@ -67,7 +81,6 @@ async def _counted(desk: Desk, key_id: str, pieces: Pieces) -> Pieces:
         refused = problem_of(error)
         yield told("end", {"code": refused.code, "detail": refused.detail})
     finally:
-        desk.streams.leave(key_id)
         await pieces.aclose()  # type: ignore[attr-defined]  # a generator's
 
 

@@ -132,6 +132,30 @@ def test_what_is_not_taken_is_tried_again_later_and_later(market):
     assert client.get(f"/v1/webhooks/{webhook_id}").json()["failing_since"] is None
 
 
+def test_an_address_that_breaks_our_code_is_its_renters_alone(market):
+    """A name that can't even be looked up is a fault like any other: it is tried again, and the next webhook is told."""
+
+    class Broken(Network):
+        async def resolve(self, host, port):
+            if host.startswith("long"):
+                raise UnicodeError("label too long")
+            return await super().resolve(host, port)
+
+    alice, network = market.client(), Broken()
+    broken = hook(alice, url="https://long.example.com/")["webhook_id"]
+    hook(alice)
+    ask(alice)
+
+    assert run(market, network) == 2
+    assert [url for url, *_ in network.sent] == [PUBLIC]
+    [told] = alice.get(f"/v1/webhooks/{broken}/deliveries").json()["items"]
+    assert (told["state"], told["attempts"], told["fault"]) == (
+        "waiting",
+        1,
+        "it can't be told: UnicodeError",
+    )
+
+
 def test_a_redirect_is_no_taking(market):
     """It is not followed either."""
     client, network = market.client(), Network(302)

@@ -1,5 +1,6 @@
 """Feeds over a real server: what happens comes at once, goes on where it was left, and ends when it should."""
 
+import asyncio
 import json
 import threading
 import time
@@ -9,6 +10,8 @@ from dataclasses import replace
 import httpx
 import pytest
 
+from deployments.marketplace import feeds
+from deployments.marketplace.guard import identify
 from storage.health import CardUse, Health, LeaseHealth, Metric
 from storage.rental import Party
 from tasks.errors import HostAway
@@ -116,6 +119,26 @@ def test_feeds_are_bounded_and_one_that_is_closed_makes_room(market):
             if statuses[-1] == 200:
                 break
         assert statuses[-1] == 200
+
+
+def test_a_client_that_is_gone_before_the_first_piece_makes_room(market):
+    """More often than a key may have feeds: none of them is counted for ever."""
+    caller = identify(market.desk, market.key(), "203.0.113.9")
+
+    async def gone():
+        return {"type": "http.disconnect"}
+
+    async def send(_):
+        await asyncio.sleep(0)
+
+    async def once():
+        pieces = feeds.lease_events(market.desk, caller, 0)
+        scope = {"type": "http", "asgi": {"spec_version": "2.3"}}
+        await feeds.respond(market.desk, caller, pieces)(scope, gone, send)
+
+    for _ in range(3):
+        asyncio.run(once())
+    assert market.desk.streams.enter(caller.key.key_id)
 
 
 def test_a_revoked_key_ends_its_feeds(market):
