@@ -14,7 +14,7 @@ from prefect import flow
 
 from flows.market import open_market
 from flows.teardown import tear_down
-from storage.rental import Party, RentalState
+from storage.rental import Access, Party, RentalState
 from tasks.errors import EndAsked, StepFailed
 from tasks.renting.jobs import Job, work_on
 from tasks.renting.market import Market
@@ -50,7 +50,8 @@ async def _provision(job: Job) -> None:
     limit_s = job.market.policy.renting.machine_s
     try:
         async with asyncio.timeout(limit_s):
-            await _bring_up(job)
+            access = await _bring_up(job)
+        await hand_over(job, access)  # nothing breaks it off half-way: it is kept whole, or undone
     except TimeoutError:
         why = f"nothing was up within {limit_s:g} s"
         await job.tell(job.doing, "failed", None, why, Party.MACHINE)
@@ -59,10 +60,10 @@ async def _provision(job: Job) -> None:
         await let_go_of(job, failure)
 
 
-async def _bring_up(job: Job) -> None:
+async def _bring_up(job: Job) -> Access:
     await enter(job)
     await prove(job)
     image = await pull(job)
     access = await create(job, image)
     await probe(job, access)
-    await hand_over(job, access)
+    return access

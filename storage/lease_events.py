@@ -55,6 +55,16 @@ class LeaseEvents:
                 found.setdefault(str(row["lease_id"]), []).append(record_of(LeaseEvent, row))
         return found
 
+    def is_told_of_others(self, kind: str, message: str, renter_id: str) -> bool:
+        """Whether this ever happened to a lease of somebody else."""
+        theirs = sa.and_(
+            lease_events.c.kind == kind,
+            lease_events.c.message == message,
+            lease_events.c.renter_id != renter_id,
+        )
+        with reading(self._engine) as connection:
+            return bool(connection.execute(sa.select(sa.exists().where(theirs))).scalar_one())
+
     def last(self) -> int:
         """The newest number; 0 when nothing has happened."""
         with reading(self._engine) as connection:

@@ -36,6 +36,12 @@ def names_of(image: str, digest: str = "") -> Iterator[str]:
         yield from (written + end for end in ends)
 
 
+def repository_of(image: str) -> str:
+    """`docker.io/library/ubuntu` of `ubuntu:22.04`: what a registry's login is good for, in its longest form."""
+    name = image.strip().lower().partition("@")[0]
+    return max(_repositories(_split_tag(name)[0]), key=len)
+
+
 def _split_tag(name: str) -> tuple[str, str]:
     """`host:5000/a:1` is `host:5000/a` and `1`: a colon before the last slash is a port."""
     head, slash, last = name.rpartition("/")

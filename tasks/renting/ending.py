@@ -41,7 +41,11 @@ def drop_operations(job: Job) -> None:
     market = job.market
     for operation in market.operations.open(job.lease.lease_id):
         over = replace(
-            operation, state=OperationState.FAILED, ended_at=market.now(), reason="the lease has ended"
+            operation,
+            state=OperationState.FAILED,
+            ended_at=market.now(),
+            reason="the lease has ended",
+            sealed=b"",
         )
         market.operations.move(job.lease, operation, over)
 

@@ -11,11 +11,13 @@ from tasks.edges.runtime import Runtime
 from tasks.edges.toolbox import HostKey
 from tasks.errors import ContainerRefused, HostAway, ImageRefused
 from tasks.renting.blame import BLOCKED
-from tasks.renting.blocking import image_blocked
+from tasks.renting.blocking import image_blocked, repository_of
 from tasks.renting.containers import SSH_PORT, ContainerSpec, Mount, Port, name_of, volume_name
 from tasks.renting.jobs import Job
 from tasks.renting.site import Site
 
+LOGGED_IN = "REGISTRY_LOGIN"
+"""An image of a repository is pulled with its renter's login."""
 HOUSE_SHARE = 0.95
 """Of a machine's memory that its leases may have together: the rest is the machine's own."""
 
@@ -35,14 +37,12 @@ def check_blocked(reference: str, patterns: Iterable[str], digest: str = "") -> 
 
 
 def may_be_private(job: Job, reference: str) -> bool:
-    """Whether another renter on this machine runs the same image with a login: only the registry can say who may have it."""
-    others = job.market.rentals.of_machine(job.lease.executor_key)
-    return any(
-        one.pod.image == reference
-        and one.renter_id != job.lease.renter_id
-        and login_of(job.market.sealer.open(one.lease_id, one.sealed)) is not None
-        for one in others
-    )
+    """Whether another renter ever pulled of this repository with a login: only the registry can say who may have it.
+
+    Images stay on machines when leases are over: what is there is everybody's only if it was never anybody's.
+    """
+    repository = repository_of(reference)
+    return job.market.events.is_told_of_others(LOGGED_IN, repository, job.lease.renter_id)
 
 
 def digest_of(image: Image) -> str:

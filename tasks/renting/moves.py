@@ -158,8 +158,10 @@ def end_asked(rental: Rental, now: datetime, party: Party, reason: str) -> Renta
 
 
 def failed(rental: Rental, now: datetime, party: Party, reason: str) -> Rental:
-    """Given up before it was ever handed over: nothing is charged."""
-    return moved(rental, R.FAILED, now, ended_at=now, is_holding=False, party=party, reason=reason)
+    """Given up before it was ever handed over: nothing is charged, and its secrets are forgotten."""
+    return moved(
+        rental, R.FAILED, now, ended_at=now, is_holding=False, party=party, reason=reason, sealed=b""
+    )
 
 
 def ending(rental: Rental, now: datetime, party: Party = Party.NOBODY, reason: str = "") -> Rental:
@@ -171,12 +173,13 @@ def ending(rental: Rental, now: datetime, party: Party = Party.NOBODY, reason: s
 
 
 def ended(rental: Rental, now: datetime, **changes: object) -> Rental:
-    """Nothing of it is left on the machine; a lease that held none ends at once."""
+    """Nothing of it is left on the machine, nor of its secrets with us; a lease that held none ends at once."""
     return moved(
         rental,
         R.ENDED,
         now,
         ended_at=rental.ended_at or rental.end_asked_at or now,
         is_holding=False,
+        sealed=b"",
         **changes,
     )

@@ -22,10 +22,12 @@ from tasks.edges.shell import HOST_KEY_PREFIX, EpochKey
 from tasks.edges.toolbox import HostKey, keys_file, keys_seed, seed
 from tasks.errors import ContainerRefused, LeaseMoved, ProofRefused, StepFailed, SubnetError
 from tasks.proof.challenge import ProofKind
+from tasks.renting.blocking import repository_of
 from tasks.renting.containers import name_of
 from tasks.renting.jobs import CREATE, Job, failure_of
 from tasks.renting.limits import is_short
 from tasks.renting.making import (
+    LOGGED_IN,
     access_of,
     check_blocked,
     choose_ports,
@@ -74,11 +76,18 @@ async def let_go_of(job: Job, failure: StepFailed) -> None:
     """Undo what was begun on this machine; then the next one, or the end where no machine could do better."""
     await job.unwind()
     await job.leave()
+    await job.market.call(partial(_let_volumes_go, job))
     if failure.party == Party.RENTER:
         await job.market.call(lambda: give_up(job, Party.RENTER, str(failure)))
     else:
         why = f"{failure.step} ({failure.party}): {failure.why}"
         await job.move(lambda one: let_go(one, job.market.now(), why))
+
+
+def _let_volumes_go(job: Job) -> None:
+    """Whatever could not be undone on a machine that is away: its volumes are free for the next one, and for other leases."""
+    job.claim(0)
+    job.market.volumes.detach(job.lease.lease_id)
 
 
 # --- enter -----------------------------------------------------------------------------------------
@@ -172,9 +181,11 @@ def pull_now(job: Job, reference: str, deadline: float, sealed: dict[str, object
     engine = site_of(job).engine(deadline)
     values = sealed or secrets_of(job)
     login = login_of(values)
-    image = None
-    if login is None and not may_be_private(job, reference):
-        image = engine.image(reference, deadline=deadline)
+    if login is not None:
+        job.note(Happening(LOGGED_IN, repository_of(reference)))
+    image = None if login is not None else engine.image(reference, deadline=deadline)
+    if image is not None and may_be_private(job, reference):
+        image = None
     image = image or engine.pull(reference, login, deadline=deadline)
     check_blocked(reference, patterns, digest_of(image))
     return image

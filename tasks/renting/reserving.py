@@ -62,7 +62,9 @@ def _is_made_way_for(job: Job) -> bool:
     market, lease, now = job.market, job.lease, job.market.now()
     offers = _with_its_volumes(market, lease, market.offering.offers(now))
     found = giving_way(lease, offers, market.rentals.held(), market.rentals.open())
-    if found is None:
+    if found is None or not _can_pay(
+        market, lease, [o for o in offers if o.executor_key == found.executor_key]
+    ):
         return False
     for spot in found.leases:
         why = f"lease {lease.lease_id} pays the full price"
@@ -71,6 +73,12 @@ def _is_made_way_for(job: Job) -> bool:
         told = f"{len(found.leases)} spot leases on {found.executor_key} give way"
         job.note(Happening("WAITING", told))
     return True
+
+
+def _can_pay(market: Market, lease: Rental, offers: Iterable[Offer]) -> bool:
+    """Whether it could pay for a machine that others have: nobody gives way to who could not."""
+    fit = candidates(lease, offers, {}, market.policy.renting, {})
+    return bool(fit) and not _is_short(market, lease, fit[0])
 
 
 def _hold(job: Job, chosen: Candidate) -> None:

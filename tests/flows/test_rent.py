@@ -2,15 +2,19 @@
 
 import asyncio
 import time
+from datetime import UTC, datetime
 
 import pytest
 
 from flows.rent import rent_lease
+from flows.teardown import end_lease
 from storage.rental import Mode, Party, Pod, PodMount, RentalState, Volume, VolumeState, Wish
+from storage.rentals import Rentals
 from tasks.errors import ContainerRefused, HostAway, ImageRefused
 from tasks.policy import DEFAULT
+from tasks.renting.asking import ask_end
 from tests.tasks.renting.epochs import MINER, fresh
-from tests.tasks.renting.sites import Town, proved
+from tests.tasks.renting.sites import KEY_LINE, Town, proved
 
 A, B = f"{MINER}/a", f"{MINER}/b"
 
@@ -101,7 +105,7 @@ def test_when_all_machines_fail_the_request_says_why_of_each(town, what):
     assert (lease.state, lease.tried, lease.party) == (RentalState.FAILED, (A, B), Party.NOBODY)
     assert f"{A}: {step} ({party}): {failure}" in lease.reason
     assert f"{B}: {step} ({party}): {failure}" in lease.reason
-    assert (town.containers, town.market.rentals.held()) == ([], {})
+    assert (town.containers, town.market.rentals.held(), lease.sealed) == ([], {}, b"")
     assert town.market.money.bill("l-1") == ()
     assert town.market.money.books().is_even
 
@@ -153,6 +157,59 @@ def test_undone_in_reverse(town):
     )
 
 
+def test_a_machine_that_goes_away_for_good_takes_no_volume_along(town):
+    """Nothing can be undone there, and no machine is left: the request has failed, and its volume is free for another lease."""
+    disk = town.disks[A]
+
+    def vanish():
+        disk.fails |= dict.fromkeys(("enter", "remove", "remove volume"), HostAway("connect", "refused"))
+        return HostAway("talk", "gone")
+
+    disk.fails["knock"] = vanish
+    town.disks[B].fails["enter"] = HostAway("connect", "refused")
+    town.ask(pod=Pod("ubuntu", mounts=(PodMount("data", "/data"),)))
+
+    assert rent(town).state is RentalState.FAILED
+    assert town.market.volumes.get("r-l-1", "data").lease_id == ""
+
+
+def test_nobody_gives_way_to_who_cannot_pay(town):
+    """A machine that a spot lease has: without money it is not even told; with money it gets its notice."""
+    spot = Wish(executor_key=A, mode=Mode.SPOT, bid_micro_usd_per_hour=2_000_000)
+    town.ask("l-1", wish=spot)
+    assert rent(town, "l-1").state is RentalState.ACTIVE
+    town.ask("l-2", usd=0, wish=Wish(executor_key=A))
+    town.ask("l-3", wish=Wish(executor_key=A))
+
+    assert rent(town, "l-2").state is RentalState.FAILED
+    assert town.lease("l-1").notice_until is None
+    assert rent(town, "l-3").state is RentalState.REQUESTED
+    assert town.lease("l-1").notice_until is not None
+
+
+def test_a_hand_over_is_not_broken_off_half_way(tmp_path, engine):
+    """The machine's time runs out while the lease is handed over: it is its renter's, and its container is there."""
+
+    def clock():
+        lease = Rentals(engine).get("l-1")
+        steps = Town.steps(town) if lease is not None and lease.state is RentalState.PROVISIONING else ()
+        if ("probe", "done") in steps and not slept:
+            slept.append(True)
+            time.sleep(2.5)
+        return datetime.now(UTC)
+
+    slept = []
+    town = Town(tmp_path, engine, machine_s=2.0, rent_s=60.0)
+    town.ask()
+    town.market.now = clock
+    lease = rent(town)
+    town.market.close()
+
+    assert slept
+    assert (lease.state, lease.attempt, lease.tried) == (RentalState.ACTIVE, 1, ())
+    assert town.containers == ["subnet-l-1-1"]
+
+
 @pytest.mark.parametrize(
     ("error", "party"),
     [
@@ -170,6 +227,25 @@ def test_what_no_machine_could_do_better_is_not_tried_elsewhere(town, error, par
     assert lease.reason.startswith(f"pull: {error}")
     assert town.disks[B].done == []
     assert town.market.rentals.held() == {}
+
+
+def test_a_private_image_stays_its_renters_when_the_lease_is_over(town):
+    """It is on the machine still: who has no login asks the registry for any image of that repository, who had one, too."""
+    sealed = {"registry": {"server": "ghcr.io", "user": "alice", "password": "hunter2"}}
+    first = Pod("ghcr.io/alice/model:1", public_keys=(KEY_LINE,))
+    town.ask("l-1", pod=first, sealed=town.market.sealer.seal("l-1", sealed))
+    rent(town, "l-1")
+    ask_end(town.market.rentals, "l-1", town.clock(), Party.RENTER, "enough")
+    asyncio.run(end_lease(town.market, "l-1"))
+    town.disks[A].images.add("ghcr.io/alice/model@sha256:" + "a" * 64)
+    town.disks[A].fails["pull"] = ImageRefused("pull", "IMAGE_DENIED", "unauthorized")
+    reasons = []
+    for name, end in (("l-2", ":1"), ("l-3", "@sha256:" + "a" * 64)):
+        town.ask(name, pod=Pod(f"ghcr.io/alice/model{end}", public_keys=(KEY_LINE,)))
+        reasons.append(rent(town, name).reason.partition(":")[0])
+
+    assert town.lease("l-1").state is RentalState.ENDED
+    assert reasons == ["pull", "pull"]
 
 
 def test_a_registry_that_is_away_is_nobodys_fault(town):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.renting.blocking import image_blocked
+from tasks.renting.blocking import image_blocked, repository_of
 
 DIGEST = "sha256:" + "5f" * 32
 
@@ -66,3 +66,18 @@ def test_any_text_has_an_answer(image, patterns):
     """Whatever is typed: a pattern of the list, or none; `*` blocks everything."""
     assert image_blocked(image, patterns) in {*patterns, None}
     assert image_blocked(image, ["*"]) == "*"
+
+
+@pytest.mark.parametrize(
+    ("image", "repository"),
+    [
+        ("ubuntu", "docker.io/library/ubuntu"),
+        ("docker.io/library/ubuntu:22.04", "docker.io/library/ubuntu"),
+        ("alice/model@sha256:00", "docker.io/alice/model"),
+        ("ghcr.io/alice/model:1@sha256:00", "ghcr.io/alice/model"),
+        ("registry.example:5000/model:1", "registry.example:5000/model"),
+    ],
+)
+def test_a_repository_has_one_name(image, repository):
+    """However an image of it is written."""
+    assert repository_of(image) == repository
