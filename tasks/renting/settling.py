@@ -67,7 +67,7 @@ def settle(
     if ended_at is None:
         raise ValueError(f"lease {rental.lease_id} is {rental.state}: its end was not asked for")
     if rental.active_at is not None:
-        charge(money, rental, ended_at, policy)
+        _charge_all(money, rental, ended_at, policy)
         _correct(money, rental, cost_micro_usd(rental, ended_at), now, policy)
         _credit(money, health.get(rental.lease_id), rental, now, policy)
     _release(money, rental, now, policy)
@@ -80,6 +80,12 @@ def settlement_of(rental: Rental, bill: Iterable[Line]) -> Settlement:
     credit = sum(line.micro_usd for line in own if line.kind == "CREDIT")
     back = sum(line.micro_usd for line in own if line.kind == "RELEASE")
     return Settlement(-sum(line.micro_usd for line in own) + credit, credit, back)
+
+
+def _charge_all(money: Money, rental: Rental, until: datetime, policy: RentingPolicy) -> None:
+    """Charge what is due, all of it: who charges at the same moment takes the name of ours, and what is left has another."""
+    while transfer := metered(rental, money.metered(rental.lease_id), until, policy.platform_ppm):
+        money.post(transfer)
 
 
 def _correct(money: Money, rental: Rental, cost_micro_usd: int, now: datetime, policy: RentingPolicy) -> None:

@@ -15,7 +15,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 
 from storage.claims import Claims
-from storage.rental import Rental
+from storage.rental import Rental, RentalState
 from storage.rentals import Rentals
 from storage.volumes import Volumes
 from tasks.edges.engine import Container
@@ -23,6 +23,9 @@ from tasks.edges.runtime import Runtime
 from tasks.errors import ContainerRefused, VolumeRefused
 from tasks.renting.containers import volume_name
 from tasks.renting.moves import CLOSED
+
+STOP_GRACE_S = 1
+"""For a container that should not run: its visit is short."""
 
 
 class Fate(StrEnum):
@@ -32,6 +35,8 @@ class Fate(StrEnum):
     """Another validator's, or another machine's of the same engine."""
     IN_USE = "in use"
     """Its lease stands, or somebody is at work on it."""
+    AWAKE = "awake"
+    """Its lease is stopped, and nobody works on it: its cards may be another's, and yet it runs."""
     ORPHAN = "orphan"
     """Its lease is over, or goes on without it."""
     UNKNOWN = "unknown"
@@ -48,6 +53,8 @@ class Swept:
     """Volumes, as renter/volume."""
     unknown: tuple[str, ...] = ()
     """Names of containers that were left alone although no lease of theirs is known."""
+    stopped: tuple[str, ...] = ()
+    """Names of containers that ran although their leases are stopped."""
     refused: tuple[str, ...] = ()
     """What the engine would not remove, with its words: tried again at the next sweep."""
 
@@ -69,6 +76,8 @@ def fate_of(
         return Fate.IN_USE
     if rental.state in CLOSED:
         return Fate.ORPHAN  # of whichever attempt: a lease that is over is so in every newer state, too
+    if rental.state is RentalState.STOPPED and container.is_running:
+        return Fate.AWAKE
     if container.attempt > rental.attempt:
         return Fate.UNKNOWN
     is_let_go = not rental.executor_key or container.attempt < rental.attempt
@@ -91,27 +100,29 @@ def sweep(
     found = runtime.containers(deadline=deadline)
     at_work, lease_of = Claims(engine).held(now()), Rentals(engine).get
     fates = {c.name: fate_of(c, lease_of, at_work, own_hotkey, executor_key) for c in found}
-    removed, refused = _remove_all(runtime, _named(fates, Fate.ORPHAN), deadline)
+    removed, refused = _each(_named(fates, Fate.ORPHAN), lambda name: runtime.remove(name, deadline=deadline))
+    stopped, going = _each(
+        _named(fates, Fate.AWAKE), lambda name: runtime.stop(name, STOP_GRACE_S, deadline=deadline)
+    )
     wiped, kept = _wipe_all(runtime, Volumes(engine), executor_key, deadline)
-    return Swept(removed, wiped, _named(fates, Fate.UNKNOWN), refused + kept)
+    return Swept(removed, wiped, _named(fates, Fate.UNKNOWN), stopped, refused + going + kept)
 
 
 def _named(fates: dict[str, Fate], fate: Fate) -> tuple[str, ...]:
     return tuple(name for name, found in fates.items() if found is fate)
 
 
-def _remove_all(
-    runtime: Runtime, names: Iterable[str], deadline: float
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    removed, refused = [], []
+def _each(names: Iterable[str], do: Callable[[str], None]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Those that it was done to, and those that the engine refused it of, with its words."""
+    done, refused = [], []
     for name in names:
         try:
-            runtime.remove(name, deadline=deadline)
+            do(name)
         except ContainerRefused as error:
             refused.append(f"{name}: {error}")
         else:
-            removed.append(name)
-    return tuple(removed), tuple(refused)
+            done.append(name)
+    return tuple(done), tuple(refused)
 
 
 def _wipe_all(

@@ -13,7 +13,7 @@ from storage.health import Health, LeaseHealth
 from storage.money import Money
 from storage.rental import Mode, Party, RentalState, Terms, Wish
 from tasks.policy import RentingPolicy
-from tasks.renting.money import granted
+from tasks.renting.money import granted, metered
 from tasks.renting.moves import end_asked, failed, stopped
 from tasks.renting.settling import Settlement, charge, commit, settle
 from tests.tasks.renting.leases import NOON, USD, after, rental, running
@@ -77,6 +77,24 @@ def test_a_charge_that_raced_with_the_end_is_given_back(money, health):
 
     assert told == [Settlement(10 * USD, 0, 0)] * 2
     assert money.balance("renter:5Renter") == 9_990 * USD
+
+
+def test_a_charge_at_the_very_moment_of_a_settlement_leaves_nothing_out(engine, money, health):
+    """It has the name of ours: the rest is charged under another, before the escrow is emptied."""
+
+    class Raced(Money):
+        def post(self, transfer, **floor):
+            if transfer.kind == "METER" and not self.metered("l-1"):
+                super().post(metered(lease, 0, after(4), POLICY.platform_ppm))
+            return super().post(transfer, **floor)
+
+    lease = reserved()
+    commit(money, lease, NOON)
+    settle(Raced(engine), health, ended(lease, 10, Party.MACHINE), after(10), POLICY)
+
+    assert money.metered("l-1") == 10 * USD
+    assert money.balance("escrow:l-1") == 0
+    assert money.books().is_even
 
 
 def test_a_fault_is_credited_in_the_same_settlement(money, health):

@@ -1,5 +1,6 @@
 """The orphan sweep removes what has a proof of no lease, and never anything else."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -49,7 +50,8 @@ def test_a_container_whose_lease_is_closed_is_an_orphan(state):
     lease = running(attempt=1)
     lease = type(lease)(**{f: getattr(lease, f) for f in lease.__slots__} | {"state": state})
 
-    assert fate(container(), lease) is (Fate.ORPHAN if state in CLOSED else Fate.IN_USE)
+    found = replace(container(), status="exited" if state is RentalState.STOPPED else "running")
+    assert fate(found, lease) is (Fate.ORPHAN if state in CLOSED else Fate.IN_USE)
 
 
 def test_what_an_earlier_attempt_left_is_an_orphan():
@@ -77,6 +79,20 @@ def test_without_a_proof_of_no_lease_it_stays():
     """A lease that we don't know, or an attempt that we have not made: our state may be the older one."""
     assert fate(container(lease="l-9"), running()) is Fate.UNKNOWN
     assert fate(container(attempt=3), running(attempt=2)) is Fate.UNKNOWN
+
+
+def test_what_a_lease_that_is_over_has_left_goes_whatever_its_attempt():
+    """A replacement that never came to be, on a machine that was given up: no copy of the state opens the lease again."""
+    assert fate(container(attempt=3), rental(attempt=2, state=RentalState.ENDED)) is Fate.ORPHAN
+
+
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_a_container_that_runs_while_its_lease_is_stopped_is_awake(attempt):
+    """A start that failed while its machine was away: its cards are anybody's by now. Who works on it is let be."""
+    still = replace(running(attempt=1), state=RentalState.STOPPED)
+
+    assert fate(container(attempt=attempt), still) is Fate.AWAKE
+    assert fate(container(attempt=attempt), still, at_work={"l-1"}) is Fate.IN_USE
 
 
 @pytest.mark.parametrize(
@@ -108,6 +124,9 @@ class ScriptedEngine:
         if name in self.stubborn:
             raise ContainerRefused("remove", "BUSY", "device or resource busy")
         self.found = [c for c in self.found if c.name != name]
+
+    def stop(self, name, *_grace, **_deadline):
+        self.found = [replace(c, status="exited") if c.name == name else c for c in self.found]
 
     def remove_volume(self, name, **_deadline):
         self.volumes.append(name)
@@ -170,3 +189,14 @@ def test_a_volume_that_is_to_be_wiped_is_wiped_on_its_machine_and_forgotten(engi
     assert swept(engine, machine).wiped == ("alice/old",)
     assert machine.volumes == [volume_name("alice", "old", MACHINE)]
     assert [v.name for v in volumes.of_renter("alice")] == ["far", "kept"]
+
+
+def test_a_sweep_stops_what_runs_of_a_stopped_lease(engine):
+    """Once: its data stay, and the next sweep finds it standing."""
+    leases = Rentals(engine)
+    asked, _ = leases.request(rental())
+    leases.move(asked, replace(running(attempt=1, version=1, is_holding=False), state=RentalState.STOPPED))
+    machine = ScriptedEngine([container()])
+
+    assert [swept(engine, machine) for _ in "ab"] == [Swept(stopped=("subnet-l-1-1",)), Swept()]
+    assert [c.status for c in machine.found] == ["exited"]
