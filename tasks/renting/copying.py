@@ -29,6 +29,8 @@ from tasks.renting.provisioning import come
 PIECE_BYTES = 1 << 18
 WRITING, KEPT, FAILED = "writing", "kept", "failed"
 _TAR_MARGIN_BYTES = 1 << 20
+LEAST_FREE_BYTES = 1 << 30
+"""Of the disk that backups are on."""
 
 
 async def back_up(job: Job, operation: Operation) -> dict[str, object]:
@@ -108,8 +110,17 @@ def _write(job: Job, backup: Backup, path: str, deadline: float) -> Backup:
 
 
 def _keep(file: IO[bytes], update: Callable[[bytes], object], piece: bytes) -> None:
+    keep_room(file)
     update(piece)
     file.write(piece)
+
+
+def keep_room(file: IO[bytes], least_free_bytes: int = LEAST_FREE_BYTES) -> None:
+    """StorageError when the disk of this file is all but full: what else is on it, as our books, must go on."""
+    disk = os.fstatvfs(file.fileno())
+    free_bytes = disk.f_bavail * disk.f_frsize
+    if free_bytes < least_free_bytes:
+        raise StorageError(f"the disk of the backups has {free_bytes} bytes left")
 
 
 def _read(job: Job, backup: Backup, path: str, deadline: float) -> None:

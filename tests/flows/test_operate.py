@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import tarfile
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from flows.operate import operate_lease
 from flows.rent import rent_lease
 from flows.teardown import end_lease
+from storage.errors import StorageError
 from storage.rental import (
     Mode,
     Operation,
@@ -24,7 +26,8 @@ from storage.rental import (
 )
 from tasks.errors import ContainerRefused, HostAway
 from tasks.renting.asking import ask_end, ask_operation
-from tasks.renting.copying import renamed
+from tasks.renting.copying import keep_room, renamed
+from tasks.renting.operating import next_of
 from tasks.renting.sweeping import sweep
 from tests.tasks.renting.epochs import MINER, fresh
 from tests.tasks.renting.sites import HOTKEY, KEY_LINE, Engine, Town, proved
@@ -114,6 +117,31 @@ def test_a_stop_that_fails_goes_on_being_paid(town):
     assert town.lease().state is RentalState.ACTIVE
     assert town.lease().paid_from is not None
     assert town.market.rentals.held() != {}
+
+
+def test_an_operation_that_breaks_our_code_fails_and_the_next_one_is_done(town):
+    """Done again it would break again, and nothing that waits behind it would ever be done: not even the stop of a lease."""
+    town.disks[A].fails["backup"] = IndexError("tuple index out of range")
+    told = do(town, OperationKind.BACKUP, source="volume:data")
+
+    assert (told.state, told.party) == (OperationState.FAILED, Party.PLATFORM)
+    assert told.reason == "backup: a fault of the platform's own: IndexError"
+    assert do(town, OperationKind.STOP).state is OperationState.DONE
+
+
+def test_what_a_rule_asks_for_waits_behind_no_wish(town):
+    """What was begun goes on; then comes the stop for money, whatever was asked for before it."""
+    kinds = (OperationKind.BACKUP, OperationKind.REBOOT, OperationKind.STOP)
+    keys = ("a", "b", "watch 1 1")
+    backup, reboot, stop = (
+        Operation(k, "l-1", k, kind, OperationState.ASKED, town.clock())
+        for k, kind in zip(keys, kinds, strict=True)
+    )
+    begun = replace(reboot, state=OperationState.RUNNING)
+
+    assert next_of([backup, reboot]) is backup
+    assert next_of([backup, reboot, stop]) is stop
+    assert next_of([backup, begun, stop]) is begun
 
 
 def test_its_cards_may_be_anothers_when_it_wants_to_start(town):
@@ -281,6 +309,14 @@ def test_a_backup_that_breaks_off_is_none(town):
     assert list((town.folder / "backups").iterdir()) == []
 
 
+def test_a_backup_leaves_room_on_its_disk(tmp_path):
+    """All but full, it is refused: the books may be on the same disk."""
+    with (tmp_path / "draft").open("wb") as file:
+        keep_room(file, 0)
+        with pytest.raises(StorageError, match="bytes left"):
+            keep_room(file, 1 << 62)
+
+
 def test_links_are_renamed_with_their_folder():
     """A hard link in the archive points to the file under its new name."""
     made = io.BytesIO()
@@ -317,6 +353,7 @@ def test_nothing_is_left_of_a_lease_but_what_outlives_it(town):
     assert (town.containers, town.market.rentals.held()) == ([], {})
     assert len(town.disks[A].volumes) == 1
     assert town.market.volumes.get("r-l-1", "data").lease_id == ""
+    assert lease.sealed == b""
     assert town.market.money.balance("renter:r-l-1") == 99_500_000
     assert town.market.money.books().is_even
     assert town.market.certificates.of_lease("l-1")[0].occasion == "return"

@@ -45,6 +45,7 @@ _FROM: Mapping[OperationKind, frozenset[RentalState]] = {
 _BEGINS = frozenset({OperationKind.START, OperationKind.REPLACE, OperationKind.RESTORE, OperationKind.REBOOT})
 _REFUSED = responses(402, 404, 409)
 MAX_OPEN = 20
+MAX_BACKUPS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,7 @@ def keys(body: KeysBody, asked: OfLease) -> Operation:
 @router.post("/v1/leases/{lease_id}/backups", status_code=202, summary="Make a backup", responses=_REFUSED)
 def backup(body: BackupBody, asked: OfLease) -> Operation:
     """Of one volume or folder, byte for byte; the operation's result names the backup."""
+    _check_room(asked)
     source = _place(asked.lease, body.volume, body.path)
     if source is None:
         raise Refused(422, "NOTHING_GIVEN", "neither body.volume nor body.path is given", "give one of them")
@@ -234,6 +236,15 @@ _DONE = {
     OperationKind.BACKUP: "copied",
     OperationKind.RESTORE: "written to",
 }
+
+
+def _check_room(asked: Asked) -> None:
+    """Refused when the renter's backups are as many, or as large together, as they may be."""
+    kept = asked.desk.stores.backups.of_renter(asked.caller.renter_id)
+    most_bytes = asked.desk.market.policy.renting.backup_most_bytes
+    if len(kept) >= MAX_BACKUPS or sum(one.size_bytes for one in kept) >= most_bytes:
+        detail = f"you have {len(kept)} backups; {MAX_BACKUPS}, of {most_bytes} bytes in all, are the most"
+        raise Refused(409, "TOO_MANY", detail, "delete some: DELETE /v1/backups/{backup_id}")
 
 
 def _place(lease: Rental, volume: str | None, path: str | None) -> str | None:

@@ -6,6 +6,7 @@ import pytest
 
 from deployments.marketplace.builtin import BUILTIN
 from storage.rental import Backup, OperationState, RentalState
+from tasks.renting.asking import OF_RULE
 from tasks.renting.moves import stopped
 from tests.deployments.marketplace.test_leases import code
 from tests.deployments.marketplace.world import OTHER_KEY, SSH_KEY, ask
@@ -48,6 +49,11 @@ def test_an_operation_is_answered_at_once(leased, what):
     assert (shown["kind"], shown["state"], shown["queued"]) == (what, "asked", True)
     assert client.get(answer.headers["location"]).json() == shown
     assert shown["operation_id"] in [work.subject for work in market.stores.works.unstarted()]
+
+
+def test_no_key_is_one_of_a_rules_own(leased):
+    """Whoever could take it first would keep the rule's stop from ever being asked for."""
+    assert op(leased, "reboot", key=f"{OF_RULE}4 5950000").status_code == 422
 
 
 def test_a_retried_operation_is_one(leased):
@@ -156,6 +162,18 @@ def test_keys_are_added_and_removed(leased):
 def test_a_backup_is_of_one_place(leased, body, expected):
     """A volume that is mounted, or a folder."""
     assert code(op(leased, "backups", body)) == expected
+
+
+def test_backups_are_bounded(leased):
+    """A hundred for each renter; one that is deleted makes room."""
+    client, _, market = leased
+    for n in range(100):
+        kept = Backup(f"b-{n}", "l-1", "alice", "volume:data", NOON, 3, "00" * 32, "kept")
+        market.stores.backups.save(kept)
+
+    assert code(op(leased, "backups", {"volume": "data"})) == (409, "TOO_MANY")
+    assert client.delete("/v1/backups/b-7").status_code == 204
+    assert op(leased, "backups", {"volume": "data"}, key="o-2").status_code == 202
 
 
 def test_a_backup_is_written_back_to_where_it_came_from(leased):
