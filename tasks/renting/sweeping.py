@@ -74,14 +74,13 @@ def fate_of(
         return Fate.UNKNOWN
     if container.lease_id in at_work:
         return Fate.IN_USE
-    if rental.state in CLOSED:
-        return Fate.ORPHAN  # of whichever attempt: a lease that is over is so in every newer state, too
     if rental.state is RentalState.STOPPED and container.is_running:
         return Fate.AWAKE
-    if container.attempt > rental.attempt:
+    # A lease that is over is so in every newer state, too: what it has left goes, of whichever attempt.
+    if container.attempt > rental.attempt and rental.state not in CLOSED:
         return Fate.UNKNOWN
     is_let_go = not rental.executor_key or container.attempt < rental.attempt
-    return Fate.ORPHAN if is_let_go else Fate.IN_USE
+    return Fate.ORPHAN if rental.state in CLOSED or is_let_go else Fate.IN_USE
 
 
 def sweep(
