@@ -1,7 +1,7 @@
 """Real container engines for tests: a Docker daemon of our own with simulated cards, and Podman in a network of its own.
 
 Their fixtures stand in tests/conftest.py: `docker` and `podman`, once for each worker. Where an engine can't be had its
-tests are skipped by name, with what is missing; SUBNET_NO_SKIPS=1, as CI sets it, makes that a failure. On a machine with
+tests are skipped by name, with what is missing; TESTS_MAY_NOT_SKIP=1, as CI sets it, makes that a failure. On a machine with
 root and apt, `make test` installs what is needed. Tests of one engine belong to one group: `pytest.mark.xdist_group("engine")`.
 """
 
@@ -106,7 +106,7 @@ def executor(executor_id: str = MACHINE) -> CastExecutor:
 
 def skip_or_fail(reason: str) -> None:
     """A test by this name is skipped for this reason, but never in CI."""
-    if os.environ.get("SUBNET_NO_SKIPS"):
+    if os.environ.get("TESTS_MAY_NOT_SKIP"):
         pytest.fail(f"may not be skipped here: {reason}")
     pytest.skip(reason)
 
