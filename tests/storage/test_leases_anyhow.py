@@ -238,4 +238,11 @@ def test_the_books_are_right_whatever_happens(tmp_path, seed):
     market.engine.dispose()
 
     assert market.cuts > 5
-    assert states >= {"RESERVED", "PROVISIONING", "ACTIVE", "STOPPED", "ENDING", "ENDED", "FAILED"}
+    assert states >= {
+        "RESERVED",
+        "PROVISIONING",
+        "ACTIVE",
+        "ENDING",
+        "ENDED",
+        "FAILED",
+    }  # stopped by some seeds only
