@@ -5,9 +5,9 @@
 It takes the runs of a work pool as Prefect's own worker does (`prefect worker start --pool renting` does the same work, three
 seconds later) and runs all of them in one event loop, with the outside worlds opened once (`flows.edges.keep_edges`). Settings are
 those of the environment, and of `.env` in the folder that it is started in.
-Only async flows that wait without blocking belong here. A run that is cancelled in Prefect is cancelled in its task,
-which undoes what it has begun; SIGTERM does the same with all of them. After a kill -9 Prefect shows the runs as crashed, and
-what they were about stands in our own state.
+Only async flows that wait without blocking belong here. A run that is cancelled in Prefect is cancelled in its task, and SIGTERM
+cancels all of them; what that undoes is the flow's own (a lease's next run goes on with it: `tasks/renting/jobs.py`). After a
+kill -9 Prefect shows the runs as crashed, and what they were about stands in our own state.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ POLL_S = 0.2
 CANCEL_POLL_S = 2.0
 HEARTBEAT_S = 15.0
 GRACE_S = 20.0
-"""After SIGTERM, for what the runs undo."""
+"""After SIGTERM, for what the runs clean up."""
 AWAY_S = 2.0
 """Between two tries while Prefect's server does not answer."""
 
@@ -77,7 +77,7 @@ class FlowWorker:
         self._cancelled: set[UUID] = set()
 
     async def work(self, stop: asyncio.Event) -> None:
-        """Until `stop` is set; then all that runs is cancelled, and has `GRACE_S` to undo what it has begun."""
+        """Until `stop` is set; then all that runs is cancelled, and has `GRACE_S` to clean up."""
         next_heartbeat = next_look = 0.0
         try:
             while not stop.is_set():
