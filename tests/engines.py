@@ -8,6 +8,7 @@ root and apt, `make test` installs what is needed. Tests of one engine belong to
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -210,10 +211,23 @@ def _cdi_cards(folder: Path) -> Iterator[None]:
         tool.chmod(0o755)
         mount = {"hostPath": str(tool), "containerPath": "/usr/bin/nvidia-smi", "options": ["bind", "ro"]}
         devices.append({"name": uuid, "containerEdits": {"mounts": [mount]}})
-    spec = Path(f"/var/run/cdi/subnet-test-{os.getpid()}.json")
-    spec.parent.mkdir(parents=True, exist_ok=True)
-    spec.write_text(json.dumps({"cdiVersion": "0.3.0", "kind": "nvidia.com/gpu", "devices": devices}))
-    try:
-        yield
-    finally:
-        spec.unlink()
+    with _one_cdi_writer() as place:
+        # A run that was killed has left its cards: the same card in two files is none at all.
+        for left in place.glob("subnet-test*.json"):
+            left.unlink()
+        spec = place / "subnet-test.json"
+        spec.write_text(json.dumps({"cdiVersion": "0.3.0", "kind": "nvidia.com/gpu", "devices": devices}))
+        try:
+            yield
+        finally:
+            spec.unlink()
+
+
+@contextlib.contextmanager
+def _one_cdi_writer() -> Iterator[Path]:
+    """The machine's one folder of CDI devices, ours alone until the end: another run of tests waits here."""
+    place = Path("/var/run/cdi")
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / "subnet-test.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield place
