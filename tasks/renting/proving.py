@@ -69,19 +69,40 @@ class Surroundings:
     """By the same clock."""
 
 
-def prove_cards(subject: Subject, around: Surroundings, kind: ProofKind, *, deadline: float) -> Verdict:
+def prove_cards(
+    subject: Subject,
+    around: Surroundings,
+    kind: ProofKind,
+    *,
+    deadline: float,
+    waiting: Session | None = None,
+) -> Verdict:
     """The verdict over these cards, with its transcript; never raises for what the machine does.
 
     While they are held by an epoch of ours or by another validator it is tried again, until `deadline`, an instant of
-    `time.monotonic()`.
+    `time.monotonic()`. `waiting`: a prover of `start_waiting`, for the first try.
     """
     with _seat(subject.executor.key, around, deadline):
         while True:
             challenge = _challenge(subject, around, kind)  # fresh nonces every time
-            (verdict,) = verify_shard([(challenge, _converse(subject, around, challenge, deadline))])
+            (verdict,) = verify_shard([(challenge, _converse(subject, around, challenge, deadline, waiting))])
             if not is_busy(verdict) or around.clock() + BUSY_PAUSE_S > deadline:
                 return verdict
+            waiting = None
             around.sleep(BUSY_PAUSE_S)
+
+
+def start_waiting(around: Surroundings, kind: ProofKind, *, deadline: float) -> Session:
+    """A session of its own whose prover is imported and waits for GO, with no card touched; raises as the edges do."""
+    session = around.open_session(deadline)
+    try:
+        warm_s = 0.0 if kind is ProofKind.LEASED else WARM_UP_S
+        form, content = around.policy.proof.form, prover_archive().content
+        start_prover(session, content, CACHE_FOLDER, form, warm_s, deadline=deadline)
+    except BaseException:
+        session.close()
+        raise
+    return session
 
 
 def is_busy(verdict: Verdict) -> bool:
@@ -139,23 +160,16 @@ def _size_of(card: Card, policy: Policy) -> Sku:
 
 
 def _converse(
-    subject: Subject, around: Surroundings, challenge: Challenge, deadline: float
+    subject: Subject, around: Surroundings, challenge: Challenge, deadline: float, waiting: Session | None
 ) -> Reply | Failure:
     """One conversation over a session of its own; a machine that does not come to GO gives no proof."""
-    key, clock = subject.executor.key, MonotonicClock()
-    session: Session | None = None
+    key, clock, policy = subject.executor.key, MonotonicClock(), around.policy.proof
     try:
-        session = around.open_session(deadline)
-        warm_s = 0.0 if challenge.kind is ProofKind.LEASED else WARM_UP_S
-        form, content = around.policy.proof.form, prover_archive().content
-        start_prover(session, content, CACHE_FOLDER, form, warm_s, deadline=deadline)
-        wave = Wave([key], gate_limits_s(around.policy.proof, ASSEMBLY_S), clock)
-        return converse(
-            session, challenge, wave, clock, around.policy.proof, secrets.token_bytes, around.notary
-        )
+        session = waiting or start_waiting(around, challenge.kind, deadline=deadline)
     except SubnetError as error:
-        received = session.bytes_received if session else 0
-        return Failure(not_started(error), "start", None, received)
+        return Failure(not_started(error), "start", None, 0)
+    try:
+        wave = Wave([key], gate_limits_s(policy, ASSEMBLY_S), clock)
+        return converse(session, challenge, wave, clock, policy, secrets.token_bytes, around.notary)
     finally:
-        if session is not None:
-            session.close()
+        session.close()

@@ -222,6 +222,7 @@ def create_now(job: Job, image: Image, lease: Rental, deadline: float) -> Access
     values = job.market.sealer.open(lease.lease_id, lease.sealed)
     mount_volumes(job, lease)
     site = site_of(job)
+    site.expect_proof(ProofKind.LEASED, deadline)
     engine, toolbox = site.engine(deadline), site.toolbox(deadline)
     name = name_of(lease.lease_id, lease.attempt)
     for attempt in range(1, PORT_TRIES + 1):

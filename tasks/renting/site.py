@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Protocol
 
 from storage.records import Executor, Verdict
 from tasks.edges.runtime import Runtime, find_engine
 from tasks.edges.shell import Session
 from tasks.edges.toolbox import install_toolbox
-from tasks.errors import HostAway
+from tasks.errors import HostAway, SubnetError
 from tasks.proof.challenge import ProofKind
-from tasks.renting.proving import Subject, Surroundings, prove_cards
+from tasks.renting.proving import Subject, Surroundings, prove_cards, start_waiting
 from tasks.renting.reaching import Way
 
 
@@ -31,6 +32,9 @@ class Site(Protocol):
 
     def toolbox(self, deadline: float) -> str:
         """The folder of the toolbox over there."""
+
+    def expect_proof(self, kind: ProofKind, deadline: float) -> None:
+        """A proof of this kind comes next: its prover may start already. Gives at once, and never raises."""
 
     def prove(self, subject: Subject, kind: ProofKind, deadline: float) -> Verdict:
         """The verdict over some of its cards; never raises for what the machine does."""
@@ -48,6 +52,7 @@ class SshSite:
         self._is_closed = False
         self._sessions: list[Session] = []
         self._runtime: Runtime | None = None
+        self._expected: tuple[ProofKind, Future[Session | None]] | None = None
 
     @property
     def executor(self) -> Executor:
@@ -68,9 +73,25 @@ class SshSite:
         """The folder of the toolbox over there, sent where it is not there yet."""
         return install_toolbox(self.engine(deadline).session, deadline=deadline)
 
+    def expect_proof(self, kind: ProofKind, deadline: float) -> None:
+        """Start its prover in a thread; one that does not come up is started again by the proof, which then says why."""
+        started: Future[Session | None] = Future()
+
+        def start() -> None:
+            try:
+                started.set_result(start_waiting(self._around(self._open), kind, deadline=deadline))
+            except SubnetError:
+                started.set_result(None)
+            except BaseException as error:  # noqa: BLE001  whoever waits for it raises it
+                started.set_exception(error)
+
+        self._expected = (kind, started)
+        threading.Thread(target=start, name="prover", daemon=True).start()
+
     def prove(self, subject: Subject, kind: ProofKind, deadline: float) -> Verdict:
         """The verdict over some of its cards."""
-        return prove_cards(subject, self._around(self._open), kind, deadline=deadline)
+        around, waiting = self._around(self._open), self._waiting(kind)
+        return prove_cards(subject, around, kind, deadline=deadline, waiting=waiting)
 
     def close(self) -> None:
         """End all sessions, and with them what runs over there for us."""
@@ -79,6 +100,14 @@ class SshSite:
             sessions, self._sessions = self._sessions, []
         for session in sessions:
             session.close()
+
+    def _waiting(self, kind: ProofKind) -> Session | None:
+        """The prover that was started for this, if it is still there."""
+        expected, self._expected = self._expected, None
+        if expected is None or expected[0] is not kind:
+            return None
+        session = expected[1].result()  # bounded by the deadline that it was started with
+        return session if session is not None and session.is_alive else None
 
     def _open(self, deadline: float) -> Session:
         session = self._way.open(deadline)

@@ -20,6 +20,7 @@ from tasks.proof.busy import Notary, Statement, own_proof
 from tasks.proof.challenge import ProofKind
 from tasks.proof.verdict import verify_transcript
 from tasks.renting.proving import Subject, Surroundings, certificate_of, is_busy, prove_cards
+from tasks.renting.site import SshSite
 from tests.deployments.localnet.visiting import HOTKEY, announced, cast, enter, make, served
 from tests.tasks.renting.leases import NOON, rental
 
@@ -161,3 +162,62 @@ def test_a_machine_that_is_away_gives_no_verdict(place, around):
     )
 
     assert (verdict.code, verdict.severity) == ("PROVER_LOST", Severity.NO_VERDICT)
+
+
+class Way:
+    """The way to the machine; how often it was gone, and a gate that is shut at times."""
+
+    def __init__(self, place, around):
+        self.executor, self.opened, self.is_shut = subject(place).executor, 0, False
+        self._around = around
+
+    def open(self, deadline):
+        self.opened += 1
+        if self.is_shut:
+            raise HostAway("connect", "refused")
+        return self._around["open_session"](deadline)
+
+
+@pytest.fixture
+def way(place, around):
+    return Way(place, around)
+
+
+@pytest.fixture
+def site(way, around):
+    """The machine, as leases work on it."""
+    site = SshSite(way, lambda open_session: Surroundings(**around | {"open_session": open_session}))
+    yield site
+    site.close()
+
+
+def test_an_expected_proof_finds_its_prover_waiting(place, site, way):
+    """It was started while something else went on: the proof itself opens no session. The next one does, as ever."""
+    site.expect_proof(ProofKind.LEASED, time.monotonic() + PATIENCE_S)
+    while not way.opened:
+        time.sleep(0.01)
+    way.is_shut = True
+    waited_for = site.prove(subject(place, 1), ProofKind.LEASED, time.monotonic() + PATIENCE_S)
+    way.is_shut = False
+    after = site.prove(subject(place, 1), ProofKind.LEASED, time.monotonic() + PATIENCE_S)
+
+    assert (waited_for.code, after.code, way.opened) == ("PROVED", "PROVED", 2)
+
+
+def test_a_prover_that_did_not_come_up_is_started_again_by_its_proof(place, site, way):
+    """What went wrong ahead of time is no verdict."""
+    way.is_shut = True
+    site.expect_proof(ProofKind.LEASED, time.monotonic() + PATIENCE_S)
+    while not way.opened:
+        time.sleep(0.01)
+    way.is_shut = False
+
+    assert site.prove(subject(place, 1), ProofKind.LEASED, time.monotonic() + PATIENCE_S).code == "PROVED"
+
+
+def test_another_proof_than_the_expected_one_has_a_prover_of_its_own(place, site, way):
+    """A full proof is not had by a prover that waits for a light one, which is ended with the visit."""
+    site.expect_proof(ProofKind.LEASED, time.monotonic() + PATIENCE_S)
+    verdict = site.prove(subject(place, 1), ProofKind.FULL, time.monotonic() + PATIENCE_S)
+
+    assert (verdict.code, way.opened) == ("PROVED", 2)
