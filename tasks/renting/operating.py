@@ -46,7 +46,7 @@ from tasks.renting.provisioning import (
     probe_key,
     pull_now,
 )
-from tasks.renting.reserving import funds_of
+from tasks.renting.reserving import funds_for
 from tasks.stepping import step
 
 _log = logging.getLogger("subnet.lease")
@@ -154,7 +154,7 @@ async def start(job: Job, _: Operation) -> Done:
 
 def _hold_again(job: Job) -> None:
     market, lease = job.market, job.refresh()
-    if is_short(lease, funds_of(market, lease.renter_id), market.policy.renting):
+    if is_short(lease, funds_for(market, lease), market.policy.renting):
         raise StepFailed("start", Party.RENTER, "the balance does not last for the least time at its price")
     try:
         job.advance(lambda one: rehold(one, market.now()))

@@ -43,7 +43,7 @@ from tasks.renting.making import (
 )
 from tasks.renting.moves import handed_over, let_go, moved, noted
 from tasks.renting.proving import Subject, certificate_of
-from tasks.renting.reserving import funds_of, give_up
+from tasks.renting.reserving import funds_for, give_up
 from tasks.renting.settling import commit
 from tasks.renting.site import Site
 from tasks.stepping import step
@@ -308,7 +308,7 @@ async def hand_over(job: Job, access: Access) -> None:
 def _hand_over(job: Job, access: Access) -> None:
     market, lease, now = job.market, job.refresh(), job.market.now()
     policy = market.policy.renting
-    if is_short(lease, funds_of(market, lease.renter_id), policy):
+    if is_short(lease, funds_for(market, lease), policy):
         raise StepFailed("hand over", "renter", f"the balance does not last for {policy.min_balance_s} s")
     market.volumes.keep(lease.lease_id)
     try:

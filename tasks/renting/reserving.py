@@ -17,6 +17,7 @@ from tasks.renting.limits import Funds, is_short
 from tasks.renting.market import Market
 from tasks.renting.matching import Candidate, candidates
 from tasks.renting.metering import burn_micro_usd_per_hour, committed_micro_usd, unposted_micro_usd
+from tasks.renting.money import escrow
 from tasks.renting.money import renter as account_of
 from tasks.renting.moves import failed, reserved
 from tasks.renting.offering import demand_of
@@ -102,12 +103,19 @@ def _with_its_volumes(market: Market, lease: Rental, offers: Iterable[Offer]) ->
 
 def _is_short(market: Market, lease: Rental, chosen: Candidate) -> bool:
     meant = replace(lease, micro_usd_per_hour=chosen.micro_usd_per_hour)
-    funds = funds_of(market, lease.renter_id)
+    funds = funds_for(market, lease)
     is_prepaid = committed_micro_usd(meant)
     return is_short(meant, funds, market.policy.renting) or funds.available_micro_usd < is_prepaid
 
 
-def funds_of(market: Market, renter_id: str) -> Funds:
+def funds_for(market: Market, lease: Rental) -> Funds:
+    """What a lease could be paid from: what its renter has, and what it has paid ahead for this very lease already."""
+    funds = _funds_of(market, lease.renter_id)
+    ahead = market.money.balance(escrow(lease))
+    return replace(funds, available_micro_usd=funds.available_micro_usd + ahead)
+
+
+def _funds_of(market: Market, renter_id: str) -> Funds:
     """What a renter has now: its balance less what its leases have cost since they were last charged."""
     now = market.now()
     own = [one for one in _open_of(market.rentals, renter_id) if one.active_at is not None]

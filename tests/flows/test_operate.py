@@ -477,3 +477,16 @@ def test_a_reserved_lease_keeps_its_cards_while_it_is_stopped(tmp_path, engine):
 
     assert (lease.state, lease.is_holding) == (RentalState.STOPPED, True)
     assert lease.paid_from is not None
+
+
+def test_a_reserved_lease_starts_again_in_the_hours_that_are_paid(tmp_path, engine):
+    """All its renter had went into them: nothing is taken from the balance, so an empty one refuses no start."""
+    town = Town(tmp_path, engine, ("a",), now=Clock())
+    town.ask(usd=1, wish=Wish(mode=Mode.RESERVED, hours=1))
+    asyncio.run(rent_lease(town.market, "l-1"))
+    do(town, OperationKind.STOP)
+    operation = do(town, OperationKind.START)
+    town.market.close()
+
+    assert town.market.money.balance("renter:r-l-1") == 0
+    assert (operation.state, town.lease().state) == (OperationState.DONE, RentalState.ACTIVE)

@@ -13,6 +13,7 @@ from storage.rentals import Rentals
 from tasks.errors import ContainerRefused, HostAway, ImageRefused
 from tasks.policy import DEFAULT
 from tasks.renting.asking import ask_end
+from tasks.renting.settling import commit
 from tests.tasks.renting.epochs import MINER, fresh
 from tests.tasks.renting.sites import KEY_LINE, Town, proved
 
@@ -306,6 +307,27 @@ def test_committed_hours_are_paid_ahead_or_not_at_all(town):
     assert town.market.money.balance("escrow:l-1") == 24 * 950_000
     assert town.market.money.balance("renter:r-l-2") == 20_000_000
     assert town.market.money.books().is_even
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_hours_that_a_dead_run_has_paid_ahead_are_paid(town, fails):
+    """Killed between the prepayment and the hand-over: the next run hands it over, on that machine or another, and pays no more."""
+    town.ask(usd=22.8, wish=Wish(mode=Mode.RESERVED, hours=24))
+
+    def die():
+        commit(town.market.money, town.lease(), town.clock())
+        raise Died
+
+    town.disks[A].fails["keys"] = die
+    with pytest.raises(Died):
+        rent(town)
+    assert town.market.money.balance("renter:r-l-1") == 0
+    town.disks[A].fails = {"knock": HostAway("connect", "refused")} if fails else {}
+    lease = rent(town)
+
+    assert (lease.state, lease.executor_key) == (RentalState.ACTIVE, B if fails else A)
+    assert town.market.money.balance("escrow:l-1") == 24 * 950_000
+    assert town.market.money.balance("renter:r-l-1") == 0
 
 
 def test_a_volume_is_where_it_is(town):

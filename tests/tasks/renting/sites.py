@@ -218,7 +218,7 @@ class Town:
         asked = rental(name, renter=f"r-{name}", **{"pod": Pod("ubuntu", public_keys=(KEY_LINE,)), **changes})
         asked = replace(asked, requested_at=self.clock(), moved_at=self.clock())
         if usd:
-            Money(self.engine).post(granted(asked.renter_id, usd * USD, f"grant-{name}", NOON, "test"))
+            Money(self.engine).post(granted(asked.renter_id, round(usd * USD), f"grant-{name}", NOON, "test"))
         return ask_for_lease(self.market.rentals, asked)[0]
 
     def lease(self, name="l-1"):
