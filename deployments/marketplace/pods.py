@@ -15,6 +15,7 @@ from deployments.marketplace.models import PodBody, RegistryBody
 from deployments.marketplace.problems import Refused
 from storage.rental import Pod, PodMount, PodPort
 from storage.renter import Template
+from tasks.edges.toolbox import MAX_KEYS
 from tasks.renting.blocking import image_blocked
 from tasks.renting.containers import ContainerSpec, Mount, Port, check_spec
 
@@ -109,6 +110,11 @@ def public_keys(
     found: dict[str, str] = {}
     for line in [*(kept[name] for name in wanted), *lines]:
         found.setdefault(line.split(" ")[1], line)
+    if len(found) > MAX_KEYS:
+        detail = f"{len(found)} keys would be let in, at most {MAX_KEYS} can be"
+        raise Refused(
+            422, "TOO_MANY_SSH_KEYS", detail, "name those of GET /v1/ssh-keys that you need in ssh_keys"
+        )
     return tuple(found.values())
 
 

@@ -34,6 +34,7 @@ from tasks.inspection.talk import install_tools
 CACHE_FOLDER = "~/.cache/subnet/toolbox"
 """On a machine."""
 MAX_KEYS, MAX_KEY_BYTES = 64, 8_192
+"""Of a renter; one of ours may stand beside them."""
 _PACKAGES = "apt install dropbear-bin busybox-static openssh-sftp-server"
 _WHERE = "/usr/sbin:/sbin:/usr/bin:/bin:/usr/lib/openssh:/usr/lib/ssh:/usr/libexec/openssh:/usr/lib"
 _LIBRARY = re.compile(r"(?:^|\s)(/[^\s]+) \(0x[0-9a-f]+\)$", re.MULTILINE)
@@ -101,31 +102,35 @@ def install_toolbox(session: Session, cache_folder: str = CACHE_FOLDER, *, deadl
     return install_tools(session, Toolbox.build().archive, cache_folder, deadline=deadline)
 
 
-def seed(host_key: HostKey, keys: Sequence[str]) -> bytes:
+def seed(host_key: HostKey, keys: Sequence[str], ours: str = "") -> bytes:
     """What a container gets before its start: the host key, and the public keys that it lets in."""
     return _tar(
         [
             ("etc/subnet", None, 0o700),
             ("etc/subnet/host_key", host_key.file, 0o600),
             ("root/.ssh", None, 0o700),
-            ("root/.ssh/authorized_keys", keys_file(keys), 0o600),
+            ("root/.ssh/authorized_keys", keys_file(keys, ours), 0o600),
         ]
     )
 
 
-def keys_seed(keys: Sequence[str]) -> bytes:
+def keys_seed(keys: Sequence[str], ours: str = "") -> bytes:
     """The keys alone, for a container that stands still."""
-    return _tar([("root/.ssh", None, 0o700), ("root/.ssh/authorized_keys", keys_file(keys), 0o600)])
+    return _tar([("root/.ssh", None, 0o700), ("root/.ssh/authorized_keys", keys_file(keys, ours), 0o600)])
 
 
-def keys_file(keys: Sequence[str]) -> bytes:
-    """The text of an authorized_keys file; SpecRefused for what is no public key, options included."""
+def keys_file(keys: Sequence[str], ours: str = "") -> bytes:
+    """The text of an authorized_keys file: a renter's keys, and one of ours that does not count among them.
+
+    SpecRefused for what is no public key, options included.
+    """
     if len(keys) > MAX_KEYS:
         raise SpecRefused("keys", f"{len(keys)} keys", f"at most {MAX_KEYS}")
-    for key in keys:
+    lines = (*keys, ours) if ours else tuple(keys)
+    for key in lines:
         if len(key) > MAX_KEY_BYTES or not _KEY.match(key):
             raise SpecRefused("key", key[:60], "one line of a public key such as ssh-ed25519 AAAA... name")
-    return "".join(f"{key}\n" for key in dict.fromkeys(keys)).encode()
+    return "".join(f"{key}\n" for key in dict.fromkeys(lines)).encode()
 
 
 def find_program(name: str) -> Path:

@@ -179,13 +179,12 @@ def _start(job: Job, deadline: float) -> None:
 
 def _let_ourselves_in(job: Job, deadline: float) -> None:
     """Our key for the probe, beside the renter's."""
-    keys = (*job.lease.pod.public_keys, probe_key(job).public_line)
-    _put_keys(job, keys, deadline)
+    _put_keys(job, job.lease.pod.public_keys, deadline, ours=probe_key(job).public_line)
 
 
-def _put_keys(job: Job, keys: tuple[str, ...], deadline: float) -> None:
+def _put_keys(job: Job, keys: tuple[str, ...], deadline: float, ours: str = "") -> None:
     engine, name = site_of(job).engine(deadline), access_of(job).container
-    engine.put_keys(name, keys_seed(keys), keys_file(keys), deadline=deadline)
+    engine.put_keys(name, keys_seed(keys, ours), keys_file(keys, ours), deadline=deadline)
 
 
 async def reboot(job: Job, _: Operation) -> Done:

@@ -228,8 +228,8 @@ def create_now(job: Job, image: Image, lease: Rental, deadline: float) -> Access
     for attempt in range(1, PORT_TRIES + 1):
         spec = spec_of(job, lease, image, choose_ports(job, lease, is_fresh=attempt > 1))
         engine.create(spec, image, toolbox, deadline=deadline)
-        keys = (*lease.pod.public_keys, probe_key(job).public_line)
-        engine.copy_in(name, seed(host_key_of(values), keys), deadline=deadline)
+        archive = seed(host_key_of(values), lease.pod.public_keys, ours=probe_key(job).public_line)
+        engine.copy_in(name, archive, deadline=deadline)
         try:
             engine.start(name, deadline=deadline)
         except ContainerRefused as refused:

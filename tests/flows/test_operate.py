@@ -237,6 +237,20 @@ def test_keys_come_and_go(town):
     assert len(town.disks[A].done) == done
 
 
+def test_as_many_keys_as_may_be(tmp_path, engine):
+    """Sixty-four are let in at the hand-over, and after every stop and start: the one that we probe with is none of them."""
+    keys = tuple(KEY_LINE.replace("renter", f"key-{number}") for number in range(64))
+    town = Town(tmp_path, engine, ("a",), now=Clock())
+    town.ask(pod=Pod("ubuntu", public_keys=keys))
+    asyncio.run(rent_lease(town.market, "l-1"))
+    for kind in (OperationKind.STOP, OperationKind.START, OperationKind.REBOOT):
+        assert do(town, kind).reason == ""
+    town.market.close()
+
+    assert town.lease().state is RentalState.ACTIVE
+    assert town.disks[A].keys["subnet-l-1-1"].decode().splitlines() == list(keys)
+
+
 def tar(top="data", **files):
     """A tar archive as an engine makes it."""
     made = io.BytesIO()

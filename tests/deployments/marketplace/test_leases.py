@@ -190,6 +190,10 @@ def test_a_lease_lets_the_renters_keys_in(market):
     assert keys_of("k-2", ssh_keys=[]) == []
     assert keys_of("k-3", ssh_keys=["laptop"], public_keys=[SSH_KEY]) == [SSH_KEY]
     assert code(ask(client, key="k-4", pod={"image": "a", "ssh_keys": ["desk"]})) == (422, "NO_SUCH_SSH_KEY")
+    lines = [SSH_KEY.replace(SSH_KEY.split()[1][-8:], f"{number:08}") for number in range(64)]
+    assert len(keys_of("k-5", ssh_keys=[], public_keys=lines)) == 64
+    too_many = ask(client, key="k-6", pod={"image": "a", "public_keys": lines})
+    assert code(too_many) == (422, "TOO_MANY_SSH_KEYS")
 
 
 def test_a_volume_that_is_mounted_is_there_from_then_on(market):

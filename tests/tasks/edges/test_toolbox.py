@@ -120,6 +120,17 @@ def test_public_keys_pass(key):
     assert keys_file([key, key]) == f"{key}\n".encode()
 
 
+def test_our_key_is_none_of_the_renters():
+    """A renter may have 64; the one that we probe with stands beside them, and a 65th of the renter's is refused."""
+    keys = [f"{ED25519} key-{number}" for number in range(65)]
+
+    assert keys_file(keys[:64], ours=ED25519).decode().splitlines() == [*keys[:64], ED25519]
+    with pytest.raises(SpecRefused, match="65 keys"):
+        keys_file(keys, ours=ED25519)
+    with pytest.raises(SpecRefused):
+        keys_file([], ours="nonsense")
+
+
 @pytest.mark.parametrize(
     "key",
     [
