@@ -119,7 +119,7 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-OrchestratorState = Literal["ok", "away", "unknown"]
+OrchestratorState = Literal["ok", "away", "failing", "unknown"]
 
 
 class StarterState(Protocol):

@@ -827,5 +827,5 @@ class Health(Model):
     epoch: int | None = Field(description="The last one whose machines are offered.")
     offers: int
     queued: int = Field(description="Requests that nobody has begun yet.")
-    orchestrator: Literal["ok", "away", "unknown"]
+    orchestrator: Literal["ok", "away", "failing", "unknown"]
     detail: str

@@ -94,7 +94,10 @@ class Starting:
                 self._loop.call_soon_threadsafe(self._poked.set)
 
     async def start_waiting(self, desk: Desk, starter: Starter) -> int:
-        """Start what waits, a batch of it; how many were started. OrchestratorAway when none could be."""
+        """Start what waits, a batch of it; how many were started. OrchestratorAway when none could be.
+
+        What breaks on one work is raised when all others were started.
+        """
         waiting = await run_in_threadpool(desk.stores.works.unstarted, BATCH)
         room = asyncio.Semaphore(AT_ONCE)
 
@@ -103,15 +106,17 @@ class Starting:
                 run_id = await starter.start(work)
                 await run_in_threadpool(desk.stores.works.started, work.work_id, run_id)
 
-        if waiting:
-            await one(waiting[0])  # alone: of a server that is silent, one of them finds out
-        done = await asyncio.gather(*(one(work) for work in waiting[1:]), return_exceptions=True)
-        faults = [fault for fault in done if isinstance(fault, BaseException)]
-        for fault in faults:
-            if not isinstance(fault, OrchestratorAway):
-                raise fault
+        faults: list[BaseException] = []
+        for some in (
+            waiting[:1],
+            waiting[1:],
+        ):  # one alone: of a server that is silent, one of them finds out
+            done = await asyncio.gather(*(one(work) for work in some), return_exceptions=True)
+            faults += [fault for fault in done if isinstance(fault, BaseException)]
+            if any(isinstance(fault, OrchestratorAway) for fault in faults):
+                break
         if faults:
-            raise faults[0]
+            raise next((fault for fault in faults if not isinstance(fault, OrchestratorAway)), faults[0])
         return len(waiting)
 
     @contextlib.asynccontextmanager
@@ -145,8 +150,14 @@ class Starting:
                 _log.warning("the starter waits for the database: %s", error)
                 await asyncio.sleep(LONGEST_PAUSE_S)
                 continue
-            if started:
-                self.orchestrator, pause_s = "ok", FIRST_PAUSE_S
+            except Exception:  # noqa: BLE001  a starter that ends here starts nothing any more, and nobody sees it
+                _log.exception("the starter goes on in %g s", pause_s)
+                self.orchestrator = "failing"
+                await self._wait(pause_s)
+                pause_s = min(LONGEST_PAUSE_S, 2 * pause_s)
+                continue
+            if started or self.orchestrator == "failing":
+                self.orchestrator, pause_s = "ok" if started else "unknown", FIRST_PAUSE_S
             if started < BATCH:
                 await self._wait(LOOK_S)
 

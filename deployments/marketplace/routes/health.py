@@ -10,6 +10,10 @@ from deployments.marketplace.problems import responses
 
 router = APIRouter(tags=["health"])
 MANY = 100
+_WAITING = {
+    "away": "the orchestrator does not answer: requests wait",
+    "failing": "requests wait, because of a fault of ours: the log says why",
+}
 
 
 @router.get("/v1/health", summary="Can it do its work", responses=responses())
@@ -19,7 +23,7 @@ def health(desk: OfDesk) -> Health:
     queued = len(desk.stores.works.unstarted(MANY))
     orchestrator = desk.market.starter.orchestrator
     faults = [
-        *(["the orchestrator does not answer: requests wait"] if orchestrator == "away" else []),
+        *([_WAITING[orchestrator]] if orchestrator in _WAITING else []),
         *(["no epoch has proved a machine yet"] if not snapshot.offers else []),
     ]
     return Health(

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -26,6 +27,14 @@ class Prefect:
             raise OrchestratorAway("nobody listens")
         self.has_run.set()
         return self.runs.setdefault(work.work_id, f"run-{len(self.runs)}")
+
+
+def until(is_so):
+    """Wait for it, for ten seconds at most."""
+    end = time.monotonic() + 10
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def start(market, prefect):
@@ -97,6 +106,58 @@ def test_health_says_that_it_is_away(tmp_path):
 
     assert (health["status"], health["orchestrator"], health["queued"]) == ("degraded", "away", 1)
     assert "requests wait" in health["detail"]
+
+
+class Broken(Prefect):
+    """Breaks on one work as nobody foresaw, and on all of them while it is broken altogether."""
+
+    def __init__(self, subject=""):
+        super().__init__()
+        self.subject = subject
+
+    async def start(self, work):
+        """As Prefect does, but for what breaks."""
+        if self.subject in (work.subject, "all"):
+            self.asked += 1
+            self.has_been_asked.release()
+            raise KeyError("nobody foresaw this")
+        return await super().start(work)
+
+
+def test_one_that_breaks_keeps_no_other_from_being_started(market):
+    """Not even when it waits longest; the fault is told."""
+    client = market.client()
+    names = [ask(client, key=f"k-{number}").json()["lease_id"] for number in range(3)]
+    prefect = Broken(names[0])
+    with pytest.raises(KeyError):
+        start(market, prefect)
+
+    assert set(prefect.runs.values()) == {"run-0", "run-1"}
+    assert [work.subject for work in market.stores.works.unstarted()] == names[:1]
+
+
+def test_a_fault_that_nobody_foresaw_ends_no_starter(tmp_path, caplog):
+    """It is logged and told by health, tried again after a pause, and forgotten when all goes well."""
+    prefect, starting = Broken("all"), Starting()
+    with world(tmp_path) as market:
+        made = market.rebuilt(starter=starting)
+        ask(made.client())
+
+        async def until_it_goes_on():
+            async with starting.running(made.desk, prefect):
+                assert await asyncio.to_thread(prefect.has_been_asked.acquire, timeout=10)
+                assert await asyncio.to_thread(prefect.has_been_asked.acquire, timeout=10)
+                told = await asyncio.to_thread(lambda: made.stranger().get("/v1/health").json())
+                prefect.subject = ""
+                await asyncio.to_thread(until, lambda: starting.orchestrator == "ok")
+                return told
+
+        health = asyncio.run(until_it_goes_on())
+
+    assert (health["status"], health["orchestrator"], health["queued"]) == ("degraded", "failing", 1)
+    assert "the log says why" in health["detail"]
+    assert "nobody foresaw this" in caplog.text
+    assert len(prefect.runs) == 1
 
 
 def test_every_kind_of_work_has_its_deployment():
