@@ -4,7 +4,8 @@
 
 It takes the runs of a work pool as Prefect's own worker does (`prefect worker start --pool renting` does the same work, three
 seconds later) and runs all of them in one event loop, with the outside worlds opened once (`flows.edges.keep_edges`). Settings are
-those of the environment, and of `.env` in the folder that it is started in.
+those of the environment, and of `.env` in the folder that it is started in. At most half of its slots are for runs of queues beside
+the pool's default one: what takes long stands there, and nothing else waits for it.
 Only async flows that wait without blocking belong here. A run that is cancelled in Prefect is cancelled in its task, and SIGTERM
 cancels all of them; what that undoes is the flow's own (a lease's next run goes on with it: `tasks/renting/jobs.py`). After a
 kill -9 Prefect shows the runs as crashed, and what they were about stands in our own state.
@@ -52,6 +53,7 @@ CANCEL_POLL_S = 2.0
 HEARTBEAT_S = 15.0
 GRACE_S = 20.0
 """After SIGTERM, for what the runs clean up."""
+DEFAULT_QUEUE = "default"
 AWAY_S = 2.0
 """Between two tries while Prefect's server does not answer."""
 
@@ -74,6 +76,8 @@ class FlowWorker:
         self._name = f"{socket.gethostname()}-{os.getpid()}"
         self._flows: dict[UUID, Flow[..., Any]] = {}
         self._running: dict[UUID, asyncio.Task[None]] = {}
+        self._aside: set[UUID] = set()
+        """Those that run and are of another queue than the default one."""
         self._cancelled: set[UUID] = set()
 
     async def work(self, stop: asyncio.Event) -> None:
@@ -98,20 +102,29 @@ class FlowWorker:
 
     async def take_due(self) -> None:
         """Start what is due, as far as there is room."""
-        room = self._limit - len(self._running)
-        if room <= 0:
+        if len(self._running) >= self._limit:
             return
         due = await self._client.get_scheduled_flow_runs_for_work_pool(
             self._pool, scheduled_before=datetime.now(UTC)
         )
-        for flow_run in [found.flow_run for found in due][:room]:
-            if flow_run.id not in self._running and await self._is_ours(flow_run):
+        for flow_run in (found.flow_run for found in due):
+            is_aside = flow_run.work_queue_name not in (None, DEFAULT_QUEUE)
+            if flow_run.id in self._running or not self._has_room(is_aside=is_aside):
+                continue
+            if await self._is_ours(flow_run):
                 task = asyncio.create_task(self._run(flow_run), name=flow_run.name)
                 self._running[flow_run.id] = task
+                self._aside |= {flow_run.id} if is_aside else set()
                 task.add_done_callback(partial(self._forget, flow_run.id))
+
+    def _has_room(self, *, is_aside: bool) -> bool:
+        if is_aside and len(self._aside) >= max(1, self._limit // 2):
+            return False
+        return len(self._running) < self._limit
 
     def _forget(self, run_id: UUID, _: asyncio.Task[None]) -> None:
         self._running.pop(run_id, None)
+        self._aside.discard(run_id)
         self._cancelled.discard(run_id)
 
     async def _is_ours(self, flow_run: FlowRun) -> bool:

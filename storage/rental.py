@@ -272,6 +272,12 @@ class WorkKind(StrEnum):
     RENT = "rent"
     TEARDOWN = "teardown"
     OPERATE = "operate"
+    COPY = "copy"
+    """The same for what copies much data: it has slots of its own, so that nothing else waits for it."""
+
+
+COPIES = frozenset({OperationKind.BACKUP, OperationKind.RESTORE})
+"""Operations that take as long as their data are large."""
 
 
 @dataclass(frozen=True, slots=True)

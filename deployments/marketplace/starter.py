@@ -18,7 +18,7 @@ from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.exceptions import PrefectException
+from prefect.exceptions import ObjectNotFound, PrefectException
 from starlette.concurrency import run_in_threadpool
 
 from deployments.marketplace.market import Desk, OrchestratorState
@@ -34,20 +34,25 @@ DEPLOYMENTS: Mapping[WorkKind, tuple[str, str]] = {
     WorkKind.RENT: ("rent/market", "lease_id"),
     WorkKind.TEARDOWN: ("teardown/market", "lease_id"),
     WorkKind.OPERATE: ("operate/market", "operation_id"),
+    WorkKind.COPY: ("operate/copies", "operation_id"),
 }
 """The deployment of each kind, and the name of its one parameter."""
 _log = logging.getLogger("subnet.marketplace")
 
 
 class OrchestratorAway(TransportError):
-    """Whoever runs the flows does not answer, or does not know the flow: what waits is tried again."""
+    """Whoever runs the flows does not answer: what waits is tried again."""
+
+
+class NotDeployed(OrchestratorAway):
+    """It answers, and does not know this one flow: others may be started."""
 
 
 class Starter(Protocol):
     """Makes flow runs."""
 
     async def start(self, work: Work) -> str:
-        """The run's id; the same for the same work. OrchestratorAway when it can't be had now."""
+        """The run's id; the same for the same work. OrchestratorAway or NotDeployed when it can't be had now."""
 
 
 class PrefectStarter:
@@ -68,6 +73,9 @@ class PrefectStarter:
                     idempotency_key=work.work_id,
                     name=f"{work.kind.value}-{work.subject}",
                 )
+        except ObjectNotFound as error:
+            self._deployments.pop(deployment, None)
+            raise NotDeployed(f"{deployment} is not known: `subnet deploy` makes it") from error
         except (httpx.HTTPError, PrefectException, OSError, TimeoutError) as error:
             self._deployments.pop(deployment, None)
             raise OrchestratorAway(f"{deployment}: {type(error).__name__}: {error}") from error
@@ -113,7 +121,7 @@ class Starting:
         ):  # one alone: of a server that is silent, one of them finds out
             done = await asyncio.gather(*(one(work) for work in some), return_exceptions=True)
             faults += [fault for fault in done if isinstance(fault, BaseException)]
-            if any(isinstance(fault, OrchestratorAway) for fault in faults):
+            if any(type(fault) is OrchestratorAway for fault in faults):
                 break
         if faults:
             raise next((fault for fault in faults if not isinstance(fault, OrchestratorAway)), faults[0])

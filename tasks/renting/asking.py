@@ -11,8 +11,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from storage.operations import Operations
-from storage.rental import Happening, Operation, Party, Rental, Work, WorkKind
+from storage.rental import COPIES, Happening, Operation, Party, Rental, Work, WorkKind
 from storage.rentals import Rentals
+from storage.works import Works
 from tasks.errors import MoveRefused
 from tasks.renting.metering import cost_micro_usd
 from tasks.renting.moves import CLOSED, end_asked, noted
@@ -31,6 +32,12 @@ def work_of(kind: WorkKind, subject: str, now: datetime) -> Work:
     return Work(new_name("work"), kind, subject, now)
 
 
+def work_on_operation(operation: Operation, now: datetime) -> Work:
+    """New work on an operation: what copies much data is worked on apart."""
+    kind = WorkKind.COPY if operation.kind in COPIES else WorkKind.OPERATE
+    return work_of(kind, operation.operation_id, now)
+
+
 def ask_for_lease(rentals: Rentals, rental: Rental) -> tuple[Rental, bool]:
     """Keep a request, with its work; of a key that was used before, the lease of that key, and False."""
     return rentals.request(rental, [work_of(WorkKind.RENT, rental.lease_id, rental.requested_at)])
@@ -38,8 +45,12 @@ def ask_for_lease(rentals: Rentals, rental: Rental) -> tuple[Rental, bool]:
 
 def ask_operation(operations: Operations, rental: Rental, operation: Operation) -> tuple[Operation, bool]:
     """Keep an operation, with its work; of a key that was used before, the operation of that key, and False."""
-    work = work_of(WorkKind.OPERATE, operation.operation_id, operation.asked_at)
-    return operations.request(rental, operation, [work])
+    return operations.request(rental, operation, [work_on_operation(operation, operation.asked_at)])
+
+
+def ask_again(works: Works, operation: Operation, now: datetime) -> None:
+    """Have an operation worked on by a run of its own kind, unless that waits to be started already."""
+    works.again(work_on_operation(operation, now), now)
 
 
 def ask_end(rentals: Rentals, lease_id: str, now: datetime, party: Party, reason: str) -> Rental | None:

@@ -16,7 +16,7 @@ from storage.operations import Operations
 from storage.rental import Operation, Rental, RentalState, Work, WorkKind
 from storage.rentals import Rentals
 from storage.works import Works
-from tasks.renting.asking import work_of
+from tasks.renting.asking import work_of, work_on_operation
 
 QUIET = timedelta(seconds=60)
 """Asked again at most so often, and the less often the longer it has been tried: a machine may be away for a day."""
@@ -47,7 +47,7 @@ def work_for(rental: Rental, operation: Operation | None, now: datetime) -> Work
         return work_of(WorkKind.TEARDOWN, rental.lease_id, now)
     if rental.state in _PROVISIONED:
         return work_of(WorkKind.RENT, rental.lease_id, now)
-    return None if operation is None else work_of(WorkKind.OPERATE, operation.operation_id, now)
+    return None if operation is None else work_on_operation(operation, now)
 
 
 def quiet_for(rental: Rental, now: datetime) -> timedelta:

@@ -68,13 +68,14 @@ def worker(folder, server, client):
         yield worker
 
 
-def asked(client, name, **parameters):
+def asked(client, name, queue=None, **parameters):
     """A run of one of the flows of worker_flows.py, asked for through its deployment."""
     deployment = client.create_deployment(
         client.create_flow_from_name(name),
-        name,
+        f"{name}-{queue}",
         entrypoint=f"tests.deployments.worker_flows.{name}",
         work_pool_name="flows",
+        work_queue_name=queue,
     )
     return client.create_flow_run_from_deployment(deployment, parameters=parameters)
 
@@ -131,6 +132,23 @@ def test_a_cancelled_run_undoes_what_it_has_begun(client, worker, tmp_path):
 
     assert state_of(client, run, lambda state: state.is_cancelled()).is_cancelled()
     assert (tmp_path / "f").read_text() == "undone"
+
+
+def test_what_stands_in_a_queue_of_its_own_takes_half_of_the_slots(client, worker, tmp_path):
+    """Four slots, and five runs that never end: two are begun, and what others ask for is done meanwhile."""
+    files = [tmp_path / f"wait-{n}" for n in range(5)]
+    waiting = [asked(client, "wait", "copies", path=str(file)) for file in files]
+    end = time.monotonic() + DEADLINE_S
+    while sum(file.exists() for file in files) < 2:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    others = [asked(client, "write", path=str(tmp_path / "f"), text=f"run {n}") for n in range(6)]
+
+    assert all(state_of(client, run).is_completed() for run in others)
+    assert sum(file.exists() for file in files) == 2
+    for run in waiting:
+        client.set_flow_run_state(run.id, Cancelling())
+    assert all(state_of(client, run, lambda state: state.is_cancelled()) for run in waiting)
 
 
 def test_each_run_is_taken_by_one_of_several_workers_and_one_that_stops_undoes_its_own(

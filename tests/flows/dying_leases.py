@@ -36,7 +36,12 @@ from tests.tasks.renting.leases import NOON
 from tests.tasks.renting.sites import HOTKEY, KEY_LINE, Disk, Engine, Town, proved
 
 ROUNDS = 8
-FLOWS = {WorkKind.RENT: rent_lease, WorkKind.TEARDOWN: end_lease, WorkKind.OPERATE: operate_lease}
+FLOWS = {
+    WorkKind.RENT: rent_lease,
+    WorkKind.TEARDOWN: end_lease,
+    WorkKind.OPERATE: operate_lease,
+    WorkKind.COPY: operate_lease,
+}
 OPERATIONS = (OperationKind.STOP, OperationKind.START, OperationKind.REPLACE, OperationKind.KEYS)
 AFTER = {"rent": 1, "operate": 2, "teardown": 3}
 """Hours from noon at which a life is killed; it goes on ten minutes later."""

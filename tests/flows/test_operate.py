@@ -23,6 +23,7 @@ from storage.rental import (
     PodMount,
     RentalState,
     Wish,
+    WorkKind,
 )
 from tasks.errors import ContainerRefused, HostAway
 from tasks.renting.asking import ask_end, ask_operation
@@ -281,6 +282,26 @@ def test_a_backup_is_the_bytes_and_comes_back(town):
     with tarfile.open(fileobj=io.BytesIO(disk.files["/"])) as archive:
         found = {m.name: archive.extractfile(m).read() for m in archive}
     assert found == {f"srv/copy/{name}": value for name, value in content.items()}
+
+
+def test_a_copy_is_left_to_a_run_that_has_a_slot_for_it(town):
+    """Much data takes long: the run of a stop does what comes before the backup, and asks for a run of the backup's own kind."""
+    town.disks[A].files["/data"] = tar()
+    stop = ask(town, OperationKind.REBOOT)
+    town.clock.wait(seconds=1)
+    backup = ask(town, OperationKind.BACKUP, source="volume:data")
+    for work in town.market.works.unstarted():
+        town.market.works.started(
+            work.work_id, "run"
+        )  # that of the backup has found the lease at work, and is over
+    asyncio.run(operate_lease(town.market, stop))
+    stands = [town.market.operations.get(name).state for name in (stop, backup)]
+    (again,) = town.market.works.unstarted()
+    asyncio.run(operate_lease(town.market, again.subject))
+
+    assert stands == [OperationState.DONE, OperationState.ASKED]
+    assert (again.kind, again.subject) == (WorkKind.COPY, backup)
+    assert town.market.operations.get(backup).state is OperationState.DONE
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,11 @@ import threading
 import time
 
 import pytest
+import yaml
 
 from deployments.marketplace import starter
-from deployments.marketplace.starter import OrchestratorAway, Starting
+from deployments.marketplace.starter import NotDeployed, OrchestratorAway, Starting
+from deployments.sites import REPOSITORY
 from tests.deployments.marketplace.serving import served
 from tests.deployments.marketplace.world import ask, world
 
@@ -111,25 +113,26 @@ def test_health_says_that_it_is_away(tmp_path):
 class Broken(Prefect):
     """Breaks on one work as nobody foresaw, and on all of them while it is broken altogether."""
 
-    def __init__(self, subject=""):
+    def __init__(self, subject="", fault=KeyError):
         super().__init__()
-        self.subject = subject
+        self.subject, self.fault = subject, fault
 
     async def start(self, work):
         """As Prefect does, but for what breaks."""
         if self.subject in (work.subject, "all"):
             self.asked += 1
             self.has_been_asked.release()
-            raise KeyError("nobody foresaw this")
+            raise self.fault("nobody foresaw this")
         return await super().start(work)
 
 
-def test_one_that_breaks_keeps_no_other_from_being_started(market):
-    """Not even when it waits longest; the fault is told."""
+@pytest.mark.parametrize("fault", [KeyError, NotDeployed])
+def test_one_that_breaks_keeps_no_other_from_being_started(market, fault):
+    """Not even when it waits longest, or its deployment was not made yet; the fault is told."""
     client = market.client()
     names = [ask(client, key=f"k-{number}").json()["lease_id"] for number in range(3)]
-    prefect = Broken(names[0])
-    with pytest.raises(KeyError):
+    prefect = Broken(names[0], fault)
+    with pytest.raises(fault):
         start(market, prefect)
 
     assert set(prefect.runs.values()) == {"run-0", "run-1"}
@@ -166,3 +169,15 @@ def test_every_kind_of_work_has_its_deployment():
 
     assert set(starter.DEPLOYMENTS) == set(WorkKind)
     assert {parameter for _, parameter in starter.DEPLOYMENTS.values()} == {"lease_id", "operation_id"}
+
+
+@pytest.mark.parametrize("file", ["prefect.yaml", "deployments/localnet/prefect.yaml"])
+def test_every_deployment_is_made(file):
+    """Each that works are started by stands in the file; what copies data is in a queue of its own, and it alone."""
+    told = yaml.safe_load((REPOSITORY / file).read_text())["deployments"]
+    renting = {f"{one['entrypoint'].rpartition('.')[2]}/{one['name']}": one["work_pool"] for one in told}
+    wanted = {deployment for deployment, _ in starter.DEPLOYMENTS.values()}
+
+    assert wanted <= renting.keys()
+    assert {renting[name]["name"] for name in wanted} == {"renting"}
+    assert [name for name in sorted(wanted) if "work_queue_name" in renting[name]] == ["operate/copies"]
