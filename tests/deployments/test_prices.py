@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from deployments.commands.prices import age_of
-from storage.database import migrate, open_database
 from storage.prices import PriceStore
 from storage.records import TAO_USD, TOKEN, PriceAnswer, Quote
+from tests.databases import fresh
 from tests.deployments.test_cli import subnet
 
 NOW = datetime.now(UTC)
@@ -21,8 +21,7 @@ NETWORK = {"SUBNET_NETWORK": "ws://127.0.0.1:1", "SUBNET_PRICE_SOURCES": "kraken
 def database(tmp_path):
     """A validator's state in which two exchanges agreed yesterday, and one is away since."""
     url = f"sqlite:///{tmp_path}/state.sqlite"
-    engine = open_database(url)
-    migrate(engine)
+    engine = fresh(tmp_path, "state.sqlite")
     said = PriceAnswer("coinbase", NOW, "", (replace(TAO, source="coinbase"),))
     PriceStore(engine).save([said, PriceAnswer("kraken", NOW, "status 503, wanted 200", ())], [TAO])
     engine.dispose()

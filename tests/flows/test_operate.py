@@ -30,7 +30,8 @@ from tasks.renting.asking import ask_end, ask_operation
 from tasks.renting.copying import keep_room, renamed
 from tasks.renting.operating import next_of
 from tasks.renting.sweeping import sweep
-from tests.tasks.renting.epochs import MINER, fresh
+from tests.databases import fresh
+from tests.tasks.renting.epochs import MINER
 from tests.tasks.renting.sites import HOTKEY, KEY_LINE, Engine, Town, proved
 
 A = f"{MINER}/a"

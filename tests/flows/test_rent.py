@@ -14,7 +14,8 @@ from tasks.errors import ContainerRefused, HostAway, ImageRefused
 from tasks.policy import DEFAULT
 from tasks.renting.asking import ask_end
 from tasks.renting.settling import commit
-from tests.tasks.renting.epochs import MINER, fresh
+from tests.databases import fresh
+from tests.tasks.renting.epochs import MINER
 from tests.tasks.renting.sites import KEY_LINE, Town, proved
 
 A, B = f"{MINER}/a", f"{MINER}/b"

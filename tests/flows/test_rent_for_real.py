@@ -38,9 +38,10 @@ from tasks.renting.market import Market
 from tasks.renting.money import granted
 from tasks.renting.provisioning import place_of
 from tasks.renting.sweeping import sweep
+from tests.databases import fresh
 from tests.deployments.localnet.visiting import announced, cast, let_key_in, served
 from tests.engines import MACHINE, PLAIN
-from tests.tasks.renting.epochs import finish, fresh
+from tests.tasks.renting.epochs import finish
 from tests.tasks.renting.leases import NOON, USD, rental
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("engine")]

@@ -14,7 +14,8 @@ from tasks.renting.asking import ask_end, ask_operation
 from tasks.renting.metering import cost_micro_usd
 from tasks.renting.reconciling import reconcile
 from tasks.renting.sweeping import sweep
-from tests.tasks.renting.epochs import MINER, finish, fresh, machine
+from tests.databases import fresh
+from tests.tasks.renting.epochs import MINER, finish, machine
 from tests.tasks.renting.leases import NOON, after
 from tests.tasks.renting.sites import HOTKEY, Engine, Town, proved
 

@@ -10,7 +10,6 @@ from deployments.localnet.chain.actors import dev_wallet, send
 from deployments.localnet.chain.genesis import genesis
 from deployments.localnet.chain.substrate import LocalSubstrate
 from flows.watch import watch_market
-from storage.database import migrate, open_database
 from storage.deposits import Deposits
 from storage.lease_events import LeaseEvents
 from storage.rental import Access, Mode, Party, RentalState, Wish, WorkKind
@@ -25,6 +24,7 @@ from tasks.renting.deposits import invite
 from tasks.renting.market import Market
 from tasks.renting.money import granted
 from tasks.renting.noticing import NOTICE_AT
+from tests.databases import fresh
 from tests.deployments.localnet.conftest import close_whole
 from tests.engines import soon
 from tests.tasks.edges.rented import rented, spec
@@ -117,8 +117,7 @@ def world(tmp_path, docker, monkeypatch):
         accounts={owner.coldkey.ss58_address: 100 * TAO},
     )
     chain = Chain(ChainSettings(cache=tmp_path / "cache"), substrate_factory=lambda: LocalSubstrate(file))
-    engine = open_database(f"sqlite:///{tmp_path}/subnet.db")
-    migrate(engine)
+    engine = fresh(tmp_path)
     world = World(engine, chain, us, docker, tmp_path)
     Renters(engine).add(Renter("5Renter", NOON))
     world.market.money.post(granted("5Renter", 100_000 * USD, "start", NOON, ""))

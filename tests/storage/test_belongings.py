@@ -6,10 +6,10 @@ import pytest
 
 from storage import belongings
 from storage.belongings import BlockedImages, SshKeys, Templates
-from storage.database import migrate, open_database
 from storage.errors import TooMany
 from storage.renter import BlockedImage
 from storage.renters import Renters
+from tests.databases import fresh
 from tests.tasks.renting.leases import NOON
 from tests.tasks.renting.renters import LATER, renter, ssh_key, template
 
@@ -17,8 +17,7 @@ from tests.tasks.renting.renters import LATER, renter, ssh_key, template
 @pytest.fixture
 def engine(tmp_path):
     """A migrated database with alice and bob."""
-    engine = open_database(f"sqlite:///{tmp_path}/subnet.db")
-    migrate(engine)
+    engine = fresh(tmp_path)
     for name in ("alice", "bob"):
         Renters(engine).add(renter(name))
     yield engine

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from storage.database import migrate, open_database
 from storage.deposits import ChainDeposit, Deposits, DepositState
+from tests.databases import fresh
 from tests.tasks.renting.leases import NOON
 
 PLACE = "test/5Us"
@@ -14,8 +14,7 @@ PLACE = "test/5Us"
 @pytest.fixture
 def deposits(tmp_path):
     """An empty store."""
-    engine = open_database(f"sqlite:///{tmp_path}/subnet.db")
-    migrate(engine)
+    engine = fresh(tmp_path)
     yield Deposits(engine)
     engine.dispose()
 

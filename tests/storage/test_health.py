@@ -4,16 +4,15 @@ from datetime import timedelta
 
 import pytest
 
-from storage.database import migrate, open_database
 from storage.health import CardUse, Grain, Health, LeaseHealth, Metric, grain_of
+from tests.databases import fresh
 from tests.tasks.renting.leases import NOON, after
 
 
 @pytest.fixture
 def health(tmp_path):
     """An empty store."""
-    engine = open_database(f"sqlite:///{tmp_path}/subnet.db")
-    migrate(engine)
+    engine = fresh(tmp_path)
     yield LeaseHealth(engine)
     engine.dispose()
 

@@ -14,7 +14,6 @@ import pytest
 from storage.backups import Backups
 from storage.certificates import Certificates
 from storage.claims import Claims, holder_of, run_of
-from storage.database import migrate, open_database
 from storage.errors import SealBroken, StorageError, VolumeBusy
 from storage.lease_events import LeaseEvents
 from storage.operations import Operations
@@ -37,6 +36,7 @@ from storage.sealing import Sealer
 from storage.volumes import Volumes
 from storage.works import Works
 from tasks.renting.moves import failed, noted
+from tests.databases import fresh
 from tests.tasks.renting.leases import NOON, rental
 
 LATER = NOON + timedelta(minutes=1)
@@ -45,8 +45,7 @@ LATER = NOON + timedelta(minutes=1)
 @pytest.fixture
 def engine(tmp_path):
     """A migrated database."""
-    engine = open_database(f"sqlite:///{tmp_path}/subnet.db")
-    migrate(engine)
+    engine = fresh(tmp_path)
     yield engine
     engine.dispose()
 

@@ -13,7 +13,7 @@ from random import Random
 import pytest
 import sqlalchemy as sa
 
-from storage.database import migrate, open_database
+from storage.database import open_database
 from storage.errors import CardsTaken
 from storage.lease_events import LeaseEvents
 from storage.operations import Operations
@@ -38,6 +38,7 @@ from tasks.renting.moves import (
     stopped,
     unhold,
 )
+from tests.databases import fresh
 from tests.tasks.renting.leases import NOON, USD, offer, rental
 
 MACHINES = [offer(f"5Miner/{n}", cards=cards) for n, cards in enumerate((1, 2, 2, 4))]
@@ -94,8 +95,8 @@ class Market:
         self.url = f"sqlite:///{folder}/subnet.db"
         self.engine, self.seconds, self.steps, self.names = None, 0, 0, count()
         self.left = None
+        fresh(folder).dispose()
         self.open()
-        migrate(self.engine)
         self.seen, self.versions, self.by_key, self.told, self.cuts = {}, {}, {}, 0, 0
 
     def open(self):

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from storage.database import migrate, open_database, writing
+from storage.database import writing
 from storage.errors import NotBalanced, ShortOfFunds, StorageError
 from storage.money import Money
 from storage.rental import Entry, Transfer
 from storage.statements import Books
 from storage.tables import entries, transfers
 from tasks.renting.money import deposit, metered, renter
+from tests.databases import fresh
 from tests.storage.posting import event
 from tests.tasks.renting.leases import NOON, USD, running
 
@@ -25,8 +26,7 @@ ACTIVE = running(3_600 * USD)
 @pytest.fixture
 def engine(tmp_path):
     """A migrated database."""
-    engine = open_database(f"sqlite:///{tmp_path}/subnet.db")
-    migrate(engine)
+    engine = fresh(tmp_path)
     yield engine
     engine.dispose()
 

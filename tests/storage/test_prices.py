@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from storage.database import migrate, open_database
 from storage.prices import PriceStore
 from storage.records import PORTION, TAO_USD, TOKEN, PriceAnswer, Quote
+from tests.databases import fresh
 
 NOON = datetime(2026, 8, 1, 12, tzinfo=UTC)
 LATER = NOON + timedelta(minutes=10)
@@ -18,8 +18,7 @@ ANSWER = PriceAnswer("a", NOON, "", (replace(TAO, source="a"),))
 @pytest.fixture
 def store(tmp_path):
     """Over a migrated database."""
-    engine = open_database(f"sqlite:///{tmp_path}/subnet.db")
-    migrate(engine)
+    engine = fresh(tmp_path)
     yield PriceStore(engine)
     engine.dispose()
 

@@ -6,20 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from storage.database import migrate, open_database
 from storage.errors import CardsTaken
 from storage.rental import Party, RentalState, Wish
 from storage.rentals import Rentals
 from tasks.renting.matching import candidates
 from tasks.renting.moves import ended, ending, failed, handed_over, let_go, moved, reserved
+from tests.databases import fresh
 from tests.tasks.renting.leases import NOON, offer, rental
 
 
 @pytest.fixture
 def engine(tmp_path):
     """A migrated database."""
-    engine = open_database(f"sqlite:///{tmp_path}/subnet.db")
-    migrate(engine)
+    engine = fresh(tmp_path)
     yield engine
     engine.dispose()
 

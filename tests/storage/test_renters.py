@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 
 from storage import renters as module
-from storage.database import migrate, open_database
 from storage.errors import StorageError, TooMany
 from storage.renter import RenterState
 from storage.renters import Renters
+from tests.databases import fresh
 from tests.tasks.renting.leases import NOON
 from tests.tasks.renting.renters import LATER, api_key, renter
 
@@ -17,8 +17,7 @@ from tests.tasks.renting.renters import LATER, api_key, renter
 @pytest.fixture
 def kept(tmp_path):
     """Renters of a migrated database that has alice."""
-    engine = open_database(f"sqlite:///{tmp_path}/subnet.db")
-    migrate(engine)
+    engine = fresh(tmp_path)
     renters = Renters(engine)
     renters.add(renter())
     yield renters

@@ -4,9 +4,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from storage.database import migrate, open_database
 from storage.renters import Renters
 from storage.requests import RequestsSeen
+from tests.databases import fresh
 from tests.tasks.renting.leases import NOON
 from tests.tasks.renting.renters import renter
 
@@ -14,8 +14,7 @@ from tests.tasks.renting.renters import renter
 @pytest.fixture
 def seen(tmp_path):
     """The requests of alice and bob."""
-    engine = open_database(f"sqlite:///{tmp_path}/subnet.db")
-    migrate(engine)
+    engine = fresh(tmp_path)
     for name in ("alice", "bob"):
         Renters(engine).add(renter(name))
     yield RequestsSeen(engine)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 
 from storage import tables
-from storage.database import migrate, open_database, writing
+from storage.database import writing
 from storage.errors import EpochLost, StorageError
 from storage.records import (
     Ban,
@@ -33,6 +33,7 @@ from storage.records import (
 )
 from storage.runs import SILENCE, this_run
 from storage.state import State
+from tests.databases import fresh
 from tests.storage.outcomes import NOON, executor, header, outcomes, small_outcome, verdict
 
 ELSEWHERE = replace(this_run(), host="another-machine")
@@ -43,8 +44,7 @@ DEAD = replace(this_run(), started_ticks=1, token="dead")
 @pytest.fixture
 def engine(tmp_path):
     """A migrated database."""
-    engine = open_database(f"sqlite:///{tmp_path}/subnet.db")
-    migrate(engine)
+    engine = fresh(tmp_path)
     yield engine
     engine.dispose()
 

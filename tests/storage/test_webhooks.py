@@ -6,11 +6,11 @@ from datetime import timedelta
 import pytest
 
 from storage import webhooks as module
-from storage.database import migrate, open_database
 from storage.errors import TooMany
 from storage.renter import DeliveryState
 from storage.renters import Renters
 from storage.webhooks import Webhooks
+from tests.databases import fresh
 from tests.tasks.renting.leases import NOON
 from tests.tasks.renting.renters import LATER, delivery, renter, webhook
 
@@ -20,8 +20,7 @@ DONE = {"state": DeliveryState.DELIVERED, "attempts": 1, "ended_at": LATER, "htt
 @pytest.fixture
 def hooks(tmp_path):
     """Webhooks of a migrated database: alice has one."""
-    engine = open_database(f"sqlite:///{tmp_path}/subnet.db")
-    migrate(engine)
+    engine = fresh(tmp_path)
     Renters(engine).add(renter())
     hooks = Webhooks(engine)
     hooks.add(webhook())

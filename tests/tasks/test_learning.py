@@ -11,7 +11,6 @@ from datetime import timedelta
 
 import pytest
 
-from storage.database import migrate, open_database
 from storage.history import write_epoch
 from storage.records import Reason, Severity
 from storage.state import State
@@ -19,6 +18,7 @@ from tasks import learning
 from tasks.learning import learn
 from tasks.policy import DEFAULT
 from tasks.proof.population import Population, SkuKey
+from tests.databases import fresh
 from tests.storage.outcomes import NOON, executor, small_outcome
 from tests.tasks.scoring.worlds import report, verdict
 
@@ -30,8 +30,7 @@ MALFORMED = Reason("PROOF_MALFORMED", Severity.FAIL, "", "", "")
 @pytest.fixture
 def state(tmp_path):
     """The state that learns from `tmp_path / "history"`."""
-    engine = open_database(f"sqlite:///{tmp_path}/state.db")
-    migrate(engine)
+    engine = fresh(tmp_path, "state.db")
     yield State(engine)
     engine.dispose()
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from flows.validate import validate_epoch
 from storage import tables
-from storage.database import migrate, open_database
+from storage.database import migrate
 from storage.history import read_scores, read_table, write_epoch
 from storage.records import EpochHeader, Executor, MinerReply, Score, WeightStatus
 from storage.runs import this_run
@@ -24,6 +24,7 @@ from tasks.epoch import Edges, EpochRun
 from tasks.landing import settle
 from tasks.policy import LOCALNET, WeightPolicy
 from tasks.weights import mean, set_weights
+from tests.databases import fresh
 from tests.tasks.inspection.runs import NOON
 from tests.tasks.nodes import make_node
 
@@ -115,9 +116,8 @@ def world(tmp_path, monkeypatch):
             node = make_node(tmp_path / "chain.db", **{"tempo": 200, **hyperparameters})
             stack.callback(node.substrate.ledger.close)
             node.substrate.advance(200)
-            engine = open_database(f"sqlite:///{tmp_path}/state.sqlite")
+            engine = fresh(tmp_path, "state.sqlite")
             stack.callback(engine.dispose)
-            migrate(engine)
             wallet = node.wallets["v1"]
             settings = ChainSettings(cache=tmp_path / "cache")
             chain = Chain(settings, wallet=wallet, substrate_factory=node.factory)

@@ -21,9 +21,9 @@ from storage.renters import Renters
 from tasks.renting.api_keys import new_key
 from tasks.renting.money import granted
 from tasks.renting.offering import Offering
+from tests.databases import fresh
 from tests.deployments.marketplace.serving import served
 from tests.deployments.marketplace.world import NO_LIMITS, SSH_KEY, Starter
-from tests.tasks.renting.epochs import fresh
 from tests.tasks.renting.leases import NOON, USD
 from tests.tasks.renting.renters import renter
 from tests.tasks.renting.sites import Town, proved

@@ -11,12 +11,12 @@ from deployments.localnet.layout import Layout
 from deployments.localnet.roles import make_wallet
 from deployments.processes import free_port, start
 from deployments.sites import REPOSITORY
-from storage.database import migrate, open_database
 from storage.money import Money
 from storage.renter import Scope
 from storage.renters import Renters
 from tasks.renting.api_keys import new_key
 from tasks.renting.money import granted
+from tests.databases import fresh
 from tests.tasks.renting.leases import NOON, USD
 from tests.tasks.renting.renters import renter
 
@@ -48,8 +48,7 @@ def test_requests_are_taken_without_the_orchestrator_and_kept(tmp_path):
     )
     try:
         market.wait_until(lambda: health(url) is not None, 60)
-        engine = open_database(f"sqlite:///{tmp_path}/validator.sqlite")
-        migrate(engine)
+        engine = fresh(tmp_path, "validator.sqlite")
         Renters(engine).add(renter("alice"))
         token, key = new_key("alice", "test", (Scope.ADMIN,), NOON)
         Renters(engine).add_key(key, NOON)

@@ -11,7 +11,6 @@ import httpx
 from deployments.marketplace.app import build_app
 from deployments.marketplace.buckets import Rate
 from deployments.marketplace.market import Desk, Limits, Market, Printed
-from storage.database import migrate, open_database
 from storage.money import Money
 from storage.rental import Access, Published, RentalState
 from storage.rentals import Rentals
@@ -21,6 +20,7 @@ from storage.sealing import Sealer
 from tasks.renting.api_keys import new_key
 from tasks.renting.money import granted
 from tasks.renting.moves import handed_over, moved, reserved
+from tests.databases import fresh
 from tests.tasks.renting.leases import NOON, USD, offer
 from tests.tasks.renting.renters import renter
 
@@ -226,8 +226,7 @@ def ask(client, key="k-1", **changes):
 @contextmanager
 def world(folder, *, machines=3, usd=100, limits=NO_LIMITS, beside=(), **changes):
     """A marketplace with these machines of two cards; alice and bob have so many USD."""
-    engine = open_database(f"sqlite:///{folder}/market.db")
-    migrate(engine)
+    engine = fresh(folder, "market.db")
     clock, console, starter = Clock(), ScriptedConsole(), Starter()
     told = [offer(f"5Miner/m-{n:03}") for n in range(machines)]
     for name in ("alice", "bob"):

@@ -9,7 +9,6 @@ from functools import partial
 import pytest
 
 from storage.collateral import Ledger
-from storage.database import migrate, open_database
 from storage.records import MoveKind
 from storage.state import State
 from tasks.collateral.account import (
@@ -27,6 +26,7 @@ from tasks.collateral.keeping import carry_out
 from tasks.edges.collateral import OwnLedger
 from tasks.errors import CollateralRefused
 from tasks.policy import CollateralPolicy
+from tests.databases import fresh
 from tests.storage.outcomes import header
 
 NOON = datetime(2026, 8, 1, 12, tzinfo=UTC)
@@ -38,8 +38,7 @@ EVIDENCE = "cd" * 32
 @pytest.fixture
 def engine(tmp_path):
     """A migrated database."""
-    engine = open_database(f"sqlite:///{tmp_path}/subnet.db")
-    migrate(engine)
+    engine = fresh(tmp_path)
     yield engine
     engine.dispose()
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from deployments.localnet.chain.actors import dev_wallet
 from deployments.localnet.chain.substrate import LocalSubstrate
-from storage.database import migrate, open_database
 from storage.records import EpochHeader, Executor, ExecutorRecord, Head, MinerReply, SubnetView
 from storage.state import State
 from tasks.edges.chain import EMBEDDED, Chain, ChainSettings
@@ -17,6 +16,7 @@ from tasks.edges.peers import Peers
 from tasks.edges.shell import Shell
 from tasks.epoch import Edges, EpochRun
 from tasks.policy import LOCALNET, Policy
+from tests.databases import fresh
 
 NOON = datetime(2026, 8, 1, 12, tzinfo=UTC)
 HEADER = EpochHeader(7, 51, 350, "0x" + "ab" * 32, "5Validator", "localnet", "00ff", "0.1.0", NOON)
@@ -26,8 +26,7 @@ HEADER = EpochHeader(7, 51, 350, "0x" + "ab" * 32, "5Validator", "localnet", "00
 def edges_in(folder: Path, *, node: str | None = None, max_sessions: int = 8) -> Iterator[Edges]:
     """Edges whose state and history lie in the folder; the chain is the embedded one, or that of a node."""
     wallet = dev_wallet("v1")
-    engine = open_database(f"sqlite:///{folder}/state.sqlite")
-    migrate(engine)
+    engine = fresh(folder, "state.sqlite")
     chain = Chain(
         ChainSettings(network=node or EMBEDDED, cache=folder / "cache", call_deadline_s=0.5),
         wallet=wallet,

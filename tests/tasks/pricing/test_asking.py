@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from storage.database import migrate, open_database
 from storage.prices import PriceStore
 from storage.records import ALPHA_TAO, RATE, TAO_USD, TOKEN, Quote
 from tasks.edges.prices import HttpMarket, MarketSettings, load_book
 from tasks.errors import ChainAway
 from tasks.policy import PricingPolicy
 from tasks.pricing.asking import Oracle, current, refresh, stale
+from tests.databases import fresh
 from tests.tasks.pricing.markets import TAO, market, saying
 
 NOON = datetime(2026, 8, 1, 12, tzinfo=UTC)
@@ -23,8 +23,7 @@ SETTINGS = MarketSettings(deadline_s=1.0)
 @pytest.fixture
 def store(tmp_path):
     """Over a migrated database."""
-    engine = open_database(f"sqlite:///{tmp_path}/subnet.db")
-    migrate(engine)
+    engine = fresh(tmp_path)
     yield PriceStore(engine)
     engine.dispose()
 

@@ -1,13 +1,7 @@
 """A state with one finished epoch: what renting knows of the network."""
 
-import tempfile
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 
-import sqlalchemy as sa
-
-from storage.database import migrate, open_database
 from storage.records import EpochHeader, ExecutorRecord
 from storage.state import State
 from tasks.policy import DEFAULT
@@ -16,23 +10,6 @@ from tests.tasks.scoring.worlds import executor, report, score, verdict, view
 from tests.tasks.scoring.worlds import grounds as grounds_of
 
 MINER = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
-
-
-def fresh(folder) -> sa.Engine:
-    """A migrated database: a copy of one that was migrated before."""
-    (folder / "subnet.db").write_bytes(_empty())
-    return open_database(f"sqlite:///{folder}/subnet.db")
-
-
-@cache
-def _empty() -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        engine = open_database(f"sqlite:///{folder}/subnet.db")
-        migrate(engine)
-        with engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-        engine.dispose()
-        return (Path(folder) / "subnet.db").read_bytes()
 
 
 def finish(

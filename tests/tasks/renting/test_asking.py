@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 
-from storage.database import migrate, open_database
 from storage.lease_events import LeaseEvents
 from storage.operations import Operations
 from storage.rental import Operation, OperationKind, OperationState, Party, Terms, WorkKind
@@ -15,6 +14,7 @@ from tasks.errors import MoveRefused
 from tasks.renting.asking import amend, ask_end, ask_for_lease, ask_operation, change, new_name
 from tasks.renting.containers import _LEASE
 from tasks.renting.moves import failed, noted
+from tests.databases import fresh
 from tests.tasks.renting.leases import NOON, after, rental, running
 
 LATER = NOON + timedelta(minutes=1)
@@ -23,8 +23,7 @@ LATER = NOON + timedelta(minutes=1)
 @pytest.fixture
 def engine(tmp_path):
     """A migrated database."""
-    engine = open_database(f"sqlite:///{tmp_path}/subnet.db")
-    migrate(engine)
+    engine = fresh(tmp_path)
     yield engine
     engine.dispose()
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from deployments.localnet.chain.actors import dev_wallet, send
 from deployments.localnet.chain.genesis import genesis
 from deployments.localnet.chain.substrate import LocalSubstrate
-from storage.database import migrate, open_database
 from storage.deposits import Deposits, DepositState
 from storage.money import Money
 from storage.prices import PriceStore
@@ -31,6 +30,7 @@ from tasks.renting.deposits import (
     read_deposits,
     worth_micro_usd,
 )
+from tests.databases import fresh
 from tests.deployments.localnet.conftest import close_whole
 from tests.tasks.renting.leases import NOON, USD, after
 
@@ -62,8 +62,7 @@ class Blocks:
 @pytest.fixture
 def engine(tmp_path):
     """A migrated database."""
-    engine = open_database(f"sqlite:///{tmp_path}/subnet.db")
-    migrate(engine)
+    engine = fresh(tmp_path)
     yield engine
     engine.dispose()
 

@@ -10,7 +10,8 @@ from storage.state import State
 from tasks.policy import DEFAULT, LOCALNET, RentingPolicy
 from tasks.renting.offering import Offering, demand_of, offers_of, region_of, sold_gib
 from tasks.renting.pricing import Demand
-from tests.tasks.renting.epochs import MINER, finish, fresh, machine
+from tests.databases import fresh
+from tests.tasks.renting.epochs import MINER, finish, machine
 from tests.tasks.renting.leases import NOON, USD
 
 

@@ -9,7 +9,6 @@ from bittensor import sp_core
 
 from kernels.lock import CardLocks
 from storage.claims import Claims
-from storage.database import migrate, open_database
 from storage.records import Card, Severity
 from tasks.edges.signing import is_signed_by, sign_statement
 from tasks.errors import HostAway
@@ -21,6 +20,7 @@ from tasks.proof.challenge import ProofKind
 from tasks.proof.verdict import verify_transcript
 from tasks.renting.proving import Subject, Surroundings, certificate_of, is_busy, prove_cards
 from tasks.renting.site import SshSite
+from tests.databases import fresh
 from tests.deployments.localnet.visiting import HOTKEY, announced, cast, enter, make, served
 from tests.tasks.renting.leases import NOON, rental
 
@@ -42,8 +42,7 @@ def place(request, tmp_path_factory):
 
 @pytest.fixture
 def claims(tmp_path):
-    engine = open_database(f"sqlite:///{tmp_path}/subnet.db")
-    migrate(engine)
+    engine = fresh(tmp_path)
     yield Claims(engine)
     engine.dispose()
 

@@ -9,7 +9,8 @@ from storage.records import MinerReply, Reason, Severity
 from storage.snapshots import Snapshots
 from tasks.errors import BadAnswer, HostAway
 from tasks.renting.reaching import LIFE_S, Doors
-from tests.tasks.renting.epochs import MINER, finish, fresh, machine
+from tests.databases import fresh
+from tests.tasks.renting.epochs import MINER, finish, machine
 
 KEY = f"{MINER}/a"
 

@@ -6,13 +6,13 @@ from datetime import timedelta
 import pytest
 
 from storage.claims import Claims
-from storage.database import migrate, open_database
 from storage.operations import Operations
 from storage.rental import Operation, OperationKind, OperationState, Party, RentalState, WorkKind
 from storage.rentals import Rentals
 from storage.works import Works
 from tasks.renting.asking import ask_end, ask_for_lease, ask_operation
 from tasks.renting.reconciling import QUIET, QUIET_MOST, quiet_for, reconcile, work_for
+from tests.databases import fresh
 from tests.tasks.renting.leases import NOON, after, rental, running
 
 LATER = NOON + timedelta(hours=1)
@@ -20,8 +20,7 @@ LATER = NOON + timedelta(hours=1)
 
 @pytest.fixture
 def engine(tmp_path):
-    engine = open_database(f"sqlite:///{tmp_path}/subnet.db")
-    migrate(engine)
+    engine = fresh(tmp_path)
     yield engine
     engine.dispose()
 

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from flows.rent import rent_lease
 from tasks.renting.rounds import tidy
-from tests.tasks.renting.epochs import fresh
+from tests.databases import fresh
 from tests.tasks.renting.leases import after
 from tests.tasks.renting.sites import Town, proved
 

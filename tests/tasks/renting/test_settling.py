@@ -7,7 +7,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage.database import migrate, open_database
 from storage.errors import ShortOfFunds
 from storage.health import Health, LeaseHealth
 from storage.money import Money
@@ -16,6 +15,7 @@ from tasks.policy import RentingPolicy
 from tasks.renting.money import granted, metered
 from tasks.renting.moves import end_asked, failed, stopped
 from tasks.renting.settling import Settlement, charge, commit, settle
+from tests.databases import fresh
 from tests.tasks.renting.leases import NOON, USD, after, rental, running
 
 POLICY = RentingPolicy(platform_ppm=50_000, early_end_ppm=250_000, goodwill_s=600)
@@ -25,8 +25,7 @@ SECOND = 3_600 * USD
 @pytest.fixture
 def engine(tmp_path):
     """A migrated database."""
-    engine = open_database(f"sqlite:///{tmp_path}/subnet.db")
-    migrate(engine)
+    engine = fresh(tmp_path)
     yield engine
     engine.dispose()
 

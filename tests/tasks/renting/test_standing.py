@@ -9,8 +9,8 @@ from storage.rental import Mode, RentalState, Wish
 from storage.rentals import Rentals
 from tasks.renting.moves import ended, ending, handed_over, moved, reserved, stopped
 from tasks.renting.standing import running_leases
+from tests.databases import fresh
 from tests.tasks.inspection.runs import edges_in, run_over
-from tests.tasks.renting.epochs import fresh
 from tests.tasks.renting.leases import NOON, offer, rental
 
 

@@ -5,7 +5,6 @@ from itertools import product
 
 import pytest
 
-from storage.database import migrate, open_database
 from storage.rental import RentalState, Volume
 from storage.rentals import Rentals
 from storage.volumes import Volumes
@@ -14,6 +13,7 @@ from tasks.errors import ContainerRefused
 from tasks.renting.containers import volume_name
 from tasks.renting.moves import CLOSED, failed
 from tasks.renting.sweeping import Fate, Swept, fate_of, sweep
+from tests.databases import fresh
 from tests.tasks.renting.leases import NOON, rental, running
 
 OURS, MACHINE = "5Validator", "5Miner/a"
@@ -134,8 +134,7 @@ class ScriptedEngine:
 
 @pytest.fixture
 def engine(tmp_path):
-    engine = open_database(f"sqlite:///{tmp_path}/subnet.db")
-    migrate(engine)
+    engine = fresh(tmp_path)
     yield engine
     engine.dispose()
 

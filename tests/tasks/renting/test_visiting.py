@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from storage.database import migrate, open_database
 from storage.rentals import Rentals
 from tasks.errors import HostAway
 from tasks.policy import RentingPolicy
 from tasks.renting import visiting
 from tasks.renting.visiting import KEEP_S, SWEEP_EVERY_S, Lookout
+from tests.databases import fresh
 from tests.tasks.renting.leases import NOON, rental
 
 
@@ -57,8 +57,7 @@ class World:
 @pytest.fixture
 def engine(tmp_path):
     """A migrated database."""
-    engine = open_database(f"sqlite:///{tmp_path}/subnet.db")
-    migrate(engine)
+    engine = fresh(tmp_path)
     yield engine
     engine.dispose()
 

@@ -7,7 +7,6 @@ from datetime import timedelta
 import pytest
 
 from storage.claims import holder_of
-from storage.database import migrate, open_database
 from storage.health import CardUse, Health
 from storage.money import Money
 from storage.operations import Operations
@@ -27,6 +26,7 @@ from tasks.renting.moves import end_asked
 from tasks.renting.operators import allow_renter, end_stopped, stop_renter
 from tasks.renting.settling import commit
 from tasks.renting.watching import is_overdue
+from tests.databases import fresh
 from tests.tasks.renting.leases import NOON, USD, after, rental, running
 
 POLICY = RentingPolicy(meter_every_s=60, look_deadline_s=0.2, goodwill_s=600)
@@ -74,8 +74,7 @@ class Machines:
 @pytest.fixture
 def engine(tmp_path):
     """A migrated database."""
-    engine = open_database(f"sqlite:///{tmp_path}/subnet.db")
-    migrate(engine)
+    engine = fresh(tmp_path)
     yield engine
     engine.dispose()
 
