@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernels.cuda.simulated import CASES
+from tests.kernels.cuda.simulated import CASES, LONG
 
 ROOT = Path(__file__).parents[3]
 
@@ -14,8 +14,13 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def outcomes():
     """What went wrong in each case, all of them in one process under the simulator."""
+    return simulated()
+
+
+def simulated(*words):
+    """What a process under the simulator tells."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.kernels.cuda.simulated"],
+        [sys.executable, "-m", "tests.kernels.cuda.simulated", *words],
         cwd=ROOT,
         env=os.environ | {"NUMBA_ENABLE_CUDASIM": "1"},
         stdout=subprocess.PIPE,
@@ -31,3 +36,10 @@ def test_a_card_computes_what_the_cpu_does(outcomes, case):
     """Under the simulator each kernel gives the bytes of its CPU form (the case's own sentence is in `simulated`)."""
 
     assert outcomes[case] == ""
+
+
+@pytest.mark.long
+def test_a_card_computes_what_the_cpu_does_in_products_of_many_rows():
+    """The same, of cases that take long."""
+
+    assert simulated("long") == dict.fromkeys(LONG, "")
