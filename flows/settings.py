@@ -6,10 +6,12 @@ Every key, its meaning and its default stand in `.env.example`; a value that doe
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from flows.policies import SUFFIX, named_policy
@@ -19,6 +21,7 @@ from tasks.pricing.sources import SOURCES
 
 PREFIX = "SUBNET_"
 HIDDEN = "(not shown)"
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 PRESET_NETWORKS = ("embedded", "finney", "test", "local", "archive")
 
 
@@ -55,6 +58,8 @@ class Settings:
     """Encrypts renters' secrets in the database; made when it is not there."""
     backups: Path = Path(".local/backups")
     """The folder of renters' backups."""
+    trusted_proxies: tuple[Network, ...] = ()
+    """Proxies before the marketplace whose X-Forwarded-For is believed; none: nobody's is."""
     keep_transcripts_days: int = 0
     """Days after which `subnet history forget` empties transcripts; 0: never."""
     keep_days: int = 0
@@ -142,6 +147,19 @@ def _sources(key: str, value: str) -> tuple[str, ...]:
     return names
 
 
+def _networks(key: str, value: str) -> tuple[Network, ...]:
+    try:
+        found = tuple(ipaddress.ip_network(part.strip()) for part in value.split(","))
+    except ValueError:
+        found = ()
+    if not found or any(network.prefixlen == 0 for network in found):
+        expected = (
+            "addresses and networks such as 10.0.0.1, 10.1.0.0/16 with commas between, never everybody's"
+        )
+        raise SettingError(key, value, expected)
+    return found
+
+
 def _whole(lowest: int, highest: int) -> Callable[[str, str], int]:
     def read(key: str, value: str) -> int:
         if not re.fullmatch(r"[0-9]{1,9}", value) or not lowest <= int(value) <= highest:
@@ -181,6 +199,7 @@ _READERS: Mapping[str, Callable[[str, str], object]] = {
     "max_sessions": _whole(1, 5_000),
     "secrets_key": _path,
     "backups": _path,
+    "trusted_proxies": _networks,
     "keep_transcripts_days": _whole(0, 36_500),
     "keep_days": _whole(0, 36_500),
 }

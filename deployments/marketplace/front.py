@@ -1,6 +1,6 @@
 """What every request goes through before any route sees it, and every answer on its way out.
 
-    rate of the address -> size of the body -> time -> routes
+    whose address it is -> its rate -> size of the body -> time -> routes
     headers of the answer <- problems instead of tracebacks <-
 
 Plain ASGI: a body is counted as it comes, and streams pass through.
@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from deployments.marketplace.market import Desk
 from deployments.marketplace.problems import Refused, answer, problem_of
+from deployments.marketplace.proxies import client_of
 from deployments.marketplace.quick import Quick
 
 Message = MutableMapping[str, Any]
@@ -48,6 +49,7 @@ class Front:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = self._from_its_client(scope)
         exchange = _Exchange(scope, receive, send, self._desk.market.limits.body_bytes)
         try:
             self._check_address(scope)
@@ -66,6 +68,13 @@ class Front:
             loop = asyncio.get_running_loop()
             self._refreshing = loop.run_in_executor(None, self._desk.catalogue.snapshot)
             self._refreshing.add_done_callback(_forget)
+
+    def _from_its_client(self, scope: ASGIScope) -> ASGIScope:
+        """The request with the address of whoever asks, where a proxy of ours stands between."""
+        trusted, peer = self._desk.market.trusted_proxies, scope.get("client")
+        if not trusted or not peer:
+            return scope
+        return {**scope, "client": (client_of(peer[0], scope["headers"], trusted), peer[1])}
 
     def _check_address(self, scope: ASGIScope) -> None:
         client = scope.get("client")

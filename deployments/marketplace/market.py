@@ -17,6 +17,7 @@ from deployments.marketplace.buckets import Buckets, Rate
 from deployments.marketplace.catalogue import Catalogue
 from deployments.marketplace.pulse import Pulse
 from deployments.marketplace.quick import KnownKeys, QuickOffers
+from flows.settings import Network
 from storage.backups import Backups
 from storage.belongings import BlockedImages, SshKeys, Templates
 from storage.certificates import Certificates
@@ -161,6 +162,8 @@ class Market:
     is_local: bool = False
     """Of the local subnet: webhooks may go to this machine, and its own image is a template."""
     cors_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
+    """Of these alone it is believed whom they were asked by."""
     now: Callable[[], datetime] = _utc_now
     clock: Callable[[], float] = monotonic
 

@@ -57,6 +57,7 @@ def app_of(settings: Settings, substrate: Callable[[], object] | None) -> App:
         deposit=DepositInfo(settings.deposit_address, settings.network),
         backups=settings.backups,
         is_local=settings.is_embedded,
+        trusted_proxies=settings.trusted_proxies,
     )
     return build_app(market, (consoles.opened, lambda desk: with_prefect(desk, starting), delivering))
 
@@ -82,7 +83,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
         access_log=False,
         server_header=False,
         date_header=False,
-        proxy_headers=False,
+        proxy_headers=False,  # `proxies.py` reads them, and whose they are
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=STOP_S,
         h11_max_incomplete_event_size=HEADER_BYTES,

@@ -62,6 +62,9 @@ def test_an_empty_value_counts_as_not_set():
         ("SUBNET_MAX_SESSIONS", "1e3", "whole number"),
         ("SUBNET_PRICE_SOURCES", "kraken,binance", "none, or some of these with commas between: kraken,"),
         ("SUBNET_PRICE_SOURCES", "kraken,kraken", "none, or some of these"),
+        ("SUBNET_TRUSTED_PROXIES", "proxy.example", "addresses and networks"),
+        ("SUBNET_TRUSTED_PROXIES", "10.0.0.1/8", "addresses and networks"),
+        ("SUBNET_TRUSTED_PROXIES", "10.0.0.1,0.0.0.0/0", "never everybody's"),
         ("SUBNET_TRUSTEE", "5Grwva", "an SS58 address of 48 characters"),
     ],
 )
