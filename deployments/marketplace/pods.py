@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -67,6 +67,13 @@ def make_pod(desk: Desk, renter_id: str, body: PodBody) -> tuple[Pod, Secrets]:
     )
     check(desk, renter_id, pod, kept.environment)
     return pod, kept
+
+
+def ports_beside(desk: Desk, renter_id: str, standing: Pod, pod: Pod) -> tuple[PodPort, ...]:
+    """What a pod publishes in the place of one that stands: that one's ports, and its own; SpecRefused for too many."""
+    ports = tuple(dict.fromkeys((*standing.ports, *pod.ports)))
+    check(desk, renter_id, replace(pod, ports=ports), {})
+    return ports
 
 
 def with_template(desk: Desk, renter_id: str, body: PodBody) -> PodBody:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -25,6 +25,7 @@ from storage.rental import (
     OperationState,
     Party,
     Pod,
+    PodPort,
     Rental,
     RentalState,
 )
@@ -253,13 +254,25 @@ def _meant(job: Job, operation: Operation) -> Rental:
 
 
 def changed_pod(pod: Pod, arguments: Mapping[str, object], environment: tuple[str, ...]) -> Pod:
-    """A pod with what the arguments of a replacement name; SpecRefused for what is of another kind."""
+    """A pod with what the arguments of a replacement name, ports beside its own; SpecRefused for what is of another kind."""
     texts = {key: arguments[key] for key in ("image", "entrypoint", "template") if key in arguments}
     words = arguments.get("words", list(pod.words))
     strange = next((key for key, value in texts.items() if not isinstance(value, str)), None)
     if strange is not None or not isinstance(words, list) or not all(isinstance(w, str) for w in words):
         raise SpecRefused(strange or "words", "another kind", "texts")
-    return replace(pod, **texts, words=tuple(words), environment=environment)  # type: ignore[arg-type]
+    ports = tuple(dict.fromkeys((*pod.ports, *_ports(arguments))))
+    return replace(pod, **texts, words=tuple(words), ports=ports, environment=environment)  # type: ignore[arg-type]
+
+
+def _ports(arguments: Mapping[str, object]) -> Iterator[PodPort]:
+    """The ports of the new image's template."""
+    told = arguments.get("ports", [])
+    for port in told if isinstance(told, list) else [told]:
+        match port:
+            case [int(inside), str(protocol)]:
+                yield PodPort(inside, protocol)
+            case _:
+                raise SpecRefused("ports", "another kind", "pairs of a number and a protocol")
 
 
 async def _go_back(job: Job, old: Access, deadline: float) -> None:

@@ -209,6 +209,23 @@ def test_another_image(town):
     assert town.market.sealer.open("l-1", lease.sealed)["environment"] == {"A": "1"}
 
 
+def test_another_image_has_its_ports_beside_those_that_are_there(town):
+    """What its template publishes can be reached; ports that are published already keep their place on the machine."""
+    before = town.lease()
+    do(town, OperationKind.REPLACE, "op-1", image="jupyter", ports=[[8888, "tcp"], [22, "tcp"]])
+    with_one = town.lease()
+    do(town, OperationKind.REPLACE, "op-2", image="vllm", ports=[[8888, "tcp"], [8000, "tcp"]])
+    lease = town.lease()
+
+    assert [(p.inside, p.protocol) for p in with_one.access.ports] == [(22, "tcp"), (8888, "tcp")]
+    assert with_one.access.ports[0] == before.access.ports[0]
+    assert lease.access.ports[:2] == with_one.access.ports
+    assert [p.inside for p in lease.access.ports] == [22, 8888, 8000]
+    strange = do(town, OperationKind.REPLACE, "op-3", image="vllm", ports=[["8888"]])
+    assert (strange.state, strange.party) == (OperationState.FAILED, Party.RENTER)
+    assert town.lease().access == lease.access
+
+
 @pytest.mark.parametrize("what", ["pull", "create", "start", "knock"])
 def test_another_image_that_does_not_come_up_leaves_the_old_one(town, what):
     """The old container goes on, with all that was in it."""

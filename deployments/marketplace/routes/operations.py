@@ -23,7 +23,7 @@ from deployments.marketplace.models import (
     ReplaceBody,
     RestoreBody,
 )
-from deployments.marketplace.pods import make_pod, public_keys
+from deployments.marketplace.pods import make_pod, ports_beside, public_keys
 from deployments.marketplace.problems import Refused, no_such, responses
 from deployments.marketplace.routes.common import LeaseId, Limit, OperationId, own_lease
 from storage import rental as nouns
@@ -94,7 +94,7 @@ def reboot(asked: OfLease) -> Operation:
     "/v1/leases/{lease_id}/replace", status_code=202, summary="Run another image", responses=_REFUSED
 )
 def replace(body: ReplaceBody, asked: OfLease) -> Operation:
-    """Volumes, ports and cards stay; what was written outside of volumes is gone."""
+    """Volumes, ports and cards stay, a template's ports come beside them; what was written outside of volumes is gone."""
     desk, caller, lease = asked.desk, asked.caller, asked.lease
     given = body.model_dump(exclude_unset=True, exclude={"registry"})
     if not any(value is not None for value in given.values()):
@@ -109,7 +109,9 @@ def replace(body: ReplaceBody, asked: OfLease) -> Operation:
     pod, kept = make_pod(desk, caller.renter_id, wanted)
     arguments: dict[str, object] = {"image": pod.image}
     if body.template is not None:
+        ports = ports_beside(desk, caller.renter_id, lease.pod, pod)
         arguments |= {"template": body.template, "entrypoint": pod.entrypoint, "words": pod.words}
+        arguments |= {"ports": [(port.inside, port.protocol) for port in ports]}
     arguments |= {"entrypoint": body.entrypoint} if body.entrypoint is not None else {}
     arguments |= {"words": body.words} if body.words is not None else {}
     arguments |= {"environment": pod.environment} if kept.environment else {}

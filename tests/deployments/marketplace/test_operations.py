@@ -7,6 +7,7 @@ import pytest
 from deployments.marketplace.builtin import BUILTIN
 from storage.rental import Backup, OperationState, RentalState
 from tasks.renting.asking import OF_RULE
+from tasks.renting.containers import MAX_PORTS
 from tasks.renting.moves import stopped
 from tests.deployments.marketplace.test_leases import code
 from tests.deployments.marketplace.world import OTHER_KEY, SSH_KEY, ask
@@ -126,6 +127,23 @@ def test_a_template_brings_its_command(leased):
     assert (told["template"], told["image"]) == ("vllm", BUILTIN["vllm"].pod.image)
     assert told["words"][0] == "--model"
     assert len(sealed["environment"]["VLLM_API_KEY"]) == 32
+
+
+def test_a_templates_ports_are_published_beside_those_of_the_lease(market):
+    """Its link leads somewhere; more ports than a container may have are refused at once."""
+    client = market.client()
+
+    def replaced(key, count):
+        pod = {"image": "a:1", "ports": [{"inside": 9_000 + n} for n in range(count)]}
+        lease = market.active(client, key=key, pod=pod)
+        path = f"/v1/leases/{lease.lease_id}/replace"
+        return client.post(path, {"template": "jupyter"}, key=f"replace-{key}")
+
+    told, _ = arguments(market, replaced("k-1", 1))
+    assert told["ports"] == [[9_000, "tcp"], [8_888, "tcp"]]
+    refused = replaced("k-2", MAX_PORTS - 1)
+    assert refused.status_code == 422
+    assert "ports" in refused.json()["detail"]
 
 
 @pytest.mark.parametrize("body", [{}, {"image": None}, {"words": None}])
