@@ -16,6 +16,9 @@ from storage.database import reading, writing
 from storage.rental import Happening, LeaseEvent, Rental
 from storage.tables import lease_events
 
+LOGGED_IN = "REGISTRY_LOGIN"
+"""An image of the repository in its message was pulled with its renter's login."""
+_IS_LOGIN = f"kind = '{LOGGED_IN}'"
 _LOCK = 0x4C454153
 """Key of PostgreSQL's advisory lock; SQLite has one writer anyway."""
 
@@ -32,14 +35,16 @@ class LeaseEvents:
             append(connection, rental, at, happened)
 
     def after(
-        self, sequence: int, *, lease_id: str = "", renter_id: str = "", limit: int = 100
+        self, sequence: int, *, lease_id: str = "", renter_id: str = "", kind: str = "", limit: int = 100
     ) -> tuple[LeaseEvent, ...]:
-        """The first events with a greater number, of one lease, of one renter, or of all."""
+        """The first events with a greater number, of one lease, of one renter, or of all; of one kind, or of all."""
         query = sa.select(lease_events).where(lease_events.c.sequence > sequence)
         if lease_id:
             query = query.where(lease_events.c.lease_id == lease_id)
         if renter_id:
             query = query.where(lease_events.c.renter_id == renter_id)
+        if kind:
+            query = query.where(lease_events.c.kind == kind)
         with reading(self._engine) as connection:
             rows = connection.execute(query.order_by(lease_events.c.sequence).limit(limit)).mappings()
             return tuple(record_of(LeaseEvent, row) for row in rows)
@@ -55,11 +60,11 @@ class LeaseEvents:
                 found.setdefault(str(row["lease_id"]), []).append(record_of(LeaseEvent, row))
         return found
 
-    def is_told_of_others(self, kind: str, message: str, renter_id: str) -> bool:
-        """Whether this ever happened to a lease of somebody else."""
+    def is_login_of_others(self, repository: str, renter_id: str) -> bool:
+        """Whether somebody else ever pulled of this repository with a login."""
         theirs = sa.and_(
-            lease_events.c.kind == kind,
-            lease_events.c.message == message,
+            sa.text(_IS_LOGIN),  # the very words of the partial index, or it is not used
+            lease_events.c.message == repository,
             lease_events.c.renter_id != renter_id,
         )
         with reading(self._engine) as connection:

@@ -551,6 +551,13 @@ lease_events = sa.Table(
     _column("facts", sa.Text, "JSON"),
     sa.Index("ix_lease_events_lease_id_sequence", "lease_id", "sequence"),
     sa.Index("ix_lease_events_renter_id_sequence", "renter_id", "sequence"),
+    sa.Index(
+        "ix_lease_events_logins",
+        "message",
+        "renter_id",
+        sqlite_where=sa.text("kind = 'REGISTRY_LOGIN'"),
+        postgresql_where=sa.text("kind = 'REGISTRY_LOGIN'"),
+    ),
 )
 
 volumes = sa.Table(

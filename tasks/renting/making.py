@@ -16,8 +16,6 @@ from tasks.renting.containers import SSH_PORT, ContainerSpec, Mount, Port, name_
 from tasks.renting.jobs import Job
 from tasks.renting.site import Site
 
-LOGGED_IN = "REGISTRY_LOGIN"
-"""An image of a repository is pulled with its renter's login."""
 HOUSE_SHARE = 0.95
 """Of a machine's memory that its leases may have together: the rest is the machine's own."""
 
@@ -42,7 +40,7 @@ def may_be_private(job: Job, reference: str) -> bool:
     Images stay on machines when leases are over: what is there is everybody's only if it was never anybody's.
     """
     repository = repository_of(reference)
-    return job.market.events.is_told_of_others(LOGGED_IN, repository, job.lease.renter_id)
+    return job.market.events.is_login_of_others(repository, job.lease.renter_id)
 
 
 def digest_of(image: Image) -> str:

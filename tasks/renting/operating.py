@@ -232,8 +232,7 @@ async def replace_image(job: Job, operation: Operation) -> Done:
 
 def _is_replaced(job: Job, operation: Operation) -> bool:
     """Whether a run that died has done all of it but saying so."""
-    events = job.market.events.after(0, lease_id=job.lease.lease_id, limit=100_000)
-    told = (e for e in events if e.kind == REPLACED)
+    told = job.market.events.after(0, lease_id=job.lease.lease_id, kind=REPLACED, limit=100_000)
     return any(json.loads(e.facts).get("operation_id") == operation.operation_id for e in told)
 
 

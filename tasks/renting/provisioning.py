@@ -14,6 +14,7 @@ import time
 from functools import partial
 
 from storage.errors import StorageError
+from storage.lease_events import LOGGED_IN
 from storage.rental import Access, Happening, Party, Rental, RentalState, VolumeState
 from tasks.edges.bounded import Bounds
 from tasks.edges.engine import Image
@@ -27,7 +28,6 @@ from tasks.renting.containers import name_of
 from tasks.renting.jobs import CREATE, Job, failure_of
 from tasks.renting.limits import is_short
 from tasks.renting.making import (
-    LOGGED_IN,
     access_of,
     check_blocked,
     choose_ports,
