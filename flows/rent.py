@@ -14,8 +14,9 @@ from prefect import flow
 
 from flows.market import open_market
 from flows.teardown import tear_down
-from storage.rental import Access, Party, RentalState
+from storage.rental import Access, RentalState
 from tasks.errors import EndAsked, StepFailed
+from tasks.renting.blame import party_of_overrun
 from tasks.renting.jobs import Job, work_on
 from tasks.renting.market import Market
 from tasks.renting.provisioning import create, enter, hand_over, let_go_of, probe, prove, pull, take_over
@@ -54,8 +55,9 @@ async def _provision(job: Job) -> None:
         await hand_over(job, access)  # nothing breaks it off half-way: it is kept whole, or undone
     except TimeoutError:
         why = f"nothing was up within {limit_s:g} s"
-        await job.tell(job.doing, "failed", None, why, Party.MACHINE)
-        await let_go_of(job, StepFailed(job.doing, Party.MACHINE, why))
+        party = party_of_overrun(job.doing, is_at_machine=job.is_at_machine)
+        await job.tell(job.doing, "failed", None, why, party)
+        await let_go_of(job, StepFailed(job.doing, party, why))
     except StepFailed as failure:
         await let_go_of(job, failure)
 

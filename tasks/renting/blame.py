@@ -19,6 +19,7 @@ from tasks.errors import (
     EngineRefused,
     HostAway,
     HostileAnswer,
+    ImageRefused,
     ProofRefused,
     SpecRefused,
     StepFailed,
@@ -108,6 +109,8 @@ def code_of(words: str, about: About) -> str:
 
 def party_of(error: SubnetError) -> Party:
     """Whose fault it is that a step of a lease failed; what the machine's engine can't do is the machine's."""
+    if isinstance(error, ImageRefused) and error.code == TIMED_OUT:
+        return party_of_overrun("pull", is_at_machine=True)
     if isinstance(error, EngineRefused):
         return _PARTIES.get(error.code, Party.MACHINE)
     if isinstance(error, ProofRefused):
@@ -119,3 +122,13 @@ def party_of(error: SubnetError) -> Party:
     if isinstance(error, HostAway | EngineAway | HostileAnswer):
         return Party.MACHINE
     return Party.PLATFORM
+
+
+def party_of_overrun(step: str, *, is_at_machine: bool) -> Party:
+    """Whose fault it is that the time for a machine ran out in this step; ours, unless the machine was at it.
+
+    A registry that is slow looks like a line that is: of a pull nobody is blamed more than for one that is away.
+    """
+    if not is_at_machine:
+        return Party.PLATFORM
+    return _PARTIES["REGISTRY_AWAY"] if step == "pull" else Party.MACHINE

@@ -48,6 +48,8 @@ class Job:
         self.began = time.monotonic()
         self.doing = "enter"
         """The step that was begun last."""
+        self.is_at_machine = False
+        """Whether it is the machine that we wait for, or that we waited for when this was broken off; else it is us."""
         self.may_end = may_end
         """Whether this work goes on when the lease's end is asked for: it is what ends it."""
         self.site: Site | None = None
@@ -107,6 +109,7 @@ class Job:
         return result
 
     def _begin(self, name: str, limit_s: float) -> None:
+        self.is_at_machine = False
         self.claim(limit_s)
         self.refresh()
         self.doing = name
@@ -139,7 +142,7 @@ class Job:
     async def _watched(self, name: str, limit_s: float, work: Callable[[float], T]) -> T:
         """The work's result; left half-way when it overruns its limit, or the end of the lease is asked for."""
         deadline = time.monotonic() + limit_s
-        running = asyncio.ensure_future(self.market.call(lambda: work(deadline)))
+        running = asyncio.ensure_future(self.market.call(lambda: self._at_machine(work, deadline)))
         try:
             while True:
                 done, _ = await asyncio.wait([running], timeout=LOOK_S)
@@ -149,8 +152,14 @@ class Job:
                 if time.monotonic() > deadline + OVERRUN_S:
                     raise HostAway(name, f"no end within {limit_s:.0f} s")
         finally:
+            self.is_at_machine = self.is_at_machine and not running.done()
             if not running.done():
                 await self._break_off(running)
+
+    def _at_machine(self, work: Callable[[float], T], deadline: float) -> T:
+        """In a thread, which a step may have waited for."""
+        self.is_at_machine = True
+        return work(deadline)
 
     async def _break_off(self, running: asyncio.Future[T]) -> None:
         """End what a thread does on the machine, and wait until it has seen that."""

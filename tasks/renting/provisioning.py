@@ -107,12 +107,14 @@ async def enter(job: Job) -> None:
 async def come(job: Job, bounds: Bounds | None = None) -> Site:
     """The lease's machine, entered; StepFailed when it does not let us in."""
     if job.site is None:
+        job.is_at_machine = True
         try:
             job.site = await job.market.enter(job.lease.executor_key, None, bounds)
         except (SubnetError, StorageError) as error:
             failure = failure_of("enter", error)
             await job.tell("enter", "failed", None, failure.why, failure.party)
             raise failure from error
+        job.is_at_machine = False
     return job.site
 
 

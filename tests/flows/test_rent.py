@@ -133,6 +133,46 @@ def test_a_machine_on_which_nothing_is_up_in_time_is_left_for_the_next_one(engin
     assert town.market.money.bill("l-1") == ()
 
 
+def test_a_pull_that_takes_too_long_is_not_the_machines_fault(engine, tmp_path):
+    """A slow registry and a slow line look the same from here: it is tried elsewhere, and no miner is blamed for it."""
+    town = Town(tmp_path, engine, machine_s=3.0)
+
+    def hang():
+        while not town.sites[-1].is_closed:
+            time.sleep(0.01)
+        return HostAway("talk", "the session is closed")
+
+    town.disks[A].fails["pull"] = hang
+    town.ask(pod=Pod("some/image:1"))
+    lease = rent(town)
+    town.market.close()
+
+    assert (lease.state, lease.executor_key, lease.tried) == (RentalState.ACTIVE, B, (A,))
+    assert town.failures() == [("pull", Party.PLATFORM, "nothing was up within 3 s")]
+
+
+def test_time_that_our_own_books_take_is_not_the_machines_fault(engine, tmp_path):
+    """The machine has done what it was asked for, and we write down what comes next for too long."""
+    slept = []
+
+    def clock():
+        lease = Rentals(engine).get("l-1")
+        is_on_its_way = lease is not None and lease.state is RentalState.PROVISIONING
+        if is_on_its_way and not slept and ("prove", "done") in Town.steps(town):
+            slept.append(True)
+            time.sleep(3.5)
+        return datetime.now(UTC)
+
+    town = Town(tmp_path, engine, machine_s=3.0, rent_s=60.0)
+    town.ask()
+    town.market.now = clock
+    lease = rent(town)
+    town.market.close()
+
+    assert (lease.state, lease.executor_key) == (RentalState.ACTIVE, B)
+    assert town.failures() == [("prove", Party.PLATFORM, "nothing was up within 3 s")]
+
+
 def test_a_machine_has_five_minutes():
     """Long before a renter would have given up."""
     assert DEFAULT.renting.machine_s == 300

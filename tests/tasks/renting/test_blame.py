@@ -12,7 +12,7 @@ from tasks.errors import (
     StoreAway,
     VolumeRefused,
 )
-from tasks.renting.blame import CODES, code_of, party_of
+from tasks.renting.blame import CODES, code_of, party_of, party_of_overrun
 
 DOCKER = "Error response from daemon: "
 
@@ -56,6 +56,8 @@ def test_words_become_codes(about, words, code):
     [
         (ImageRefused("pull", "IMAGE_NOT_FOUND", ""), Party.RENTER),
         (ImageRefused("pull", "NO_SPACE", ""), Party.MACHINE),
+        (ImageRefused("pull", "TIMED_OUT", ""), Party.PLATFORM),
+        (ContainerRefused("start", "TIMED_OUT", ""), Party.MACHINE),
         (ImageRefused("pull", "RATE_LIMITED", ""), Party.PLATFORM),
         (ContainerRefused("start", "CARD_MISSING", ""), Party.MACHINE),
         (ContainerRefused("start", "COMMAND_NOT_FOUND", ""), Party.RENTER),
@@ -71,3 +73,17 @@ def test_words_become_codes(about, words, code):
 def test_each_failure_has_one_party(error, party):
     """What a renter asked for is the renter's, what a machine can't do the machine's, the rest is ours."""
     assert party_of(error) is party
+
+
+@pytest.mark.parametrize(
+    ("step", "is_at_machine", "party"),
+    [
+        ("enter", True, Party.MACHINE),
+        ("probe", True, Party.MACHINE),
+        ("probe", False, Party.PLATFORM),
+        ("pull", True, Party.PLATFORM),
+    ],
+)
+def test_time_that_ran_out_is_its_steps(step, is_at_machine, party):
+    """The machine's if it was at it; but a slow registry can't be told from a slow line, and our own books are ours."""
+    assert party_of_overrun(step, is_at_machine=is_at_machine) is party
