@@ -109,10 +109,9 @@ def code_of(words: str, about: About) -> str:
 
 def party_of(error: SubnetError) -> Party:
     """Whose fault it is that a step of a lease failed; what the machine's engine can't do is the machine's."""
-    if isinstance(error, ImageRefused) and error.code == TIMED_OUT:
-        return party_of_overrun("pull", is_at_machine=True)
     if isinstance(error, EngineRefused):
-        return _PARTIES.get(error.code, Party.MACHINE)
+        is_slow_pull = isinstance(error, ImageRefused) and error.code == TIMED_OUT
+        return _PARTIES.get("REGISTRY_AWAY" if is_slow_pull else error.code, Party.MACHINE)
     if isinstance(error, ProofRefused):
         return Party.PLATFORM if error.code in BUSY_CODES else Party.MACHINE
     if isinstance(error, StepFailed):
