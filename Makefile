@@ -14,7 +14,6 @@ export PREFECT_HOME := $(CURDIR)/.local/prefect
 export MYPY_CACHE_DIR := $(CURDIR)/.local/mypy
 export RUFF_CACHE_DIR := $(CURDIR)/.local/ruff
 export MPLCONFIGDIR := $(CURDIR)/.local/cache/matplotlib
-export PYTHONDONTWRITEBYTECODE := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help:  ## Show this list
@@ -98,3 +97,4 @@ lock: setup  ## Resolve the dependencies again and write requirements.lock
 clean:  ## Remove the environment and everything that a run has left
 	@if [ -x $(BIN)/subnet ]; then $(BIN)/subnet down --quiet || true; fi
 	@rm -rf $(VENV) .local .pytest_cache .hypothesis *.egg-info
+	@find . -name __pycache__ -prune -exec rm -rf {} +

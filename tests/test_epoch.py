@@ -14,7 +14,7 @@ import pytest
 from deployments.localnet.engine import why_missing
 from deployments.localnet.engine_place import place_of
 from deployments.localnet.warming import warm_cache
-from storage.history import archived_epochs, read_epoch
+from storage.history import archived_epochs, read_epoch, read_table
 from storage.records import EpochState, WeightStatus
 from tasks.proof.verdict import verify_transcript
 from tasks.replaying import replay_epoch
@@ -205,14 +205,41 @@ def test_nothing_is_left_outside_the_folder(first, folder):
     assert list((folder / "home").iterdir()) == []
 
 
+def test_ctrl_c_leaves_nothing_running(first, folder):
+    """Ctrl-C in the middle of an epoch ends every process within seconds, with exit code 130."""
+
+    process = started(folder)
+    assert until(lambda: phase_is_at_work(folder, "inspection") or process.poll() is not None, DEADLINE_S)
+
+    process.send_signal(signal.SIGINT)
+    _, log = process.communicate(timeout=30)
+
+    assert process.returncode == 130, log
+    assert until(lambda: not processes_of(folder), 10.0), processes_of(folder)
+
+
+def newest(folder: Path) -> int:
+    """The number of the archive's last finished epoch."""
+    told = read_table(folder / ".local" / "history", "epochs", columns=["epoch", "state"])
+    return int(told["epoch"][told["state"] == EpochState.FINISHED.value].max())
+
+
 @pytest.fixture(scope="module")
-def up(first, folder):
+def killed(first, folder):
+    """An epoch after the first one, killed with SIGKILL in the middle of its proofs."""
+    process = started(folder)
+    assert until(lambda: phase_is_at_work(folder, "proof") or process.poll() is not None, DEADLINE_S)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def up(killed, folder):
     """`subnet up`, once it has run an epoch."""
-    before = len(archived_epochs(folder / ".local" / "history"))
+    before = newest(folder)
     process = started(folder, "up")
     try:
-        history = folder / ".local" / "history"
-        assert until(lambda: len(archived_epochs(history)) > before or process.poll() is not None, DEADLINE_S)
+        assert until(lambda: newest(folder) > before or process.poll() is not None, DEADLINE_S)
         assert process.poll() is None, process.communicate()
         yield process
     finally:
@@ -223,10 +250,10 @@ def up(first, folder):
 def test_up_runs_epochs(up, first, folder):
     """`subnet up` runs an epoch at once by its worker, and has the next ones scheduled.
 
-    Its weights land: the chain's rate limit is not in the way of two epochs in a row.
+    Its weights land: the chain's rate limit is not in the way of epochs in a row.
     """
 
-    latest = max(archived_epochs(folder / ".local" / "history"))
+    latest = newest(folder)
     outcome = read_epoch(folder / ".local" / "history", latest)
     holder = json.loads((folder / ".local" / "run" / "stack.json").read_text())
 
@@ -234,6 +261,17 @@ def test_up_runs_epochs(up, first, folder):
     assert outcome.weight_outcome.status is WeightStatus.CONFIRMED
     assert until(lambda: scheduled_runs(holder["prefect_url"]) > 0, 90.0)
     assert crash_automations(holder["prefect_url"]) == 1
+
+
+def test_a_killed_epoch_is_archived_and_the_next_one_works(up, first, folder):
+    """What the dead one had found out is in the archive, and the epoch after it went through."""
+
+    history = folder / ".local" / "history"
+    between = [read_epoch(history, n) for n in archived_epochs(history) if n > first["epoch"]]
+    abandoned = [outcome for outcome in between if outcome.state is EpochState.ABANDONED]
+
+    assert any(len(outcome.reports) == 12 for outcome in abandoned)
+    assert newest(folder) > max(outcome.epoch for outcome in abandoned)
 
 
 def typed(folder: Path, line: str, stdin: str | None = None) -> str:
@@ -311,36 +349,3 @@ def test_down_ends_everything(up, folder):
 
     assert "cinder-2 HOST_KEY_MISMATCH" in said
     assert until(lambda: not processes_of(folder), 10.0), processes_of(folder)
-
-
-def test_ctrl_c_leaves_nothing_running(first, folder):
-    """Ctrl-C in the middle of an epoch ends every process within seconds, with exit code 130."""
-
-    process = started(folder)
-    assert until(lambda: phase_is_at_work(folder, "inspection") or process.poll() is not None, DEADLINE_S)
-
-    process.send_signal(signal.SIGINT)
-    _, log = process.communicate(timeout=30)
-
-    assert process.returncode == 130, log
-    assert until(lambda: not processes_of(folder), 10.0), processes_of(folder)
-
-
-def test_a_killed_epoch_is_archived_and_the_next_one_works(first, folder):
-    """After a kill -9 in the middle, the next epoch goes through, and what the dead one had found out is in the archive."""
-
-    process = started(folder)
-    assert until(lambda: phase_is_at_work(folder, "proof") or process.poll() is not None, DEADLINE_S)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate(timeout=30)
-
-    third = finished(started(folder))
-
-    assert third["weights"]["status"] == "confirmed"
-    abandoned = [
-        outcome
-        for number in range(first["epoch"], third["epoch"])
-        if (outcome := read_epoch(folder / ".local" / "history", number)) is not None
-        and outcome.state is EpochState.ABANDONED
-    ]
-    assert any(len(outcome.reports) == 12 for outcome in abandoned)

@@ -10,7 +10,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 DEADLINE_S = 1_200
-SEVERAL = {"rent": 5, "operate": 9, "teardown": 4}
+SEVERAL = {"rent": 8, "operate": 11, "teardown": 5}
 """Every so many steps; all of them in the long tests."""
 
 
