@@ -1,20 +1,19 @@
 import ast
-import hashlib
 import io
 import json
-import os
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 
+from deployments.localnet.warming import warm_cache
 from kernels.__main__ import main, read_frame, write_frame
 from kernels.cards import add_simulated_card
 from kernels.cuda.needs import driver_version
 from kernels.messages import CardSeed, Go, encode
 from kernels.protocol import BadMessage, Parameters
+from tasks.proof.archive import prover_archive
 
 PACKAGE = Path(__file__).parents[2] / "kernels"
 SIZES = Parameters(
@@ -26,18 +25,13 @@ LIMIT_BYTES = 64 * 1024
 
 @pytest.fixture(scope="module")
 def shipped(pytestconfig):
-    """A folder with the zip of the package; it stays from run to run, so that kernels compile only when they change."""
-    sources = [(path.relative_to(PACKAGE), path.read_bytes()) for path in sorted(PACKAGE.rglob("*.py"))]
-    folder = pytestconfig.cache.mkdir("prover-" + hashlib.blake2s(repr(sources).encode()).hexdigest()[:16])
-    fresh = folder / f"fresh-{os.getpid()}"  # two workers may be here at once
-    with zipfile.ZipFile(fresh, "w", zipfile.ZIP_DEFLATED) as packed:
-        for name, content in sources:
-            packed.writestr(zipfile.ZipInfo(f"kernels/{name}"), content, zipfile.ZIP_DEFLATED)
-    fresh.replace(folder / "prover.zip")
-    return folder
+    """The extracted archive as a machine has it, its kernels compiled beside it; all tests share them."""
+    cache = pytestconfig.cache.mkdir("kernels")
+    warm_cache(cache)
+    return cache.resolve() / prover_archive().digest
 
 
-def run(where, cards, home, frames):
+def run(where, cards, compiled, frames):
     """Run the shipped prover in isolated mode in an environment without anything of ours; its answers."""
     sent = io.BytesIO()
     for frame in frames:
@@ -48,44 +42,55 @@ def run(where, cards, home, frames):
         capture_output=True,
         check=True,
         cwd=cards,
-        env={"SUBNET_SIMULATED_CARDS": str(cards), "NUMBA_CACHE_DIR": str(home / "numba"), "HOME": str(home)},
+        env={"SUBNET_SIMULATED_CARDS": str(cards), "NUMBA_CACHE_DIR": str(compiled), "HOME": str(cards)},
     )
     assert done.stderr == b""
     answers = io.BytesIO(done.stdout)
     return list(iter(lambda: read_frame(answers), None))
 
 
-def test_archive_is_small(shipped):
+def test_archive_is_small():
     """The whole prover travels in at most 64 KiB."""
 
-    assert (shipped / "prover.zip").stat().st_size <= LIMIT_BYTES
+    assert len(prover_archive().content) <= LIMIT_BYTES
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["prover.zip", "extracted"])
-def test_shipped_prover(shipped, tmp_path, form):
-    """From the zip or its extracted folder, isolated from everything else, it fills a card and ends with its channel."""
+def test_shipped_prover(shipped, tmp_path):
+    """Extracted, isolated from everything else, it fills a card and ends with its channel."""
 
-    if form == "extracted":
-        zipfile.ZipFile(shipped / "prover.zip").extractall(shipped / form)
-    add_simulated_card(tmp_path, "GPU-a", 65_536)
+    check_filled(shipped, tmp_path, shipped.parent / "compiled")
+
+
+@pytest.mark.long
+def test_shipped_prover_from_its_zip(tmp_path):
+    """The same from inside the zip, where nothing is compiled yet."""
+
+    path = tmp_path / "prover.zip"
+    path.write_bytes(prover_archive().content)
+
+    check_filled(path, tmp_path, tmp_path / "compiled")
+
+
+def check_filled(where, cards, compiled):
+    add_simulated_card(cards, "GPU-a", 65_536)
     go = encode(Go("cpu", SIZES, bytes(32), (CardSeed(0, "GPU-a", bytes(32)),)))
 
-    answers = run(shipped / form, tmp_path, shipped, [go, b'{"type":"end"}'])
+    answers = run(where, cards, compiled, [go, b'{"type":"end"}'])
 
     assert [json.loads(answer) for answer in answers] == [{"type": "ready"}]
-    assert sorted(path.name for path in (tmp_path / "GPU-a").iterdir()) == ["lock", "total"]
+    assert sorted(path.name for path in (cards / "GPU-a").iterdir()) == ["lock", "total"]
 
 
 @pytest.mark.slow
 def test_shipped_cuda_form(shipped, tmp_path):
-    """The CUDA form travels along: from the zip, isolated, a machine without a driver is told that it has none."""
+    """The CUDA form travels along: isolated, a machine without a driver is told that it has none."""
 
     if driver_version() is not None:
         pytest.skip("this machine has a driver")
     go = encode(Go("cuda", SIZES, bytes(32), (CardSeed(0, "GPU-a", bytes(32)),)))
 
-    (answer,) = [json.loads(a) for a in run(shipped / "prover.zip", tmp_path, shipped, [go])]
+    (answer,) = [json.loads(a) for a in run(shipped, tmp_path, shipped.parent / "compiled", [go])]
 
     assert (answer["code"], answer["card"]) == ("FORM_UNAVAILABLE", None)
     assert answer["detail"].startswith("no NVIDIA driver")

@@ -17,8 +17,8 @@ from kernels.protocol import Parameters, commitment, open_digest, place
 from tests import naive
 
 ROOT = Path(__file__).parents[3]
-SECRET = naive.H("seed", b"secret1")
-"""With it two cards open, of six segments a walker in groups of two: the first, one inside a group, one that begins one."""
+SECRET = naive.H("seed", b"secret4")
+"""With it a card opens, of six segments a walker in groups of two: the first, one inside a group, one that begins one."""
 SIZES = {
     "lines": 512,
     "chain_w": 1,
@@ -90,15 +90,28 @@ def opened_segments(first, answers):
 
 
 @pytest.mark.slow
-def test_two_cards_answer_as_the_cpu_form():
-    """A whole proof of two cards, opened within and across groups of segments: the CPU form's frames, byte for byte."""
+def test_a_card_answers_as_the_cpu_form():
+    """A whole proof, opened within and across groups of segments: the CPU form's frames, byte for byte."""
 
-    wanted = by_cpu(script(go("cpu", "GPU-a", "GPU-b")))
-    told = run({"it": scenario(script(go("cuda", "GPU-a", "GPU-b")))})["it"]
+    asked = go("cpu", "GPU-a", rounds=3)
+    wanted = by_cpu(script(asked))
+    told = run({"it": scenario(script(go("cuda", "GPU-a", rounds=3)))})["it"]
 
     assert launch.keep_for(SIZES["segments"]) == 1
-    assert {0, 1, 2} <= set(opened_segments(go("cpu", "GPU-a", "GPU-b"), wanted))
+    assert {0, 1, 2} <= set(opened_segments(asked, wanted))
     assert answers_of(told) == wanted
+    assert told["devices"][0] == {"held": 0, "most": need_bytes(rounds=3), "resets": 1, "is_loaded": True}
+    assert [d["resets"] for d in told["devices"]] == [1, 0]
+    assert told["threads"] == 1
+
+
+@pytest.mark.long
+def test_two_cards_answer_as_the_cpu_form():
+    """A whole proof of two cards at once: the CPU form's frames, byte for byte."""
+
+    told = run({"it": scenario(script(go("cuda", "GPU-a", "GPU-b")))})["it"]
+
+    assert answers_of(told) == by_cpu(script(go("cpu", "GPU-a", "GPU-b")))
     done = {"held": 0, "most": need_bytes(), "resets": 1, "is_loaded": True}
     assert told == {"answers": told["answers"], "devices": [done, done], "threads": 1}
 
@@ -106,6 +119,7 @@ def test_two_cards_answer_as_the_cpu_form():
 ONE = go("cuda", "GPU-a", rounds=1, segments=3, lines=544)
 """With an odd number of segments every leaf is a node that is kept."""
 TWO = go("cuda", "GPU-a", "GPU-b", rounds=1)
+FIRST = go("cuda", "GPU-a", rounds=1)
 ENDS = {
     "unknown card": (scenario([go("cuda", "GPU-a", "GPU-x")]), ["CARD_NOT_FOUND", 1], [0, 0]),
     "more than a host keeps": (
@@ -124,13 +138,16 @@ ENDS = {
         ["CARD_MEMORY_SHORT", 1],
         [1, 1],
     ),
-    "out of order": (scenario([TWO, TWO]), ["BAD_REQUEST", None], [1, 1]),
+    "out of order": (scenario([FIRST, FIRST]), ["BAD_REQUEST", None], [1, 0]),
     "a card that breaks": (scenario(script(TWO), b={"breaks_at": 2}), ["PROVER_FAILED", None], [1, 1]),
-    "another secret": (scenario([*script(ONE)[:3], Open(bytes(32))]), ["BAD_REQUEST", None], [1, 0]),
-    "hung up after READY": (scenario([TWO]), ["ready"], [1, 1]),
-    "nobody listens": (scenario(script(TWO), hears=1), ["ready"], [1, 1]),
+    "hung up after READY": (scenario([FIRST]), ["ready"], [1, 0]),
+    "nobody listens": (scenario(script(FIRST), hears=1), ["ready"], [1, 0]),
 }
 """A conversation, how its last answer ends, and how often each card is reset: once, where it was used."""
+LATE_ENDS = {
+    "another secret": (scenario([*script(ONE)[:3], Open(bytes(32))]), ["BAD_REQUEST", None], [1, 0]),
+}
+"""The same, after a whole product, which takes the simulator long."""
 
 
 @pytest.fixture(scope="module")
@@ -139,11 +156,24 @@ def ended():
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("cuda_conversation")
 @pytest.mark.parametrize("name", ENDS)
 def test_whatever_happens_all_is_given_back(ended, name):
     """However a conversation ends, it says why; then every card is empty and reset, and no thread is left."""
 
-    told, (_, end, resets) = ended[name], ENDS[name]
+    check_end(ended[name], *ENDS[name][1:])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", LATE_ENDS)
+def test_whatever_happens_after_the_product_all_is_given_back(name):
+    """The same, where the product is already there."""
+
+    it, end, resets = LATE_ENDS[name]
+    check_end(run({name: it})[name], end, resets)
+
+
+def check_end(told, end, resets):
     last = json.loads(answers_of(told)[-1])
 
     assert [last.get("code", last["type"]), *([last["card"]] if "card" in last else [])] == end
@@ -153,6 +183,7 @@ def test_whatever_happens_all_is_given_back(ended, name):
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("cuda_conversation")
 def test_memory_short_tells_what_is_free_and_what_is_needed(ended):
     """The detail has the bytes that are free, those of D and those beside it."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from deployments.localnet.warming import warm_cache
 from kernels.cards import FolderCards, add_simulated_card
 from kernels.messages import CardSeed, End, Go, Multiply, Open, Walk, encode
 from kernels.protocol import Parameters, commitment
@@ -104,7 +105,8 @@ def _read(child: subprocess.Popen[bytes]) -> str:
 def test_a_proof_leaves_nothing_but_its_cache(pytestconfig, tmp_path, requests, last):
     """However it ends, no process and no file stays but the archive and its compiled kernels, and cards are free again."""
 
-    cache = pytestconfig.cache.mkdir("traces")
+    cache = pytestconfig.cache.mkdir("kernels")
+    warm_cache(cache)
     machine = Machine(tmp_path, cache)
 
     group, said = machine.talk([encode(request) for request in requests], requests[0].form)
