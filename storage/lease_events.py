@@ -13,12 +13,13 @@ import sqlalchemy as sa
 
 from storage.convert import record_of, row_of
 from storage.database import reading, writing
-from storage.rental import Happening, LeaseEvent, Rental
-from storage.tables import lease_events
+from storage.rental import Happening, LeaseEvent, Rental, RentalState
+from storage.tables import lease_events, rentals
 
 LOGGED_IN = "REGISTRY_LOGIN"
 """An image of the repository in its message was pulled with its renter's login."""
 _IS_LOGIN = f"kind = '{LOGGED_IN}'"
+_OVER = (RentalState.ENDED.value, RentalState.FAILED.value)
 _LOCK = 0x4C454153
 """Key of PostgreSQL's advisory lock; SQLite has one writer anyway."""
 
@@ -69,6 +70,26 @@ class LeaseEvents:
         )
         with reading(self._engine) as connection:
             return bool(connection.execute(sa.select(sa.exists().where(theirs))).scalar_one())
+
+    def forget(self, before: datetime, most: int) -> int:
+        """Drop what happened before this moment to leases that were over by then, so many events at most; how many.
+
+        Kept are logins, which say for ever whose a repository is, and the newest event, after which numbers go on.
+        """
+        theirs = sa.and_(rentals.c.lease_id == lease_events.c.lease_id, rentals.c.ended_at < before)
+        is_old = sa.and_(
+            lease_events.c.at < before,
+            lease_events.c.kind != LOGGED_IN,
+            lease_events.c.sequence < self.last(),
+            sa.exists().where(theirs, rentals.c.state.in_(_OVER)),
+        )
+        query = sa.select(lease_events.c.sequence).where(is_old).order_by(lease_events.c.at).limit(most)
+        with reading(self._engine) as connection:
+            found = connection.execute(query).scalars().all()
+        if found:
+            with writing(self._engine) as connection:
+                connection.execute(sa.delete(lease_events).where(lease_events.c.sequence.in_(found)))
+        return len(found)
 
     def last(self) -> int:
         """The newest number; 0 when nothing has happened."""

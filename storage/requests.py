@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from storage.convert import row_of
 from storage.database import reading, writing
 from storage.renter import RequestSeen
-from storage.tables import requests_seen
+from storage.tables import rentals, requests_seen
 from storage.upserts import insert_into
 
 
@@ -33,3 +33,20 @@ class RequestsSeen:
         with writing(self._engine) as connection:
             connection.execute(insert_into(connection, requests_seen).values(row).on_conflict_do_nothing())
             return str(connection.execute(query).scalar_one())
+
+    def forget(self, before: datetime, most: int) -> int:
+        """Drop what was asked before this moment, so many requests at most, unless it made a lease that was not over by then."""
+        made = sa.and_(
+            rentals.c.renter_id == requests_seen.c.renter_id,
+            rentals.c.idempotency_key == requests_seen.c.idempotency_key,
+        )
+        stands = sa.or_(rentals.c.ended_at.is_(None), rentals.c.ended_at >= before)
+        is_old = sa.and_(requests_seen.c.at < before, ~sa.exists().where(made, stands))
+        names = (requests_seen.c.renter_id, requests_seen.c.idempotency_key)
+        query = sa.select(*names).where(is_old).order_by(requests_seen.c.at).limit(most)
+        with reading(self._engine) as connection:
+            found = [tuple(row) for row in connection.execute(query)]
+        if found:
+            with writing(self._engine) as connection:
+                connection.execute(sa.delete(requests_seen).where(sa.tuple_(*names).in_(found)))
+        return len(found)

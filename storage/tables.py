@@ -551,6 +551,7 @@ lease_events = sa.Table(
     _column("facts", sa.Text, "JSON"),
     sa.Index("ix_lease_events_lease_id_sequence", "lease_id", "sequence"),
     sa.Index("ix_lease_events_renter_id_sequence", "renter_id", "sequence"),
+    sa.Index("ix_lease_events_at", "at"),
     sa.Index(
         "ix_lease_events_logins",
         "message",
@@ -748,6 +749,7 @@ requests_seen = sa.Table(
     sa.Column("idempotency_key", sa.Text, primary_key=True, info={"about": "chosen by the renter"}),
     _column("digest", sa.Text, "BLAKE2b, hex, of what was asked with it first"),
     _column("at", UtcDateTime, "UTC"),
+    sa.Index("ix_requests_seen_at", "at"),
 )
 
 

@@ -166,6 +166,7 @@ LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "renting.backup_s": (1, 86_400),
         "renting.backup_most_bytes": (1, 2**50),
         "renting.give_up_s": (60, 31_536_000),
+        "renting.events_s": (604_800, 3_153_600_000),
     }
 )
 """Section and field: least and most, both allowed; of a window, both of its ends, in order."""

@@ -346,6 +346,8 @@ class RentingPolicy:
     backup_most_bytes: int = 1 << 40
     give_up_s: int = 86_400
     """A machine that stays away so long after a lease's end is given up: what was left there is removed if it comes back."""
+    events_s: int = 7_776_000
+    """What happened to a lease, and which requests a key was used for, is kept so long after the lease's end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import partial
 
 from storage.rental import Work
+from storage.requests import RequestsSeen
 from tasks.errors import SubnetError
 from tasks.renting.deposits import Desk, Price, desk_of, read_deposits
 from tasks.renting.deposits import Round as Reading
@@ -29,6 +30,8 @@ from tasks.stepping import step
 _log = logging.getLogger("subnet.watch")
 WORK_KEPT = timedelta(days=7)
 """So long after it was asked for, work that was started is kept."""
+FORGOTTEN = 500
+"""Old rows of a table that one round forgets at most: nobody waits for it."""
 REMEMBERED = timedelta(days=2)
 """So long after a lease's end its machine is still swept, whoever else rents there."""
 
@@ -75,11 +78,20 @@ async def credit_deposits(market: Market) -> Reading | None:
 async def tidy(market: Market) -> tuple[Work, ...]:
     """Ask again for the work that stands still, forget what is old, and sweep machines that nobody rents any more."""
     asked = await market.call(partial(reconcile, market.edges.engine, market.now()))
-    await market.call(partial(market.works.forget, market.now() - WORK_KEPT))
+    await market.call(partial(_forget, market))
     left = await market.call(partial(_left_behind, market))
     swept = (_swept(market, key) for key in left if market.lookout.is_sweep_due(key))
     await asyncio.gather(*swept)
     return asked
+
+
+def _forget(market: Market) -> None:
+    """What is old, a bounded part of it in each round."""
+    now = market.now()
+    before = now - timedelta(seconds=market.policy.renting.events_s)
+    market.works.forget(now - WORK_KEPT)
+    market.events.forget(before, FORGOTTEN)
+    RequestsSeen(market.edges.engine).forget(before, FORGOTTEN)
 
 
 def _desk(market: Market) -> Desk:

@@ -4,9 +4,11 @@ import pytest
 import sqlalchemy as sa
 
 from storage.lease_events import LOGGED_IN, LeaseEvents
-from storage.rental import Happening
+from storage.rental import Happening, Party
+from storage.rentals import Rentals
+from tasks.renting.moves import failed
 from tests.databases import fresh
-from tests.tasks.renting.leases import NOON, rental
+from tests.tasks.renting.leases import NOON, after, rental
 
 
 @pytest.fixture
@@ -46,3 +48,34 @@ def test_events_of_one_kind(engine):
     events.note(lease, NOON, *(Happening(kind) for kind in ("STEP", "REPLACED", "STEP", "REPLACED")))
 
     assert [e.sequence for e in events.after(0, lease_id="l-1", kind="REPLACED", limit=10)] == [2, 4]
+
+
+def test_what_happened_long_ago_to_leases_that_are_over_is_forgotten(engine):
+    """A part at a time; what runs, what was private, and the newest number stay, and numbers go on after it."""
+    leases, events = Rentals(engine), LeaseEvents(engine)
+    for name in ("over", "late", "open"):
+        lease, _ = leases.request(rental(name))
+        events.note(lease, NOON, Happening("STEP"), Happening(LOGGED_IN, f"r.io/{name}"))
+        if name != "open":
+            leases.move(lease, failed(lease, after(0 if name == "over" else 99), Party.NOBODY, "no machine"))
+    gone = [events.forget(after(1), most=2) for _ in range(3)]
+    kept = [(e.lease_id, e.kind) for e in events.after(0)]
+    gone += [events.forget(after(1_000), most=100) for _ in range(2)]
+    newest = events.last()
+    events.note(rental("late"), after(1_000), Happening("STEP"))
+
+    assert gone == [2, 1, 0, 3, 0]
+    assert [kind for name, kind in kept if name == "over"] == [LOGGED_IN]
+    assert len(kept) == 4 + 1 + 3
+    assert events.is_login_of_others("r.io/over", "bob")
+    assert events.last() == newest + 1
+
+
+def test_the_newest_number_is_never_forgotten(engine):
+    """However quiet a market is: feeds and webhooks go on after the number that they have seen."""
+    leases, events = Rentals(engine), LeaseEvents(engine)
+    lease, _ = leases.request(rental())
+    leases.move(lease, failed(lease, NOON, Party.NOBODY, "no machine"))
+
+    assert events.forget(after(1), most=100) == 1
+    assert [e.sequence for e in events.after(0)] == [2]

@@ -5,6 +5,7 @@ import asyncio
 import sqlalchemy as sa
 
 from flows.rent import rent_lease
+from storage.rental import RentalState
 from tasks.renting.rounds import tidy
 from tests.databases import fresh
 from tests.tasks.renting.leases import after
@@ -39,3 +40,25 @@ def test_work_that_was_started_is_forgotten_after_a_week(tmp_path):
 
     assert kept == [1, 0]
     assert town.market.rentals.get("l-1") == lease
+
+
+def test_what_happened_to_a_lease_is_forgotten_by_policy(tmp_path):
+    """Ninety days after its end, in a round of the watch; not a second before."""
+    engine = fresh(tmp_path)
+    now = [after(0)]
+    town = Town(tmp_path, engine, now=lambda: now[0])
+    town.ask()
+    asyncio.run(rent_lease(town.market, "l-1"))  # no epoch has proved a machine: it fails at once
+    town.ask("l-2", usd=0)
+    kept = []
+    for seconds in (0, 1):
+        now[0] = after(90 * 86_400 + seconds)
+        asyncio.run(tidy(town.market))
+        kept.append(len(town.market.events.after(0, lease_id="l-1")))
+    ended = town.lease().state
+    town.market.close()
+    engine.dispose()
+
+    assert ended is RentalState.FAILED
+    assert kept[0] >= 2
+    assert kept[1] == 0
