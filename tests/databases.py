@@ -12,9 +12,11 @@ from storage.database import migrate, open_database
 
 
 def fresh(folder: Path, name: str = "subnet.db") -> sa.Engine:
-    """A migrated and empty database of this name in this folder."""
-    (folder / name).write_bytes(_empty())
-    return open_database(f"sqlite:///{folder / name}")
+    """The database of this name in this folder: the one that is there, else a migrated and empty one."""
+    path = folder / name
+    if not path.exists():
+        path.write_bytes(_empty())
+    return open_database(f"sqlite:///{path}")
 
 
 @cache

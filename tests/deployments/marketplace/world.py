@@ -11,7 +11,6 @@ import httpx
 from deployments.marketplace.app import build_app
 from deployments.marketplace.buckets import Rate
 from deployments.marketplace.market import Desk, Limits, Market, Printed
-from storage.database import open_database
 from storage.money import Money
 from storage.rental import Access, Published, RentalState
 from storage.rentals import Rentals
@@ -227,8 +226,7 @@ def ask(client, key="k-1", **changes):
 @contextmanager
 def world(folder, *, machines=3, usd=100, limits=NO_LIMITS, beside=(), **changes):
     """A marketplace with these machines of two cards; alice and bob have so many USD. One that was here before goes on."""
-    file = folder / "market.db"
-    engine = open_database(f"sqlite:///{file}") if file.exists() else fresh(folder, file.name)
+    engine = fresh(folder, "market.db")
     clock, console, starter = Clock(), ScriptedConsole(), Starter()
     told = [offer(f"5Miner/m-{n:03}") for n in range(machines)]
     for name in ("alice", "bob"):
