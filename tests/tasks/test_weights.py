@@ -411,8 +411,11 @@ def test_sealed_weights_land_as_the_chain_rounds_and_cuts_them(world):
     assert ("WEIGHTS_LANDED", f"epoch {first.epoch}") in market.events()
 
 
+LONG = pytest.mark.long
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [pytest.param(0, marks=LONG), 1, pytest.param(2, marks=LONG)])
 def test_every_epoch_is_paid_once_whatever_is_killed_and_lost(world, seed):
     """Thirty epochs, runs killed before and after sending, the state or the archive lost now and then: the weights that
     land pay all epochs, each once. Both lost within two tempos is more than anybody can mend, and does not happen here.

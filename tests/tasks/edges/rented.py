@@ -140,8 +140,8 @@ def rented(
             rig.run("rm", "--force", container.name)
 
 
-def fill(target: io.BytesIO, rng: random.Random) -> None:
-    """A tar of a random tree: names with spaces, quotes, newlines, unicode, options; modes, links, empty ones."""
+def fill(target: io.BytesIO, rng: random.Random, big_bytes: int = 5 << 20) -> None:
+    """A tar of a random tree: names with spaces, quotes, newlines, unicode, options; modes, links, empty ones, a big one."""
     names = [
         "a b",
         "--privileged",
@@ -170,7 +170,7 @@ def fill(target: io.BytesIO, rng: random.Random) -> None:
             archive.addfile(folder)
             folders.append(f"{folder.name}/")
             for part in range(8):
-                content = rng.randbytes(rng.choice([0, 1, 4_095, 500_000]))
+                content = rng.randbytes(rng.choice([0, 1, 4_095, 70_000]))
                 file = tarfile.TarInfo(f"{folder.name}/{part} of {name}")
                 file.size, file.mode = len(content), rng.choice([0o644, 0o600, 0o4755, 0o444])
                 file.uid, file.gid, file.mtime = (
@@ -183,7 +183,7 @@ def fill(target: io.BytesIO, rng: random.Random) -> None:
             link.type, link.linkname, link.mode = tarfile.SYMTYPE, f"../../{name}/nowhere", 0o777
             archive.addfile(link)
         big = tarfile.TarInfo("volume/big")
-        big.size = 21 << 20
+        big.size = big_bytes
         archive.addfile(big, io.BytesIO(rng.randbytes(big.size)))
 
 

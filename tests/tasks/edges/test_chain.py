@@ -566,13 +566,25 @@ def test_a_hotkey_that_can_not_be_loaded_is_a_setting(wallets, name, hotkey, sen
         load_hotkey(wallets, name, hotkey)
 
 
-@pytest.mark.slow  # deriving a key from a password takes seconds on purpose
-def test_an_encrypted_hotkey_takes_its_password(wallets):
-    """The right one opens it, the wrong one is a setting."""
+def _encrypt_a_hotkey(wallets):
+    """The hotkey `locked`, with the password `secret`; deriving a key from one takes seconds on purpose."""
     (wallets / "val" / "hotkeys" / "locked").unlink()
     bt.Wallet("val", "locked", path=str(wallets)).create_new_hotkey(hotkey_password="secret", suppress=True)
 
+
+@pytest.mark.slow
+def test_an_encrypted_hotkey_takes_its_password(wallets):
+    """With it the key is there."""
+    _encrypt_a_hotkey(wallets)
+
     assert load_hotkey(wallets, "val", "locked", "secret").hotkey.ss58_address
+
+
+@pytest.mark.long
+def test_an_encrypted_hotkey_takes_no_other_password(wallets):
+    """The wrong one is a setting."""
+    _encrypt_a_hotkey(wallets)
+
     with pytest.raises(SettingError, match="can be read"):
         load_hotkey(wallets, "val", "locked", "wrong")
 

@@ -493,10 +493,11 @@ class TestVolumes:
             runtime.remove_volume("precious", deadline=soon())
         docker.run("volume", "rm", "precious")
 
-    def test_a_volume_is_saved_and_restored_byte_for_byte(self, docker, runtime):
-        """20 MB of files, links and folders with odd names, modes and owners: the same in another volume, elsewhere."""
+    @pytest.mark.parametrize("big_bytes", [5 << 20, pytest.param(50 << 20, marks=pytest.mark.long)])
+    def test_a_volume_is_saved_and_restored_byte_for_byte(self, docker, runtime, big_bytes):
+        """Files, links and folders with odd names, modes and owners: the same in another volume, elsewhere."""
         tree, before, again = io.BytesIO(), [], []
-        fill(tree, random.Random(7))
+        fill(tree, random.Random(7), big_bytes)
         old = runtime.create_volume("r-1", "old", "5Miner/one", deadline=soon())
         new = runtime.create_volume("r-1", "new", "5Miner/one", deadline=soon())
 
@@ -505,7 +506,7 @@ class TestVolumes:
         runtime.restore_volume(new, iter(before), deadline=soon())
         runtime.backup_volume(new, again.append, limit_bytes=64 << 20, deadline=soon())
 
-        assert size == sum(len(piece) for piece in before) > 20 << 20
+        assert size == sum(len(piece) for piece in before) > big_bytes
         assert members(b"".join(again)) == members(b"".join(before))
         wanted, got = members(tree.getvalue()), members(b"".join(again))
         assert {name: got[name] for name in wanted} == wanted

@@ -44,6 +44,8 @@ NASTY = {
     "longest": "y" * 65_536,
     "empty": "",
 }
+EVERY_DAY = {"quotes", "substitution", "lines", "option", "stdin", "template", "control", "empty", "longest"}
+"""One of each kind, for what costs an engine a container or several calls; the others are long tests there."""
 WORST = {"nul": "a\0b", "surrogate": "\ud800", "too long": "z" * 65_537}
 
 
@@ -58,12 +60,27 @@ def runtime(docker, home):
         yield runtime
 
 
+@pytest.fixture(scope="module")
+def box(docker, runtime):
+    """A container that all texts may share."""
+    with rented(docker, runtime) as box:
+        yield box
+
+
 @pytest.fixture
 def canary(home, tmp_path):
     """What a text that is executed anywhere on the host makes; nothing must have made it."""
     path = tmp_path / "canary"
     yield path
     assert not path.exists()
+
+
+def by_day(names):
+    """These names, those that are of no kind of their own marked as long tests."""
+    return [
+        name if name in EVERY_DAY | set(WORST) else pytest.param(name, marks=pytest.mark.long)
+        for name in names
+    ]
 
 
 def texts(canary, names=NASTY):
@@ -105,7 +122,7 @@ def check(runtime, name, words, values):
         assert f"{variable}={value}".encode() in environment
 
 
-@pytest.mark.parametrize("name", [*NASTY, *WORST])
+@pytest.mark.parametrize("name", by_day([*NASTY, *WORST]))
 def test_a_text_as_entrypoint(docker, runtime, canary, name):
     """It is a program's name and nothing else: none is called so, and the log or the engine says it."""
     text = texts(canary, {**NASTY, **WORST})[name]
@@ -152,46 +169,41 @@ def test_a_text_in_a_field_with_a_grammar(runtime, canary, name):
         volume_name("r-1", text)
 
 
-@pytest.mark.parametrize("name", [n for n in NASTY if n not in ("long", "longest")])
-def test_a_text_where_only_the_engine_could_refuse_it(docker, runtime, canary, name):
+@pytest.mark.parametrize("name", by_day(n for n in NASTY if n not in ("long", "longest")))
+def test_a_text_where_only_the_engine_could_refuse_it(docker, runtime, box, canary, name):
     """Commands to execute, places to save, images to pull and their logins: a value each time, whatever it looks like."""
     text = texts(canary)[name]
-    with rented(docker, runtime) as box:
-        told = runtime.execute(box.name, ["printf", "%s", text], deadline=soon())
-        assert (told.exit_code, told.stdout.decode()) == (0, text)
-        try:
-            ran = runtime.execute(box.name, [text], deadline=soon())
-        except ContainerRefused:
-            pass  # an empty word is no command
-        else:
-            assert ran.exit_code in (1, 126, 127)
-        for path in (text, f"/{text}/none"):
-            with pytest.raises((ContainerRefused, VolumeRefused)):
-                runtime.backup(box.name, path, bytearray().extend, limit_bytes=1 << 20, deadline=soon())
-        for login in (None, RegistryLogin(text, text, text)):
-            with pytest.raises(ImageRefused):
-                runtime.pull(text, login, deadline=soon())
-        assert (
-            docker.run("inspect", "--format={{.HostConfig.Privileged}} {{.HostConfig.Binds}}", box.name)
-            == "false []"
-        )
+    told = runtime.execute(box.name, ["printf", "%s", text], deadline=soon())
+    assert (told.exit_code, told.stdout.decode()) == (0, text)
+    try:
+        ran = runtime.execute(box.name, [text], deadline=soon())
+    except ContainerRefused:
+        pass  # an empty word is no command
+    else:
+        assert ran.exit_code in (1, 126, 127)
+    for path in (text, f"/{text}/none"):
+        with pytest.raises((ContainerRefused, VolumeRefused)):
+            runtime.backup(box.name, path, bytearray().extend, limit_bytes=1 << 20, deadline=soon())
+    for login in (None, RegistryLogin(text, text, text)):
+        with pytest.raises(ImageRefused):
+            runtime.pull(text, login, deadline=soon())
+    told = docker.run("inspect", "--format={{.HostConfig.Privileged}} {{.HostConfig.Binds}}", box.name)
+    assert told == "false []"
 
 
-def test_names_that_look_like_options_are_names(docker, runtime, canary):
+def test_names_that_look_like_options_are_names(runtime, box, canary):
     """Files in a tar that goes in, with such names: they lie in the container."""
-    with rented(docker, runtime) as box:
-        runtime.execute(
-            box.name, ["touch", "--", "--privileged", f"$(touch {canary})".replace("/", "_")], deadline=soon()
-        )
-        got = bytearray()
-        runtime.backup(box.name, "/--privileged", got.extend, limit_bytes=1 << 20, deadline=soon())
-        assert b"--privileged" in got
+    runtime.execute(
+        box.name, ["touch", "--", "--privileged", f"$(touch {canary})".replace("/", "_")], deadline=soon()
+    )
+    got = bytearray()
+    runtime.backup(box.name, "/--privileged", got.extend, limit_bytes=1 << 20, deadline=soon())
+    assert b"--privileged" in got
 
 
-def test_a_keys_comment_is_a_comment(docker, runtime, canary):
+def test_a_keys_comment_is_a_comment(runtime, box, canary):
     """A public key whose comment has a substitution in it: a line of the file, and no more."""
     key = f"ssh-ed25519 {'A' * 68} $(touch {canary}); `touch {canary}`"
-    with rented(docker, runtime) as box:
-        runtime.put_keys(box.name, keys_seed([key]), keys_file([key]), deadline=soon())
-        told = runtime.execute(box.name, ["cat", "/root/.ssh/authorized_keys"], deadline=soon())
-        assert told.stdout.decode() == key + "\n"
+    runtime.put_keys(box.name, keys_seed([key]), keys_file([key]), deadline=soon())
+    told = runtime.execute(box.name, ["cat", "/root/.ssh/authorized_keys"], deadline=soon())
+    assert told.stdout.decode() == key + "\n"

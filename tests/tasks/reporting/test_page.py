@@ -17,6 +17,7 @@ from tasks.reporting.step import summarise
 from tasks.reporting.writing import folder_of_reports, write_page
 from tests.tasks.reporting.network import DISK, archive, epoch, machine
 
+pytestmark = pytest.mark.xdist_group("page")  # so that the fixture's is drawn once
 DAY = Period(date(2026, 8, 1))
 HOSTILE = "<script>alert(1)</script><img src=http://evil/x onerror=a()>\"'&$\\frac{1}{0}$ | [x](http://evil) \x1b[31m\u202e"
 TROUBLE = Reason(HOSTILE, Severity.FAIL, HOSTILE, HOSTILE, HOSTILE)
