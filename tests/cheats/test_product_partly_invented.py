@@ -31,7 +31,7 @@ class PartlyInvented(HonestCard):
         return self._roots[-1]
 
 
-@pytest.mark.parametrize("share", [0.1, 0.3])
+@pytest.mark.parametrize("share", [pytest.param(0.1, marks=pytest.mark.long), 0.3])
 def test_a_share_of_the_product_left_out_passes_that_seldom(share):
     """Eight entries are computed again: a share x left out passes (1 - x)^8 of the time, never by another code."""
     card = with_card(type("Some", (PartlyInvented,), {"share": share}))

@@ -29,7 +29,7 @@ def test_leaving_out_nothing_passes():
     assert judge(with_card(type("Nothing", (PartlyInvented,), {"share": 0.0}))).code == "PROVED"
 
 
-@pytest.mark.parametrize("share", [0.1, 0.3])
+@pytest.mark.parametrize("share", [pytest.param(0.1, marks=pytest.mark.long), 0.3])
 def test_a_share_of_segments_left_out_passes_that_seldom(share):
     """One opened segment of each of four rounds: a share x left out passes (1 - x)^4 of the time, never by another code."""
     card = with_card(type("Some", (PartlyInvented,), {"share": share}))
