@@ -211,7 +211,7 @@ def outcome_of(tables: Mapping[str, pa.Table]) -> EpochOutcome:
     (head,) = rows["epochs"]
     executors = _records(Executor, rows["executors"])
     _refuse_other_keys(executors, rows["executors"])
-    return TypeAdapter(EpochOutcome).validate_python(
+    return _an_outcome().validate_python(
         {
             **head,
             "replies": _replies(rows["miner_replies"], executors),
@@ -226,6 +226,12 @@ def outcome_of(tables: Mapping[str, pa.Table]) -> EpochOutcome:
             "events": _records(Event, rows["events"]),
         }
     )
+
+
+@cache
+def _an_outcome() -> TypeAdapter[EpochOutcome]:
+    """Made once: it takes longer than reading an epoch does."""
+    return TypeAdapter(EpochOutcome)
 
 
 def _refuse_other_keys(executors: Iterable[Executor], rows: Iterable[Row]) -> None:

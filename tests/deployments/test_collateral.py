@@ -17,7 +17,7 @@ from storage.database import open_database
 from storage.state import State
 from tasks.errors import ChainRefused, UserError
 from tests.deployments.localnet.conftest import close_whole
-from tests.deployments.test_cli import subnet
+from tests.deployments.warm import warm
 from tests.storage.outcomes import header
 
 HOTKEY = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
@@ -181,10 +181,11 @@ def test_a_mistake_is_one_sentence_and_moves_nothing(run, arguments, told):
 
 
 def test_from_the_command_line(run, tmp_path):
-    """The console script says the same, and a mistake ends with exit code 2."""
+    """The command line says the same, and a mistake ends with exit code 2."""
 
-    shown = subnet("collateral", "show", folder=tmp_path)
-    wrong = subnet("collateral", "deny", "--executor", BOX, "--reason", "no", folder=tmp_path)
+    with warm("deployments.commands.collateral") as subnet:
+        shown = subnet("collateral", "show", folder=tmp_path)
+        wrong = subnet("collateral", "deny", "--executor", BOX, "--reason", "no", folder=tmp_path)
 
     assert (shown.returncode, shown.stderr) == (0, "")
     assert BOX in shown.stdout

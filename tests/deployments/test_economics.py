@@ -2,11 +2,20 @@
 
 import json
 
+import pytest
+
 from deployments.commands.economics import BEGIN, END
-from tests.deployments.test_cli import subnet
+from tests.deployments.warm import warm
 
 
-def test_the_whole_table(tmp_path):
+@pytest.fixture(scope="module")
+def subnet():
+    """The command, imported once."""
+    with warm("deployments.commands.economics") as typed:
+        yield typed
+
+
+def test_the_whole_table(tmp_path, subnet):
     """Every model and cheat in one table, what pays named, and what a failure costs."""
 
     done = subnet("economics", folder=tmp_path)
@@ -16,7 +25,7 @@ def test_the_whole_table(tmp_path):
         assert text in done.stdout
 
 
-def test_one_model_in_usd(tmp_path):
+def test_one_model_in_usd(tmp_path, subnet):
     """A model by its name: hardware, chance, income and reason of every cheat; a wrong name is a user's mistake."""
 
     one = subnet("economics", "--model", "L4", folder=tmp_path)
@@ -26,7 +35,7 @@ def test_one_model_in_usd(tmp_path):
     assert (wrong.returncode, "--model is 'L5'" in wrong.stderr) == (2, True)
 
 
-def test_for_programs(tmp_path):
+def test_for_programs(tmp_path, subnet):
     """JSON has the policy's digest and every attempt with its outcome."""
 
     told = json.loads(subnet("economics", "--json", folder=tmp_path).stdout)
@@ -36,7 +45,7 @@ def test_for_programs(tmp_path):
     assert len(told["policy"]["digest"]) == 16
 
 
-def test_tables_are_written_between_marks(tmp_path):
+def test_tables_are_written_between_marks(tmp_path, subnet):
     """What stands between the marks is replaced and nothing else; a file without marks is refused as it is."""
 
     doc, other = tmp_path / "doc.md", tmp_path / "other.md"

@@ -6,8 +6,15 @@ from dataclasses import replace
 import pytest
 
 from storage.history import write_epoch
-from tests.deployments.test_cli import subnet
+from tests.deployments.warm import warm
 from tests.storage.histories import outcome, write_days
+
+
+@pytest.fixture(scope="module")
+def subnet():
+    """The command, imported once."""
+    with warm("deployments.commands.history.compare") as typed:
+        yield typed
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +29,7 @@ def two(tmp_path_factory):
     return str(root / "a"), str(root / "b")
 
 
-def test_what_differs_is_shown(tmp_path, two):
+def test_what_differs_is_shown(tmp_path, two, subnet):
     """What both have, the columns that differ, the machines; exit code 1."""
 
     done = subnet("history", "compare", *two, folder=tmp_path, COLUMNS="120")
@@ -34,7 +41,7 @@ def test_what_differs_is_shown(tmp_path, two):
     assert "5Alice/m-0" in done.stdout
 
 
-def test_what_is_the_same(tmp_path, two):
+def test_what_is_the_same(tmp_path, two, subnet):
     """Exit code 0, also when all differences are within the tolerance."""
 
     done = subnet("history", "compare", *two, "--tolerance", "0.5", folder=tmp_path)
@@ -44,7 +51,7 @@ def test_what_is_the_same(tmp_path, two):
     assert subnet("history", "compare", *two, "--epochs", "3-9", folder=tmp_path).returncode == 0
 
 
-def test_json_for_programs(tmp_path, two):
+def test_json_for_programs(tmp_path, two, subnet):
     """Every difference with its machine, column, size and values."""
 
     done = subnet("history", "compare", *two, "--json", folder=tmp_path)
@@ -55,7 +62,7 @@ def test_json_for_programs(tmp_path, two):
     assert (difference["column"], difference["epoch"], difference["b"]) == ("score", 2, "0.6")
 
 
-def test_a_mistake_is_one_sentence(tmp_path, two):
+def test_a_mistake_is_one_sentence(tmp_path, two, subnet):
     """No epoch in common, or a range that is none: exit code 2."""
 
     none = subnet("history", "compare", *two, "--epochs", "7-9", folder=tmp_path)

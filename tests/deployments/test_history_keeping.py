@@ -2,13 +2,22 @@
 
 import json
 
+import pytest
+
 from storage.history import archived_epochs, write_epoch
-from tests.deployments.test_cli import subnet
+from tests.deployments.warm import warm
 from tests.storage.histories import files, write_days
 from tests.storage.outcomes import small_outcome
 
 
-def test_past_days_are_folded(tmp_path):
+@pytest.fixture(scope="module")
+def subnet():
+    """The command, imported once."""
+    with warm("deployments.commands.history.compact", "deployments.commands.history.forget") as typed:
+        yield typed
+
+
+def test_past_days_are_folded(tmp_path, subnet):
     """A line a day says what became of its files; a second run finds nothing to do."""
     write_days(tmp_path / "archive", epochs=4)
 
@@ -22,7 +31,7 @@ def test_past_days_are_folded(tmp_path):
     assert "Nothing to fold" in run().stdout
 
 
-def test_a_damaged_day_is_told(tmp_path):
+def test_a_damaged_day_is_told(tmp_path, subnet):
     """What was folded and what was not, for programs; exit code 1 when a day stays as it was."""
     write_days(tmp_path / "archive", epochs=2)
     (tmp_path / "archive/scores/day=2026-08-01/epoch-2.parquet").write_bytes(b"")
@@ -35,7 +44,7 @@ def test_a_damaged_day_is_told(tmp_path):
     assert {(f["table"], bool(f["trouble"])) for f in told["folded"]} == {("scores", True), ("epochs", False)}
 
 
-def test_forgetting_is_tried_before_it_is_done(tmp_path):
+def test_forgetting_is_tried_before_it_is_done(tmp_path, subnet):
     """Without `--yes` it only says what would go; days may come from the settings, and go back from the newest archived."""
     write_days(tmp_path / "archive", epochs=7)
 
@@ -53,7 +62,7 @@ def test_forgetting_is_tried_before_it_is_done(tmp_path):
     assert list(files(tmp_path / "archive", "scores")) == ["2026-08-03"]
 
 
-def test_forgetting_without_a_policy_is_a_mistake(tmp_path):
+def test_forgetting_without_a_policy_is_a_mistake(tmp_path, subnet):
     """Everything is kept for ever unless somebody says otherwise: exit code 2."""
 
     done = subnet("history", "forget", folder=tmp_path)
@@ -62,7 +71,7 @@ def test_forgetting_without_a_policy_is_a_mistake(tmp_path):
     assert done.stderr.startswith("Error: everything is kept for ever: give --transcripts-days or --days")
 
 
-def test_a_file_that_can_not_be_opened_is_one_sentence(tmp_path):
+def test_a_file_that_can_not_be_opened_is_one_sentence(tmp_path, subnet):
     """A link that leads to itself in the archive: exit code 1, the file is named, and nothing is folded."""
     write_epoch(tmp_path / ".local" / "history", small_outcome(7))
     (found,) = (tmp_path / ".local" / "history" / "scores").rglob("epoch-7.parquet")

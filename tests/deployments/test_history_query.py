@@ -8,8 +8,16 @@ import subprocess
 
 import pytest
 
-from tests.deployments.test_cli import SUBNET, subnet
+from tests.deployments.test_cli import SUBNET
+from tests.deployments.warm import warm
 from tests.storage.histories import write_days
+
+
+@pytest.fixture(scope="module")
+def subnet():
+    """The command, imported once."""
+    with warm("deployments.commands.history.query") as typed:
+        yield typed
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +32,7 @@ SQL = (
 )
 
 
-def test_a_table_for_people(tmp_path, history):
+def test_a_table_for_people(tmp_path, history, subnet):
     """A line a row and how many there are; `--rows` says how many are shown."""
 
     done = subnet("history", "query", SQL, "--rows", "1", "--history", str(history), folder=tmp_path)
@@ -35,7 +43,7 @@ def test_a_table_for_people(tmp_path, history):
     assert "2 rows; 1 more, see --rows, --csv and --json" in done.stdout
 
 
-def test_many_columns_are_shown_one_below_the_other(tmp_path, history):
+def test_many_columns_are_shown_one_below_the_other(tmp_path, history, subnet):
     """A block a row where columns would be too narrow to be read."""
 
     done = subnet(
@@ -46,7 +54,7 @@ def test_many_columns_are_shown_one_below_the_other(tmp_path, history):
     assert done.stdout.endswith("1 rows\n")
 
 
-def test_json_for_programs(tmp_path, history):
+def test_json_for_programs(tmp_path, history, subnet):
     """Names of columns and rows; times as ISO, nested values as they are."""
     sql = "select reasons, started_at, host_key from scores join epochs using (epoch) join executors using (epoch) order by epoch limit 1"
 
@@ -60,15 +68,11 @@ def test_json_for_programs(tmp_path, history):
     assert key.startswith("a2tra2tr")
 
 
-def test_csv_and_a_question_from_a_pipe(tmp_path, history):
+def test_csv_and_a_question_from_a_pipe(tmp_path, history, subnet):
     """`-` reads the question from standard input."""
-    done = subprocess.run(
-        [SUBNET, "history", "query", "-", "--csv", "--history", str(history)],
-        input=SQL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    words = ("history", "query", "-", "--csv", "--history", str(history))
+
+    done = subnet(*words, folder=tmp_path, typed=SQL)
 
     assert done.stdout == "day,rows,best,nothing\n2026-08-01,4,0.3,\n2026-08-02,4,0.3,\n"
 
@@ -81,7 +85,7 @@ def test_csv_and_a_question_from_a_pipe(tmp_path, history):
         ((SQL, "--json", "--csv"), "--json and --csv exclude each other"),
     ],
 )
-def test_a_mistake_is_said(tmp_path, history, options, said):
+def test_a_mistake_is_said(tmp_path, history, options, said, subnet):
     """Exit code 2, nothing on standard output."""
 
     done = subnet("history", "query", *options, "--history", str(history), folder=tmp_path)
@@ -90,7 +94,7 @@ def test_a_mistake_is_said(tmp_path, history, options, said):
     assert said in done.stderr
 
 
-def test_a_terminal_obeys_nothing_that_an_archive_says(tmp_path, history):
+def test_a_terminal_obeys_nothing_that_an_archive_says(tmp_path, history, subnet):
     """An escape in a value is a dot on a terminal's screen; a file gets the value as it is."""
     sql = "select chr(27) || '[31mred' as model"
     words = [SUBNET, "history", "query", sql, "--csv", "--history", str(history)]
@@ -100,8 +104,8 @@ def test_a_terminal_obeys_nothing_that_an_archive_says(tmp_path, history):
     os.close(theirs)
     with os.fdopen(ours, "rb") as screen:
         shown = screen.read1(4_096)
-    filed = subprocess.run(words, capture_output=True, cwd=tmp_path, check=True).stdout
+    filed = subnet(*words[1:], folder=tmp_path).stdout
 
     assert "·[31mred".encode() in shown
     assert b"\x1b" not in shown
-    assert filed == b"model\n\x1b[31mred\n"
+    assert filed == "model\n\x1b[31mred\n"

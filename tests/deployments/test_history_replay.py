@@ -6,8 +6,15 @@ from dataclasses import replace
 import pytest
 
 from storage.history import write_epoch
-from tests.deployments.test_cli import subnet
+from tests.deployments.warm import warm
 from tests.tasks.scoring.epochs import world
+
+
+@pytest.fixture(scope="module")
+def subnet():
+    """The command, imported once."""
+    with warm("deployments.commands.history.replay") as typed:
+        yield typed
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +30,7 @@ def history(tmp_path_factory):
     return root
 
 
-def test_an_epoch_that_is_identical(tmp_path, history):
+def test_an_epoch_that_is_identical(tmp_path, history, subnet):
     """One line says so; exit code 0."""
 
     done = subnet("history", "replay", "--epoch", "7", "--history", str(history), folder=tmp_path)
@@ -32,7 +39,7 @@ def test_an_epoch_that_is_identical(tmp_path, history):
     assert done.stdout.startswith("epoch 7  identical  20 scores and ")
 
 
-def test_an_epoch_that_differs(tmp_path, history):
+def test_an_epoch_that_differs(tmp_path, history, subnet):
     """The machine, the column, what was archived and what comes out; exit code 1."""
 
     done = subnet("history", "replay", "--epoch", "8", "--history", str(history), folder=tmp_path)
@@ -43,7 +50,7 @@ def test_an_epoch_that_differs(tmp_path, history):
     assert " scores.score: archived " in done.stdout
 
 
-def test_many_epochs_for_programs(tmp_path, history):
+def test_many_epochs_for_programs(tmp_path, history, subnet):
     """A range or all, as JSON with an object an epoch."""
 
     done = subnet(
@@ -65,7 +72,7 @@ def test_many_epochs_for_programs(tmp_path, history):
         (("--epoch", "7", "--epochs", "all"), "--epoch and --epochs exclude each other"),
     ],
 )
-def test_a_mistake_is_one_sentence(tmp_path, history, options, said):
+def test_a_mistake_is_one_sentence(tmp_path, history, options, said, subnet):
     """Exit code 2."""
 
     done = subnet("history", "replay", *options, "--history", str(history), folder=tmp_path)

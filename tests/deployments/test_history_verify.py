@@ -6,8 +6,15 @@ from dataclasses import replace
 import pytest
 
 from storage.history import write_epoch
-from tests.deployments.test_cli import subnet
+from tests.deployments.warm import warm
 from tests.tasks.proof.archives import archived, edited, some_talks
+
+
+@pytest.fixture(scope="module")
+def subnet():
+    """The command, imported once."""
+    with warm("deployments.commands.history.verify") as typed:
+        yield typed
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +29,7 @@ def history(tmp_path_factory):
     return root
 
 
-def test_an_epoch_that_holds(tmp_path, history):
+def test_an_epoch_that_holds(tmp_path, history, subnet):
     """A line says how many machines and cards were judged, how they came out and what it took; exit code 0."""
 
     done = subnet("history", "verify", "--epoch", "7", "--history", str(history), folder=tmp_path)
@@ -33,7 +40,7 @@ def test_an_epoch_that_holds(tmp_path, history):
     assert "ms CPU a card" in done.stdout
 
 
-def test_an_epoch_that_does_not_hold(tmp_path, history):
+def test_an_epoch_that_does_not_hold(tmp_path, history, subnet):
     """The newest epoch when none is named: the machine that differs and what was got and wanted; exit code 1."""
 
     done = subnet("history", "verify", "--history", str(history), folder=tmp_path)
@@ -43,7 +50,7 @@ def test_an_epoch_that_does_not_hold(tmp_path, history):
     assert "CODE_DIFFERS: got WALK_" in done.stdout
 
 
-def test_many_epochs_for_programs(tmp_path, history):
+def test_many_epochs_for_programs(tmp_path, history, subnet):
     """A range as JSON has an object an epoch."""
 
     done = subnet("history", "verify", "--all", "--json", "--history", str(history), folder=tmp_path)
@@ -55,7 +62,7 @@ def test_many_epochs_for_programs(tmp_path, history):
     assert told["unread"] == []
 
 
-def test_one_machine_or_one_miner(tmp_path, history):
+def test_one_machine_or_one_miner(tmp_path, history, subnet):
     """`--executor` takes the machine's name alone, and `--miner` all of a hotkey's machines."""
 
     one = subnet(
@@ -76,7 +83,7 @@ def test_one_machine_or_one_miner(tmp_path, history):
         (["--epoch", "7", "--all"], "exclude each other"),
     ],
 )
-def test_a_users_mistake_is_one_sentence(tmp_path, history, arguments, told):
+def test_a_users_mistake_is_one_sentence(tmp_path, history, arguments, told, subnet):
     """An epoch or a machine that is not there ends with exit code 2."""
 
     done = subnet("history", "verify", *arguments, "--history", str(history), folder=tmp_path)
@@ -84,7 +91,7 @@ def test_a_users_mistake_is_one_sentence(tmp_path, history, arguments, told):
     assert (done.returncode, told in done.stderr) == (2, True), done.stderr
 
 
-def test_a_damaged_file_is_told(tmp_path, history):
+def test_a_damaged_file_is_told(tmp_path, history, subnet):
     """An epoch whose Parquet can't be read is named, and the others are judged; exit code 1."""
 
     copy = tmp_path / "copy"
@@ -99,7 +106,7 @@ def test_a_damaged_file_is_told(tmp_path, history):
     assert "cannot be read" in done.stdout
 
 
-def test_without_any_archive(tmp_path):
+def test_without_any_archive(tmp_path, subnet):
     """Before any epoch was run the settings' own history is looked for, and how to make one is said."""
 
     done = subnet("history", "verify", folder=tmp_path)
@@ -108,7 +115,7 @@ def test_without_any_archive(tmp_path):
     assert "`subnet epoch` runs one" in done.stderr
 
 
-def test_help_of_the_group_and_its_commands(tmp_path):
+def test_help_of_the_group_and_its_commands(tmp_path, subnet):
     """Both levels have examples that can be typed."""
 
     assert "  subnet history verify" in subnet("history", "--help", folder=tmp_path).stdout

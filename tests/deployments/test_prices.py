@@ -10,11 +10,18 @@ from deployments.commands.prices import age_of
 from storage.prices import PriceStore
 from storage.records import TAO_USD, TOKEN, PriceAnswer, Quote
 from tests.databases import fresh
-from tests.deployments.test_cli import subnet
+from tests.deployments.warm import warm
 
 NOW = datetime.now(UTC)
 TAO = Quote(TOKEN, TAO_USD, 301.0, "coinbase,kraken", NOW - timedelta(hours=30))
 NETWORK = {"SUBNET_NETWORK": "ws://127.0.0.1:1", "SUBNET_PRICE_SOURCES": "kraken,coinbase"}
+
+
+@pytest.fixture(scope="module")
+def subnet():
+    """The command, imported once."""
+    with warm("deployments.commands.prices") as typed:
+        yield typed
 
 
 @pytest.fixture
@@ -28,7 +35,7 @@ def database(tmp_path):
     return url
 
 
-def test_the_local_subnet_has_the_file_s_prices(tmp_path):
+def test_the_local_subnet_has_the_file_s_prices(tmp_path, subnet):
     """Without any configuration: both tokens and the published rates, from the file, with its age; no source is asked."""
 
     done = subnet("prices", folder=tmp_path)
@@ -40,7 +47,7 @@ def test_the_local_subnet_has_the_file_s_prices(tmp_path):
     assert "kraken" not in done.stdout
 
 
-def test_an_old_price_is_told_with_the_reason(tmp_path, database):
+def test_an_old_price_is_told_with_the_reason(tmp_path, database, subnet):
     """Value, sources and age of each price; who failed and why; exit code 1 as the price is more than a day old."""
 
     done = subnet("prices", folder=tmp_path, SUBNET_DATABASE_URL=database, **NETWORK)
@@ -51,7 +58,7 @@ def test_an_old_price_is_told_with_the_reason(tmp_path, database):
     assert "failed: status 503, wanted 200" in done.stdout
 
 
-def test_the_same_for_programs(tmp_path, database):
+def test_the_same_for_programs(tmp_path, database, subnet):
     """One JSON object: every quote with its sources and age, every source with what it said."""
 
     done = subnet("prices", "--json", folder=tmp_path, SUBNET_DATABASE_URL=database, **NETWORK)
@@ -67,7 +74,7 @@ def test_the_same_for_programs(tmp_path, database):
     }
 
 
-def test_asking_anew_without_a_chain(tmp_path):
+def test_asking_anew_without_a_chain(tmp_path, subnet):
     """`--refresh` on a folder where no local chain is yet: the chain is told as failed, with the mend."""
 
     done = subnet("prices", "--refresh", "--json", folder=tmp_path)

@@ -8,10 +8,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.deployments.test_cli import subnet
+from tests.deployments.warm import warm
 from tests.tasks.reporting.network import NOON, archive, epoch, machine
 
 REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def subnet():
+    """The command, imported once."""
+    with warm("deployments.commands.report") as typed:
+        yield typed
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +32,7 @@ def history(tmp_path_factory):
     )
 
 
-def test_a_report_is_made_and_its_path_told(tmp_path, history):
+def test_a_report_is_made_and_its_path_told(tmp_path, history, subnet):
     """The newest archived day, when none is asked for; the page lies beside the history."""
 
     done = subnet("report", "--history", str(history), folder=tmp_path)
@@ -36,7 +43,7 @@ def test_a_report_is_made_and_its_path_told(tmp_path, history):
     assert "5Bob" in page.read_text()
 
 
-def test_a_report_for_programs(tmp_path, history):
+def test_a_report_for_programs(tmp_path, history, subnet):
     """Path and key figures as one JSON object; two days as one report, in another folder."""
     typed = ("--day", "2026-08-02", "--days", "2", "--folder", str(tmp_path / "pages"), "--json")
 
@@ -62,7 +69,7 @@ def test_a_report_for_programs(tmp_path, history):
         (["--days", "93"], "Invalid value for '--days'"),
     ],
 )
-def test_a_users_mistake_is_one_sentence(tmp_path, history, typed, told):
+def test_a_users_mistake_is_one_sentence(tmp_path, history, typed, told, subnet):
     """A day that nothing is archived of, or that is none, ends with exit code 2 and leaves no page."""
 
     done = subnet(
@@ -73,7 +80,7 @@ def test_a_users_mistake_is_one_sentence(tmp_path, history, typed, told):
     assert not (tmp_path / "no").exists()
 
 
-def test_without_any_archive(tmp_path):
+def test_without_any_archive(tmp_path, subnet):
     """Before any epoch was run it is said how to make one."""
 
     done = subnet("report", folder=tmp_path)
