@@ -1,8 +1,11 @@
 """Small histories of a few days, and what any reader sees of them."""
 
 import json
+import tempfile
 from dataclasses import replace
 from datetime import date, timedelta
+from functools import cache
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.dataset
@@ -37,10 +40,21 @@ def outcome(epoch, machines=2):
     return replace(made, reports=reports, verdicts=verdicts)
 
 
-def write_days(root, epochs=8, machines=2):
-    """Epochs 1 to `epochs`, four a day but for the first day's two."""
+def write_days(root, epochs=8, tables=tuple(SCHEMAS)):
+    """Epochs 1 to `epochs`, four a day but for the first day's two; written once, then copied."""
     for epoch in range(1, epochs + 1):
-        write_epoch(root, outcome(epoch, machines))
+        for path, content in _archived(epoch).items():
+            if path.parts[0] in tables:
+                (root / path).parent.mkdir(parents=True, exist_ok=True)
+                (root / path).write_bytes(content)
+
+
+@cache
+def _archived(epoch):
+    """What an archived epoch leaves in a history, file by file."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_epoch(Path(folder), outcome(epoch))
+        return {p.relative_to(folder): p.read_bytes() for p in Path(folder).rglob("*") if p.is_file()}
 
 
 def fold(root, before=LAST_DAY, tables=tuple(SCHEMAS)):

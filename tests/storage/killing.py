@@ -4,7 +4,12 @@ import os
 import signal
 import sys
 
+import pytest
+
 from storage import compaction, folders, history, retention
+
+EVERY_OTHER_OR_EACH = pytest.mark.parametrize("every", [2, pytest.param(1, marks=pytest.mark.long)])
+"""Which of the moments a test kills at: every other one each day, each of them in the long tests."""
 
 _TRACED = {module.__file__ for module in (compaction, folders, history, retention)}
 
@@ -26,13 +31,19 @@ def _at_each_line(act, at_line):
         sys.settrace(None)
 
 
+def _look(folder):
+    """Every name under the folder, and every file's size: this is asked before each line, so it is lean."""
+    with os.scandir(folder) as entries:
+        return {e.name: _look(e.path) if e.is_dir() else e.stat().st_size for e in entries}
+
+
 def moments_of(act, root):
     """The lines before which the folder is not as it was a line earlier: a kill anywhere else leaves what one of these does."""
     count, last, found = 0, None, []
 
     def at_line():
         nonlocal count, last
-        now = sorted((str(p), p.stat().st_size) for p in root.rglob("*"))
+        now = _look(root)
         if now != last:
             found.append(count)
         last = now

@@ -27,7 +27,7 @@ from tests.storage.histories import (
     seen,
     write_days,
 )
-from tests.storage.killing import killed_at, moments_of
+from tests.storage.killing import EVERY_OTHER_OR_EACH, killed_at, moments_of
 
 
 def test_readers_see_the_same_before_and_after(tmp_path):
@@ -185,18 +185,19 @@ def test_a_fold_that_is_lost_is_damage(tmp_path):
 # --- killed ----------------------------------------------------------------------------------------
 
 
-def test_killed_at_any_line_no_row_is_lost_or_doubled(tmp_path):
+@EVERY_OTHER_OR_EACH
+def test_killed_at_any_line_no_row_is_lost_or_doubled(tmp_path, every):
     """Killed wherever the folder changes: our readers see every row once, other tools never miss one, the next run ends it."""
     whole = tmp_path / "whole"
-    write_days(whole, epochs=5)
+    write_days(whole, epochs=5, tables=["scores"])
     fold(whole, tables=["scores"], before=outcome(3).started_at.date())
-    write_epoch(whole, replace(outcome(2, machines=1)))
+    history._write_table(whole / "scores", "2026-08-01", 2, tables_of(outcome(2, machines=1))["scores"])
     expected = rows(whole)
     shutil.copytree(whole, tmp_path / "dry")
     moments = moments_of(lambda: fold(tmp_path / "dry", tables=["scores"]), tmp_path / "dry")
 
     assert len(moments) > 15
-    for line in moments:
+    for line in moments[::every]:
         root = tmp_path / f"killed-{line}"
         shutil.copytree(whole, root)
 
@@ -230,7 +231,7 @@ def test_a_mark_that_lost_its_content_stops_nobody(tmp_path, content):
 def test_killed_while_a_folded_epoch_is_archived_again(tmp_path, day):
     """Killed wherever the folder changes: the epoch's rows are the old ones or the new ones, on its day or on a later one."""
     whole = tmp_path / "whole"
-    write_days(whole, epochs=4)
+    write_days(whole, epochs=4, tables=["scores"])
     fold(whole, tables=["scores"])
     again = tables_of(outcome(2, machines=3))["scores"]
     before, others = rows(whole), [row for row in rows(whole) if row[0] != 2]

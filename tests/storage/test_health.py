@@ -61,16 +61,16 @@ def test_a_sample_has_a_grain(at, last, grain):
 
 
 def test_old_samples_are_thinned_out(health):
-    """Four a minute for an hour, one a minute for a day, one an hour for a month, then none."""
-    for n in range(4 * 60 * 2):
-        look(health, after(15 * n))
-    kept = {"fine_s": 3_600, "minutes_s": 86_400, "hours_s": 2_592_000}
+    """Four a minute for ten minutes, one a minute for a day, one an hour for a month, then none."""
+    for n in range(80):  # ten minutes before one o'clock, and ten after it
+        look(health, after(3_000 + 15 * n))
+    kept = {"fine_s": 600, "minutes_s": 86_400, "hours_s": 2_592_000}
 
     def left(now):
         health.thin(now, **kept)
         return len(health.metrics("l-1"))
 
-    assert left(after(7_200)) == 60 + 240
+    assert left(after(4_200)) == 10 + 40
     assert left(after(2 * 86_400)) == 2
     assert left(after(40 * 86_400)) == 0
 
@@ -78,11 +78,11 @@ def test_old_samples_are_thinned_out(health):
 def test_a_lease_has_bounded_rows(health):
     """Looks every 15 s, thinned as it goes: never more than the three stretches hold."""
     at, most = NOON, 0
-    for n in range(600):
+    for n in range(200):
         at += timedelta(seconds=15)
         look(health, at)
-        if n % 100 == 99:
-            health.thin(at, 300, 1_800, 7_200)
+        if n % 40 == 39:
+            health.thin(at, 120, 600, 7_200)
             most = max(most, len(health.metrics("l-1", newest=10_000)))
 
-    assert most <= 300 // 15 + 1_800 // 60 + 7_200 // 3_600 + 2
+    assert most <= 120 // 15 + 600 // 60 + 7_200 // 3_600 + 2

@@ -43,7 +43,7 @@ from tests.storage.outcomes import NOON, outcomes, small_outcome
 
 
 @given(outcomes())
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_an_epoch_survives_the_history(tmp_path, outcome):
     """What was archived is read back as it was."""
     epoch = max(outcome.epoch, 0)

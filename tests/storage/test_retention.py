@@ -11,7 +11,7 @@ from storage.history import archived_epochs, read_epoch, read_table, read_transc
 from storage.retention import Forgotten, Keep, forget, forgettable
 from storage.schemas import SCHEMAS
 from tests.storage.histories import files, fold, outcome, plain_rows, rows, write_days
-from tests.storage.killing import killed_at, moments_of
+from tests.storage.killing import EVERY_OTHER_OR_EACH, killed_at, moments_of
 
 TODAY = date(2026, 8, 4)
 
@@ -99,11 +99,12 @@ def test_what_is_gone_already_is_no_trouble(tmp_path):
     assert archived_epochs(tmp_path) == [1, 2]
 
 
+@EVERY_OTHER_OR_EACH
 @pytest.mark.parametrize("what", ["everything", "transcripts"])
-def test_killed_at_any_line_a_day_is_there_or_gone(tmp_path, what):
+def test_killed_at_any_line_a_day_is_there_or_gone(tmp_path, what, every):
     """Killed wherever the folder changes: all of the day's rows are as they were or as they will be, the others untouched."""
     whole = tmp_path / "whole"
-    write_days(whole, epochs=4)
+    write_days(whole, epochs=4, tables=["verdicts"])
     fold(whole, tables=["verdicts"])
     write_epoch(whole, outcome(2))
     old = Forgotten("verdicts", "2026-08-01", what, 0)
@@ -116,7 +117,7 @@ def test_killed_at_any_line_a_day_is_there_or_gone(tmp_path, what):
     before, after = verdicts(whole), verdicts(tmp_path / "dry")
     assert before != after
     assert len(moments) > 5
-    for line in moments:
+    for line in moments[::every]:
         root = tmp_path / f"killed-{line}"
         shutil.copytree(whole, root)
 

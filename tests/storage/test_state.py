@@ -236,7 +236,7 @@ def test_kill_9_in_the_middle_leaves_an_epoch_that_can_be_resumed(engine):
 
 
 @given(outcomes())
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_an_outcome_survives_the_state(engine, outcome):
     """What was saved of an epoch comes back as it was, machines in the order of their keys."""
     with writing(engine) as connection:
