@@ -27,6 +27,10 @@ def subnet(*arguments: str, folder: Path, **environment: str) -> subprocess.Comp
     )
 
 
+pytestmark = pytest.mark.xdist_group("command line")
+"""What is typed here is imported once: one worker has it all."""
+
+
 @pytest.fixture(scope="module")
 def typed():
     """The same without the console script: whatever is not ours was imported before, all that is ours is imported anew."""

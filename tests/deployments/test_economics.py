@@ -7,6 +7,9 @@ import pytest
 from deployments.commands.economics import BEGIN, END
 from tests.deployments.warm import warm
 
+pytestmark = pytest.mark.xdist_group("economics command")
+"""What is typed here is imported once: one worker has it all."""
+
 
 @pytest.fixture(scope="module")
 def subnet():

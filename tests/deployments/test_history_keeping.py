@@ -9,6 +9,9 @@ from tests.deployments.warm import warm
 from tests.storage.histories import files, write_days
 from tests.storage.outcomes import small_outcome
 
+pytestmark = pytest.mark.xdist_group("history keeping command")
+"""What is typed here is imported once: one worker has it all."""
+
 
 @pytest.fixture(scope="module")
 def subnet():

@@ -12,6 +12,9 @@ from tests.deployments.test_cli import SUBNET
 from tests.deployments.warm import warm
 from tests.storage.histories import write_days
 
+pytestmark = pytest.mark.xdist_group("history query command")
+"""What is typed here is imported once: one worker has it all."""
+
 
 @pytest.fixture(scope="module")
 def subnet():

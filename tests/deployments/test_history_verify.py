@@ -9,6 +9,9 @@ from storage.history import write_epoch
 from tests.deployments.warm import warm
 from tests.tasks.proof.archives import archived, edited, some_talks
 
+pytestmark = pytest.mark.xdist_group("history verify command")
+"""What is typed here is imported once: one worker has it all."""
+
 
 @pytest.fixture(scope="module")
 def subnet():

@@ -17,6 +17,10 @@ TAO = Quote(TOKEN, TAO_USD, 301.0, "coinbase,kraken", NOW - timedelta(hours=30))
 NETWORK = {"SUBNET_NETWORK": "ws://127.0.0.1:1", "SUBNET_PRICE_SOURCES": "kraken,coinbase"}
 
 
+pytestmark = pytest.mark.xdist_group("prices command")
+"""What is typed here is imported once: one worker has it all."""
+
+
 @pytest.fixture(scope="module")
 def subnet():
     """The command, imported once."""

@@ -14,6 +14,10 @@ from tests.tasks.reporting.network import NOON, archive, epoch, machine
 REPOSITORY = Path(__file__).parents[2]
 
 
+pytestmark = pytest.mark.xdist_group("report command")
+"""What is typed here is imported once: one worker has it all."""
+
+
 @pytest.fixture(scope="module")
 def subnet():
     """The command, imported once."""
