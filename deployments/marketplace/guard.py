@@ -10,7 +10,8 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from deployments.marketplace.market import Desk
-from deployments.marketplace.problems import Refused
+from deployments.marketplace.models import Fault
+from deployments.marketplace.problems import Refused, printable
 from storage.renter import ApiKey, Renter, RenterState, Scope
 from tasks.renting.api_keys import allows, ended, fits, parse
 
@@ -98,11 +99,27 @@ def caller(scope: Scope) -> Callable[..., Caller]:
             has = ", ".join(one.value for one in found.key.scopes)
             detail = f"this key has the scopes {has}; {scope.value} is needed"
             raise Refused(403, "SCOPE_MISSING", detail, f"make a key with the scope {scope.value}")
+        _check_question(request)
         if scope is Scope.READ:
             desk.known_keys.learn(request.headers["authorization"].encode("latin-1"), found.key)
         return Caller(found.renter, desk.stores.renters.touch_key(found.key, desk.market.now()))
 
     return check
+
+
+def _check_question(request: Request) -> None:
+    """Refused when the query names what the route is not described to take: a filter with a typo would show everything."""
+    operation = request.app.openapi()["paths"][request.scope["route"].path][request.method.lower()]
+    known = [one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"]
+    faults = [
+        Fault(where=printable(f"query.{name}"), what="there is no such parameter")
+        for name in request.query_params
+        if name not in known
+    ]
+    if faults:
+        takes = f"it takes {', '.join(known)}" if known else "it takes none"
+        mend = f"{takes}; /v1/openapi.json describes every one"
+        raise Refused(422, "DOES_NOT_FIT", f"{faults[0].where}: {faults[0].what}", mend, faults=faults[:20])
 
 
 def spend(request: Request, desk: Desk, key: ApiKey) -> None:

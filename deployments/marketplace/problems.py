@@ -172,7 +172,7 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     found = error.errors()
     faults = [
-        Fault(where=_printable(".".join(str(part) for part in one["loc"])), what=_printable(one["msg"]))
+        Fault(where=printable(".".join(str(part) for part in one["loc"])), what=printable(one["msg"]))
         for one in found[:_MAX_FAULTS]
     ]
     first = f"{faults[0].where}: {faults[0].what}" if faults else "it does not fit"
@@ -181,6 +181,6 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     return answer(Refused(422, "DOES_NOT_FIT", first + more, mend, faults=faults))
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Text that JSON in UTF-8 can hold, shortened: names in it were sent by anybody."""
     return text[:_MAX_WORDS].encode("utf-8", "replace").decode()

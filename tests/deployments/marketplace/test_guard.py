@@ -125,3 +125,20 @@ def test_a_renter_who_is_stopped_keeps_its_reading_keys(market):
 
     assert client.get("/v1/me").json()["reason"] == "unpaid"
     assert ask(client).status_code == 403
+
+
+@pytest.mark.parametrize("query", ["?stat=active", "?=false", "?limit=2&=", "?a%00=1"])
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/v1/leases"), ("GET", "/v1/balance"), ("POST", "/v1/leases")]
+)
+def test_a_question_that_is_not_described_is_refused(market, method, path, query):
+    """A filter with a typo would show everything, and say nothing of it."""
+    answer = market.client().request(method, f"{path}{query}", json={}, headers={"Idempotency-Key": "k"})
+
+    assert code(answer) == (422, "DOES_NOT_FIT")
+    assert answer.json()["errors"][0]["where"].startswith("query.")
+
+
+def test_what_is_described_may_be_asked(market):
+    """All of it."""
+    assert market.client().get("/v1/leases?state=active&limit=2").status_code == 200
