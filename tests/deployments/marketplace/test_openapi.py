@@ -114,7 +114,7 @@ described = schemathesis.pytest.from_fixture("schema")
 
 @pytest.mark.slow
 @described.parametrize()
-@settings(max_examples=4, phases=[Phase.generate], **QUIET)
+@settings(max_examples=2, phases=[Phase.generate], **QUIET)
 def test_what_is_sent_is_answered_as_described(case, token, market):
     """Some of everything that fits, and of what does not."""
     check(case, token, market)
