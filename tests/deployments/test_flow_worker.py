@@ -79,7 +79,7 @@ def state_of(client, flow_run, wanted=lambda state: state.is_final()):
     end = time.monotonic() + DEADLINE_S
     while not wanted(state := client.read_flow_run(flow_run.id).state):
         assert time.monotonic() < end, f"{flow_run.name} is {state}"
-        time.sleep(0.05)
+        time.sleep(0.25)
     return state
 
 

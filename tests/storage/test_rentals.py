@@ -98,15 +98,16 @@ def test_what_is_open_is_found_again(engine):
     assert [one.lease_id for one in leases.of_renter("5Renter")] == ["l-2", "l-1", "l-0"]
 
 
-def test_two_hundred_want_fifty_machines(engine):
-    """200 requests at once, each sent twice, for 50 machines: exactly 50 leases, no machine twice, the rest is told no."""
-    leases, machines = Rentals(engine), [offer(f"5Miner/m-{n:02}", cards=2) for n in range(50)]
+@pytest.mark.parametrize("many", [12, pytest.param(50, marks=pytest.mark.long)])
+def test_four_times_as_many_want_machines_as_there_are(engine, many):
+    """Requests at once, each sent twice: exactly as many leases as machines, no machine twice, the rest is told no."""
+    leases, machines = Rentals(engine), [offer(f"5Miner/m-{n:02}", cards=2) for n in range(many)]
     start = threading.Barrier(8)
 
     def rent(number):
         if number < 8:
             start.wait(30)
-        lease, _ = leases.request(rental(f"l-{number}", key=f"k-{number % 200}"))
+        lease, _ = leases.request(rental(f"l-{number}", key=f"k-{number % (4 * many)}"))
         while lease.state is RentalState.REQUESTED:
             fit = candidates(lease, machines, leases.held())
             if not fit:
@@ -122,12 +123,12 @@ def test_two_hundred_want_fifty_machines(engine):
         return lease
 
     with ThreadPoolExecutor(8) as pool:
-        told = {lease.lease_id: lease for lease in pool.map(rent, range(400))}
+        told = {lease.lease_id: lease for lease in pool.map(rent, range(8 * many))}
 
     got = [lease for lease in told.values() if lease.state is RentalState.RESERVED]
-    assert len(told) == 200
-    assert len(got) == len({lease.executor_key for lease in got}) == 50
-    assert len(leases.held()) == 100
+    assert len(told) == 4 * many
+    assert len(got) == len({lease.executor_key for lease in got}) == many
+    assert len(leases.held()) == 2 * many
     assert {lease.reason for lease in told.values()} == {"", "no machine is free"}
 
 

@@ -303,21 +303,21 @@ def worker(path, number, rounds, cache):
 
 
 def test_many_processes_write_and_read_at_once(tmp_path):
-    """Three processes register and commit at the same time: every write lands, no pinned view is torn."""
+    """Two processes register and commit at the same time: every write lands, no pinned view is torn."""
     path = tmp_path / "chain.db"
     make_chain(path, block_time_s=0.03)
-    workers = [worker(path, n, 8, tmp_path) for n in range(3)]
+    workers = [worker(path, n, 8, tmp_path) for n in range(2)]
     reports = [w.communicate(timeout=60)[0].splitlines()[-1] for w in workers]
 
-    assert [w.returncode for w in workers] == [0] * 3
+    assert [w.returncode for w in workers] == [0] * 2
     results = [json.loads(r) for r in reports]
-    assert sorted(r["uid"] for r in results) == [1, 2, 3]
+    assert sorted(r["uid"] for r in results) == [1, 2]
     assert sum(r["torn"] for r in results) == 0
     ledger = Ledger(path)
     state = ledger.pending()
     ledger.close()
     fields = sorted(bytes.fromhex(c.fields[0][1][2:]).decode() for c in state.commitments.values())
-    assert fields == ["0-7", "1-7", "2-7"]
+    assert fields == ["0-7", "1-7"]
 
 
 def test_a_killed_process_leaves_a_whole_chain(tmp_path):
@@ -348,13 +348,13 @@ print(genesis(Path(sys.argv[1]), owner_coldkey=w.coldkey.ss58_address, owner_hot
 
 
 def test_genesis_from_many_processes_makes_one_chain(tmp_path):
-    """Three at once: one makes it, two find it."""
+    """Two at once: one makes it, the other finds it."""
     command = [sys.executable, "-c", GENESIS, str(tmp_path / "chain.db")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    makers = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    makers = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     answers = sorted(m.communicate(timeout=60)[0].strip() for m in makers)
 
-    assert answers == ["False", "False", "True"]
+    assert answers == ["False", "True"]
 
 
 FORK = """

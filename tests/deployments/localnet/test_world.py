@@ -57,6 +57,12 @@ def world(localnet):
             process.kill()
 
 
+@pytest.fixture(scope="class")
+def living(localnet):
+    with world(localnet):
+        yield
+
+
 @pytest.fixture
 def chain(localnet):
     chain = open_chain(localnet.chain, wallet_of(localnet.wallets, CAST, "validator"))
@@ -145,20 +151,36 @@ def test_the_world_answers_and_ends(localnet, chain):
     assert told == {m.executor_id: (m.address, m.port) for m in localnet.executors}
 
 
-def test_ports_stay_while_the_world_is_up(localnet):
-    """Setting up beside a living world finds its ports taken, by itself, and keeps them."""
-    with world(localnet):
+@pytest.mark.usefixtures("living")
+class TestWhileItLives:
+    """One world for all of these; it ends with the last of them."""
+
+    def test_ports_stay(self, localnet):
+        """Setting up beside a living world finds its ports taken, by itself, and keeps them."""
         assert prepare(localnet.folder) == localnet
 
+    def test_a_second_world_is_refused(self, localnet):
+        """One folder has one world: the second says so in a sentence, with exit code 2."""
+        command = [sys.executable, "-m", "deployments.localnet.world", "--folder", str(localnet.folder)]
 
-def test_a_second_world_is_refused(localnet):
-    """One folder has one world: the second says so in a sentence, with exit code 2."""
-    command = [sys.executable, "-m", "deployments.localnet.world", "--folder", str(localnet.folder)]
-    with world(localnet):
         told = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
 
-    assert told.returncode == 2
-    assert "no other local subnet lives" in told.stderr
+        assert told.returncode == 2
+        assert "no other local subnet lives" in told.stderr
+
+    def test_witnesses_set_the_truth(self, localnet, chain):
+        """Soon after the world begins, both other validators' rows on the chain are what the cast is worth."""
+        hotkeys = {m.name: dev_wallet(m.name).hotkey.ss58_address for m in CAST.miners}
+        wanted = {t.uid: t.weight for t in true_targets(CAST, hotkeys, chain.view())}
+        witnesses = [open_chain(localnet.chain, dev_wallet(v.name)) for v in CAST.validators[1:]]
+        try:
+            assert wait_for(lambda: all(w.own_weights() for w in witnesses), START_LIMIT_S)
+            rows = [{t.uid: t.weight for t in w.own_weights()} for w in witnesses]
+        finally:
+            for witness in witnesses:
+                witness.close()
+
+        assert rows == [pytest.approx(wanted, abs=1e-4)] * 2
 
 
 def test_a_killed_world_leaves_no_process(localnet, chain):
@@ -190,22 +212,6 @@ def test_the_world_ends_with_its_parent(localnet):
         parent.wait(10)
 
         assert wait_for(lambda: is_gone(pid), 10.0)
-
-
-def test_witnesses_set_the_truth(localnet, chain):
-    """Soon after the world begins, both other validators' rows on the chain are what the cast is worth."""
-    hotkeys = {m.name: dev_wallet(m.name).hotkey.ss58_address for m in CAST.miners}
-    wanted = {t.uid: t.weight for t in true_targets(CAST, hotkeys, chain.view())}
-    witnesses = [open_chain(localnet.chain, dev_wallet(v.name)) for v in CAST.validators[1:]]
-    try:
-        with world(localnet):
-            assert wait_for(lambda: all(w.own_weights() for w in witnesses), START_LIMIT_S)
-            rows = [{t.uid: t.weight for t in w.own_weights()} for w in witnesses]
-    finally:
-        for witness in witnesses:
-            witness.close()
-
-    assert rows == [pytest.approx(wanted, abs=1e-4)] * 2
 
 
 def test_liars_are_worth_nothing():
