@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.params import Cookie, Header, Path
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from deployments.marketplace.market import Desk
@@ -109,8 +111,8 @@ def caller(scope: Scope) -> Callable[..., Caller]:
 
 def _check_question(request: Request) -> None:
     """Refused when the query names what the route is not described to take: a filter with a typo would show everything."""
-    operation = request.app.openapi()["paths"][request.scope["route"].path][request.method.lower()]
-    known = [one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"]
+    params = get_flat_params(request.scope["route"].dependant)
+    known = [one.alias for one in params if not isinstance(one.field_info, (Path, Header, Cookie))]
     faults = [
         Fault(where=printable(f"query.{name}"), what="there is no such parameter")
         for name in request.query_params
