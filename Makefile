@@ -46,7 +46,7 @@ economics: setup  ## Show what each known cheat would earn against honest work, 
 	@$(BIN)/subnet economics
 
 test: setup system-packages format-check lint types contracts  ## Formatting, lint, types, import contracts and all tests
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not long"
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup -m "not long"
 
 test-long: setup  ## What is long by nature: chaos, fuzzing, a thousand-fold repetition
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m long

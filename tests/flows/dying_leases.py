@@ -31,7 +31,7 @@ from tasks.renting.asking import ask_end, ask_operation
 from tasks.renting.metering import cost_micro_usd
 from tasks.renting.reconciling import reconcile
 from tasks.renting.sweeping import sweep
-from tests.tasks.renting import epochs
+from tests.databases import fresh
 from tests.tasks.renting.leases import NOON
 from tests.tasks.renting.sites import HOTKEY, KEY_LINE, Disk, Engine, Town, proved
 
@@ -210,7 +210,7 @@ def main(folder: Path, life: str, every: int) -> None:
     """All tries."""
     template = folder / "template"
     template.mkdir(parents=True)
-    engine = epochs.fresh(template)
+    engine = fresh(template)
     proved(engine)
     with engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
