@@ -158,6 +158,17 @@ class Executor:
 
 
 @dataclass(frozen=True, slots=True)
+class OfferTerms:
+    """What a miner wants of a machine's leases, beside the price; a machine of which it says nothing has none."""
+
+    executor_key: str
+    paused_from: datetime | None = None
+    """From then on no new lease is wanted; those that run go on."""
+    min_cards: int = 1
+    """A lease of fewer cards is not wanted, unless it is the whole machine."""
+
+
+@dataclass(frozen=True, slots=True)
 class MinerReply:
     """What came of asking one miner for its executors: executors, or a reason."""
 
@@ -169,6 +180,8 @@ class MinerReply:
     """The miner's signed answer as it came (JSON, `tasks/edges/signing.py` checks it); empty when there is none."""
     swaps: tuple[str, ...] = ()
     """Statements of swapped cards in it, not looked at yet."""
+    terms: tuple[OfferTerms, ...] = ()
+    """What it wants of its machines' leases; in the history as part of the evidence."""
 
 
 # --- reasons ---------------------------------------------------------------------------------------

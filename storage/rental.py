@@ -410,6 +410,10 @@ class Offer:
     """Empty: not known."""
     epoch: int = 0
     """In which it was proved."""
+    min_cards: int = 1
+    """Its miner leases no fewer, unless they are the whole machine."""
+    paused_from: datetime | None = None
+    """Its miner wants no new lease from then on."""
 
     @property
     def micro_usd_per_hour(self) -> int:

@@ -21,6 +21,7 @@ from storage.records import (
     ExecutorRecord,
     HostFacts,
     Neuron,
+    OfferTerms,
     Quote,
     Score,
     Verdict,
@@ -47,6 +48,8 @@ class Snapshot:
     records: Mapping[str, ExecutorRecord]
     leased: frozenset[str]
     """Machines that had a lease in it: their proof was the light one."""
+    terms: Mapping[str, OfferTerms]
+    """Of the machines of which their miner wants anything."""
 
 
 class Snapshots:
@@ -118,6 +121,10 @@ def _read(connection: sa.Connection, head: sa.RowMapping) -> Snapshot:
         verdicts={str(row["executor_key"]): record_of(Verdict, row, transcript=b"") for row in verdicts},
         records={str(row["executor_key"]): record_of(ExecutorRecord, row) for row in records},
         leased=frozenset(str(key) for (key,) in connection.execute(standing)),
+        terms={
+            str(row["executor_key"]): record_of(OfferTerms, row)
+            for row in _rows(connection, tables.offer_terms, epoch)
+        },
     )
 
 

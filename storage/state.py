@@ -177,16 +177,21 @@ class State:
     ) -> None:
         """The miners' answers and their executors; what an earlier run knew of machines that are gone is dropped."""
         machines = [{"epoch": epoch, "executor_key": e.key, **row_of(e)} for e in executors]
-        answers = [{"epoch": epoch, **row_of(reply, "executors", "swaps")} for reply in replies]
+        told = tuple(replies)
+        answers = [{"epoch": epoch, **row_of(reply, "executors", "swaps", "terms")} for reply in told]
+        listed = {str(machine["executor_key"]) for machine in machines}
+        terms = [row_of(t) | {"epoch": epoch} for r in told for t in r.terms if t.executor_key in listed]
         with writing(self._engine) as connection:
             self._hold(connection, epoch)
             connection.execute(sa.delete(tables.miner_replies).where(tables.miner_replies.c.epoch == epoch))
             known = connection.execute(_keys_of(epoch)).scalars().all()
-            gone = set(known) - {str(machine["executor_key"]) for machine in machines}
+            gone = set(known) - listed
             # Their reports, verdicts and scores go with them.
             _delete_of(connection, tables.executors, epoch, gone)
             _upsert(connection, tables.miner_replies, answers)
             _upsert(connection, tables.executors, machines)
+            connection.execute(sa.delete(tables.offer_terms).where(tables.offer_terms.c.epoch == epoch))
+            _upsert(connection, tables.offer_terms, terms)
 
     def last_listed(self, epoch: int, hotkeys: Iterable[str]) -> tuple[Executor, ...]:
         """The machines of these miners in the newest epoch before this one."""

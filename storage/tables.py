@@ -6,7 +6,8 @@ other. `info={"about": ...}` says what a column means and in which unit, for doc
 
     epochs ─┬─ phases
             ├─ miner_replies
-            ├─ executors ─┬─ reports
+            ├─ executors ─┬─ offer_terms
+            │             ├─ reports
             │             ├─ verdicts
             │             ├─ scores
             │             └─ standings
@@ -187,6 +188,14 @@ executors = sa.Table(
     _column("python", sa.Text, "absolute path of the interpreter"),
     _column("host_key", sa.LargeBinary, "ed25519 host public key, SSH wire form, 51 bytes"),
     _column("price_usd_per_hour", sa.Double, "USD an hour, as the miner declares"),
+)
+
+offer_terms = sa.Table(
+    "offer_terms",
+    metadata,
+    *_of_executor(),
+    _column("paused_from", UtcDateTime, "from then on the miner wants no new lease", nullable=True),
+    _column("min_cards", sa.Integer, "fewer cards are not leased, unless they are the whole machine"),
 )
 
 reports = sa.Table(

@@ -142,6 +142,7 @@ def _fits(query: OfferQuery, view: Offer) -> bool:
     price = view.micro_usd_per_card_hour * count / 1e6
     return (
         view.free_card_count >= count
+        and (query.count == 0 or query.count >= view.min_card_count)
         and query.model in ("", view.model)
         and query.region in ("", view.region)
         and view.vram_gib >= query.min_vram_gib

@@ -97,6 +97,9 @@ class Offer(Model):
     vram_gib: float = Field(examples=[79.6], description="Of each card.")
     card_count: int = Field(examples=[8])
     free_card_count: int = Field(examples=[8])
+    min_card_count: int = Field(
+        examples=[1], description="A lease has no fewer, unless it is the whole machine."
+    )
     micro_usd_per_card_hour: int = Field(examples=[1_900_000])
     usd_per_card_hour: str = Field(examples=["1.900000"])
     micro_usd_per_hour: int = Field(examples=[15_200_000], description="Of the whole machine.")

@@ -38,6 +38,7 @@ def offer(one: nouns.Offer, free: int) -> models.Offer:
         vram_gib=round(one.vram_gib, 2),
         card_count=len(one.card_uuids),
         free_card_count=free,
+        min_card_count=min(one.min_cards, len(one.card_uuids)),
         micro_usd_per_card_hour=per_card,
         usd_per_card_hour=usd(per_card),
         micro_usd_per_hour=one.micro_usd_per_hour,

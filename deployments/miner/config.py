@@ -14,7 +14,10 @@
     host_key = "ssh-ed25519 AAAA..."      # the text of /etc/ssh/ssh_host_ed25519_key.pub, or its base64 alone
     authorized_keys = "/home/subnet/.ssh/authorized_keys"
     price_usd_per_hour = 1.5
+    min_cards = 2                         # no lease of fewer cards, unless it is the whole machine; not set: 1
+    paused_from = 1790000000              # Unix seconds: no new lease from then on; not set: not paused
 
+`subnet miner machines` writes the tables of executors; everything else of the file it leaves as it is.
 Everything is checked when it is read: the first thing that does not fit is named with its key and value.
 """
 
@@ -105,6 +108,8 @@ class _Entry(_Strict):
     host_key: Annotated[str, Field(max_length=1024)]
     authorized_keys: Annotated[str, StringConstraints(pattern=r"^/[^\x00]{1,4000}$")]
     price_usd_per_hour: wire.Price
+    min_cards: wire.CardCount = 1
+    paused_from: wire.UnixSeconds | None = None
 
 
 class _File(_Strict):
@@ -129,6 +134,8 @@ def _executor(entry: _Entry, number: int) -> MinerExecutor:
         python=entry.python,
         host_key=_host_key(entry.host_key, number),
         price_usd_per_hour=entry.price_usd_per_hour,
+        min_cards=entry.min_cards,
+        paused_from=entry.paused_from,
     )
     return MinerExecutor(offer, Path(entry.authorized_keys))
 

@@ -8,22 +8,18 @@ Every other line stays byte for byte. OpenSSH understands the Z from 9.1 on (an 
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import re
 import stat
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from deployments.miner.files import locked, replace_whole
 from tasks.edges.wire import blob_of_line, is_key_line
 from tasks.errors import SubnetError
 
 MAX_FILE_BYTES = 1024 * 1024
-LOCK_WAIT_S = 5.0
 MAX_LINES = 8
 """Of one validator."""
 
@@ -68,11 +64,11 @@ def let_in(path: Path, grant: Grant, *, now: datetime) -> bool:
     line = grant.line()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _locked(path):
+        with locked(path):
             old = _read(path)
             new = _with_line(old, line, grant.hotkey, now)
             if new != old:
-                _replace(path, new)
+                replace_whole(path, new)
     except OSError as error:
         raise KeysFileRefused(f"{path.name}: {error.strerror}") from None
     return new != old
@@ -113,31 +109,6 @@ def _expiry(match: re.Match[bytes]) -> datetime:
         return datetime.min.replace(tzinfo=UTC)
 
 
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    # The lock has its own file: the keys file is replaced by rename, and a lock on it would go with the old one.
-    lock = path.with_name(f".{path.name}.lock")
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        _wait_for_lock(descriptor, path)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _wait_for_lock(descriptor: int, path: Path) -> None:
-    until = time.monotonic() + LOCK_WAIT_S
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > until:
-                raise KeysFileRefused(f"{path.name}: locked for over {LOCK_WAIT_S:g} s") from None
-            time.sleep(0.01)
-        else:
-            return
-
-
 def _read(path: Path) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -150,27 +121,3 @@ def _read(path: Path) -> bytes:
     if len(text) > MAX_FILE_BYTES:
         raise KeysFileRefused(f"{path.name} is over {MAX_FILE_BYTES} bytes")
     return text
-
-
-def _replace(path: Path, text: bytes) -> None:
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        _keep_owner_and_mode(path, descriptor)
-        file.write(text)
-        file.flush()
-        os.fsync(descriptor)
-    draft.replace(path)
-
-
-def _keep_owner_and_mode(path: Path, descriptor: int) -> None:
-    # sshd ignores a file that its user does not own: a new one belongs to whoever owns the folder.
-    try:
-        before = path.stat()
-        mode = stat.S_IMODE(before.st_mode)
-    except FileNotFoundError:
-        before, mode = path.parent.stat(), 0o600
-    os.fchmod(descriptor, mode)
-    if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()) and os.geteuid() == 0:
-        os.fchown(descriptor, before.st_uid, before.st_gid)

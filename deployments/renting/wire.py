@@ -82,6 +82,7 @@ class Offer:
     performance_per_usd: float
     reliability: float
     region: str
+    min_card_count: int = 1
 
     @staticmethod
     def of(document: Document) -> Offer:
@@ -97,13 +98,14 @@ class Offer:
             number(document, "performance_per_usd"),
             number(document, "reliability"),
             text(document, "region"),
+            integer(document, "min_card_count"),
         )
 
     def cards_for(self, wanted: int) -> int:
         """How many cards a wish for so many would get here, 0 being the whole machine; 0: it can't have them now."""
         if wanted == 0:
             return self.card_count if self.free_card_count == self.card_count else 0
-        return wanted if self.free_card_count >= wanted else 0
+        return wanted if self.free_card_count >= wanted >= self.min_card_count else 0
 
     def price(self, wanted: int) -> int:
         """Micro-USD an hour of what a wish for so many cards would get."""

@@ -12,13 +12,14 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
 import httpx
 from pydantic import ValidationError
 
-from storage.records import Executor, MinerReply, Neuron, Reason, Severity
+from storage.records import Executor, MinerReply, Neuron, OfferTerms, Reason, Severity
 from tasks.edges import wire
 from tasks.edges.budget import budgeted_transport
 from tasks.edges.signing import Asked, Signer, check_answer, check_hotkey, evidence, sign_request
@@ -206,7 +207,8 @@ def _read_answer(neuron: Neuron, body: bytes, proof: bytes, *, allow_private: bo
         return MinerReply(neuron.hotkey, neuron.uid, (), (misfit,), proof)
     executors = tuple(_executor(neuron, offer) for offer in answer.executors)
     reasons = tuple(_not_ready(missing) for missing in answer.failed)
-    return MinerReply(neuron.hotkey, neuron.uid, executors, reasons, proof, answer.swaps)
+    terms = tuple(said for offer in answer.executors if (said := _terms(neuron, offer)) is not None)
+    return MinerReply(neuron.hotkey, neuron.uid, executors, reasons, proof, answer.swaps, terms)
 
 
 def _misfit(answer: wire.ExecutorsAnswer, *, allow_private: bool) -> Reason | None:
@@ -242,6 +244,14 @@ def _executor(neuron: Neuron, offer: wire.Offer) -> Executor:
         host_key=wire.blob_of_base64(offer.host_key),
         price_usd_per_hour=offer.price_usd_per_hour,
     )
+
+
+def _terms(neuron: Neuron, offer: wire.Offer) -> OfferTerms | None:
+    """What the miner wants of the machine's leases; None when it says nothing."""
+    if offer.paused_from is None and offer.min_cards == 1:
+        return None
+    paused = None if offer.paused_from is None else datetime.fromtimestamp(offer.paused_from, UTC)
+    return OfferTerms(f"{neuron.hotkey}/{offer.executor_id}", paused, offer.min_cards)
 
 
 def _not_ready(missing: wire.NotReady) -> Reason:

@@ -5,7 +5,8 @@ POST /v1/executors                         signed by the validator, for this min
 200                                        signed by the miner
   {"executors": [{"executor_id": "rack1-a", "address": "203.0.113.7", "port": 22, "user": "subnet",
                   "python": "/usr/bin/python3", "host_key": "<68 base64 digits>",
-                  "price_usd_per_hour": 1.5}],
+                  "price_usd_per_hour": 1.5,
+                  "paused_from": 1790000000, "min_cards": 2}],      (these two only where they say anything)
    "failed": [{"executor_id": "rack1-b", "error": "KEYS_FILE"}],
    "swaps": ["subnet/statement/1\nsr25519\nswap/1\n..."]}                      (tasks/swaps.py)
 
@@ -26,7 +27,16 @@ import ipaddress
 import re
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    ValidationError,
+    model_serializer,
+)
 
 PATH = "/v1/executors"
 MAX_EXECUTORS = 256
@@ -101,6 +111,7 @@ TermName = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,40}\z")]
 CardId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,64}\z")]
 Statement = Annotated[str, StringConstraints(max_length=MAX_STATEMENT_CHARS, pattern=r"^[\n\x20-\x7e]*\z")]
 Price = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
+CardCount = Annotated[int, Field(ge=1, le=16)]
 Term = Annotated[float, Field(allow_inf_nan=False)]
 UnixSeconds = Annotated[int, Field(ge=0, le=253_402_300_799)]
 """Until the year 9999: whoever reads it can show it."""
@@ -134,6 +145,16 @@ class Offer(Wire):
     python: PythonPath
     host_key: HostKey
     price_usd_per_hour: Price
+    paused_from: UnixSeconds | None = None
+    """From then on no new lease is wanted; those that run go on."""
+    min_cards: CardCount = 1
+    """A lease of fewer cards is not wanted, unless it is the whole machine."""
+
+    @model_serializer(mode="wrap")
+    def _what_is_said(self, dump: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Without the newer fields that say nothing: a validator that does not know them reads the rest."""
+        unsaid = {"paused_from": None, "min_cards": 1}
+        return {name: value for name, value in dump(self).items() if unsaid.get(name, dump) != value}
 
 
 class NotReady(Wire):

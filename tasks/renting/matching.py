@@ -66,6 +66,8 @@ def _cards(wish: Wish, offer: Offer, held: Mapping[str, str]) -> tuple[str, ...]
     free = tuple(uuid for uuid in offer.card_uuids if uuid not in held)
     if wish.card_count == 0:
         return free if free and len(free) == len(offer.card_uuids) else None
+    if wish.card_count < min(offer.min_cards, len(offer.card_uuids)):
+        return None
     return free[: wish.card_count] if len(free) >= wish.card_count else None
 
 

@@ -2,8 +2,8 @@
 
     Snapshot + bans + regions -> tuple[Offer, ...]
 
-A machine is offered when its proof and its inspection let it be paid, nobody has banned its miner or cards, and its
-price is one (`tasks/renting/pricing.py`). Which of its cards are free is looked up when it is wanted.
+A machine is offered when its proof and its inspection let it be paid, nobody has banned its miner or cards, its miner
+has not paused it, and its price is one (`tasks/renting/pricing.py`). Which of its cards are free is looked up when it is wanted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ipaddress import ip_address, ip_network
 
 import sqlalchemy as sa
 
-from storage.records import Ban, BanKind, Executor, ProvedDay, Score
+from storage.records import Ban, BanKind, Executor, OfferTerms, ProvedDay, Score
 from storage.rental import Offer
 from storage.snapshots import Snapshot, Snapshots
 from storage.state import State
@@ -50,7 +50,7 @@ class Offering:
             since = datetime.fromordinal(now.toordinal() - REMEMBERED_DAYS).strftime("%Y-%m-%d")
             proved = self._state.load_proved_days(since)
             self._made = (snapshot.epoch, offers_of(snapshot, proved, self._policy.renting))
-        return without_banned(self._made[1], self._state.active_bans(now))
+        return without_banned(without_paused(self._made[1], now), self._state.active_bans(now))
 
 
 def offers_of(snapshot: Snapshot, proved: Iterable[ProvedDay], policy: RentingPolicy) -> tuple[Offer, ...]:
@@ -80,6 +80,7 @@ def _offer(
     if price_refusal(price, round(rates.get(score.model, 0.0) * MICRO), policy):
         return None
     record = snapshot.records.get(key)
+    terms = snapshot.terms.get(key) or OfferTerms(key)
     return Offer(
         executor_key=key,
         model=score.model,
@@ -90,6 +91,8 @@ def _offer(
         reliability=record.epochs_passed / record.epochs_seen if record and record.epochs_seen else 0.0,
         region=region_of(executor.address, policy.regions),
         epoch=snapshot.epoch,
+        min_cards=terms.min_cards,
+        paused_from=terms.paused_from,
     )
 
 
@@ -119,6 +122,11 @@ def region_of(address: str, regions: Regions) -> str:
     known = [(ip_network(network), name) for network, name in regions]
     fit = [(network.prefixlen, name) for network, name in known if found in network]
     return max(fit)[1] if fit else ""
+
+
+def without_paused(offers: Iterable[Offer], now: datetime) -> tuple[Offer, ...]:
+    """Those whose miner still wants new leases: one that announces a pause goes on until it begins."""
+    return tuple(offer for offer in offers if offer.paused_from is None or now < offer.paused_from)
 
 
 def without_banned(offers: Iterable[Offer], bans: Iterable[Ban]) -> tuple[Offer, ...]:

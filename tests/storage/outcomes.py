@@ -64,7 +64,7 @@ def outcomes(draw):
         mine = tuple(
             replace(draw(anything(Executor)), miner_hotkey=hotkey, executor_id=name) for name in names
         )
-        replies.append(replace(draw(anything(MinerReply)), hotkey=hotkey, executors=mine, swaps=()))
+        replies.append(replace(draw(anything(MinerReply)), hotkey=hotkey, executors=mine, swaps=(), terms=()))
         executors += mine
 
     def about(kind):

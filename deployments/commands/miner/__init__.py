@@ -11,6 +11,7 @@ from deployments.lazy import lazy_group
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
+        "machines": "List your machines, add and remove some, set price and terms, pause new rentals.",
         "status": "Show what validators last found: every score with its terms, every reason with its mend.",
         "estimate": "Estimate what a machine would earn a day, idle and leased, by the code that pays.",
         "swap": "Announce to all validators, signed, that a machine's cards were swapped.",
@@ -21,10 +22,11 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 
 @click.group(cls=lazy_group(__name__, COMMANDS))
 def command() -> None:
-    """See what your machines earn and why, and tell validators of cards that were swapped.
+    """See what your machines earn and why, change what you offer, and tell validators of cards that were swapped.
 
     \b
     Examples:
+      subnet miner machines ls --config /etc/subnet/miner.toml
       subnet miner status --config /etc/subnet/miner.toml
       subnet miner estimate --model "RTX 4090" --cards 8
       subnet miner swap --config /etc/subnet/miner.toml --executor rack1-a --gone GPU-11aa... --came GPU-22bb...

@@ -73,6 +73,7 @@ def test_an_offer_says_what_was_proved(varied):
         "vram_gib": 24.0,
         "card_count": 4,
         "free_card_count": 4,
+        "min_card_count": 1,
         "micro_usd_per_card_hour": 500_000,
         "usd_per_card_hour": "0.500000",
         "micro_usd_per_hour": 2_000_000,
@@ -83,6 +84,19 @@ def test_an_offer_says_what_was_proved(varied):
         "region": "eu",
         "epoch": 0,
     }
+
+
+def test_machines_that_are_leased_by_more_cards_are_not_found_for_fewer(varied):
+    """The miner's fewest cards are told with the offer, and who asks for less does not get it shown."""
+    varied.machines[1] = replace(varied.machines[1], min_cards=2)
+    client = varied.client()
+
+    assert client.get("/v1/offers/5Miner/good").json()["min_card_count"] == 2
+    assert [names(client.get(f"/v1/offers?region=eu&count={count}")) for count in (0, 1, 2)] == [
+        ["5Miner/good"],
+        [],
+        ["5Miner/good"],
+    ]
 
 
 def test_pages_have_every_machine_once(tmp_path):

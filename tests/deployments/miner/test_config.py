@@ -5,6 +5,7 @@ import base64
 import pytest
 
 from deployments.miner.config import load_config, parse_config
+from tasks.edges import wire
 from tasks.errors import SettingError
 
 BLOB = base64.b64encode(b"\x00\x00\x00\x0bssh-ed25519\x00\x00\x00\x20" + bytes(range(32))).decode()
@@ -71,6 +72,8 @@ def test_a_whole_file(tmp_path):
         ({"price_usd_per_hour": "-1"}, "executor.0.price_usd_per_hour"),
         ({"price_usd_per_hour": "1000.5"}, "executor.0.price_usd_per_hour"),
         ({"colour": '"red"'}, "executor.0.colour"),
+        ({"min_cards": "0"}, "executor.0.min_cards"),
+        ({"paused_from": "2026-11-26"}, "executor.0.paused_from"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -126,3 +129,16 @@ def test_unreadable_files_are_named(tmp_path):
         "at most 1048576 bytes",
         "a readable file (Is a directory)",
     ]
+
+
+def test_terms_of_leases_are_told_only_where_they_say_anything():
+    """A validator that knows of neither pause nor fewest cards reads every answer but that of a miner that uses them."""
+    bare = parse_config(toml("", ENTRY)).executors[0].offer
+    paused = (
+        parse_config(toml("", {**ENTRY, "paused_from": "1790000000", "min_cards": "4"})).executors[0].offer
+    )
+
+    assert "paused_from" not in bare.model_dump_json()
+    assert "min_cards" not in bare.model_dump_json()
+    assert wire.Offer.model_validate_json(paused.model_dump_json()) == paused
+    assert (paused.paused_from, paused.min_cards) == (1_790_000_000, 4)

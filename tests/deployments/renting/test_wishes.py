@@ -153,3 +153,11 @@ def test_the_key_that_is_let_in_is_offered(tmp_path):
     assert own_identity(tmp_path, ["ssh-ed25519 BBBB other"]) == str(tmp_path / ".ssh" / "b")
     assert own_identity(tmp_path, ["ssh-ed25519 CCCC", "ssh-ed25519 DDDD"]) is None
     assert own_identity(tmp_path / "nobody", ["ssh-ed25519 BBBB"]) is None
+
+
+def test_a_machine_is_leased_from_its_fewest_cards_on():
+    """One card of a machine that is leased by twos can't be had, two can, and the whole one."""
+
+    by_twos = offer(cards=4, free=4, min_card_count=2)
+
+    assert [by_twos.cards_for(wanted) for wanted in (0, 1, 2, 4)] == [4, 0, 2, 4]

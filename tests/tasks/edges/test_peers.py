@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from deployments.miner.agent import build_app, serve
 from deployments.miner.config import MinerConfig, MinerExecutor
 from deployments.miner.keys import read_authorized
-from storage.records import Executor, Neuron, Severity
+from storage.records import Executor, Neuron, OfferTerms, Severity
 from tasks.edges import wire
 from tasks.edges.nonces import NonceStore
 from tasks.edges.peers import Peers, PeerSettings, is_allowed
@@ -164,6 +164,17 @@ def test_an_honest_miner_is_understood(tmp_path):
     )
     assert read_authorized(tmp_path / "keys", datetime.now(UTC)) == [BLOB]
     assert json.loads(check_evidence(reply.evidence, hotkey=MINER.ss58_address))["executors"] == [OFFER]
+
+
+def test_what_a_miner_wants_of_leases_is_understood():
+    """A pause and the fewest cards come as terms of their machine; a machine of which nothing is said has none."""
+
+    paused = OFFER | {"executor_id": "box-2", "paused_from": 1_790_000_000, "min_cards": 2}
+    reply, _ = at_hostile(answering(answer(OFFER, paused)))
+
+    begin = datetime.fromtimestamp(1_790_000_000, UTC)
+    assert [executor.executor_id for executor in reply.executors] == ["box-1", "box-2"]
+    assert reply.terms == (OfferTerms(f"{MINER.ss58_address}/box-2", begin, 2),)
 
 
 def test_a_refusal_is_told(tmp_path):

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from storage.records import EpochHeader, ExecutorRecord
+from storage.records import EpochHeader, ExecutorRecord, MinerReply
 from storage.state import State
 from tasks.policy import DEFAULT
 from tests.tasks.renting.leases import NOON
@@ -22,11 +22,13 @@ def finish(
     quotes=(),
     cards=2,
     listed=("NVIDIA L4", 23_034, None),
+    wanted=(),
     **terms,
 ):
     """Finish an epoch that has proved these machines, given as executors; `terms` are of all their scores.
 
     `listed`: the cards' model as nvidia-smi names it, their MiB, and their UUIDs, where they are not made up.
+    `wanted`: what the miner wants of its machines' leases.
     """
     model, vram_mib, uuids = listed
     miners = sorted({machine.miner_hotkey for machine in machines})
@@ -39,7 +41,8 @@ def finish(
     state.open_epoch(
         EpochHeader(epoch, 51, epoch * 50, "0xab", "5Validator", "default", "0" * 16, "0.1", NOON)
     )
-    state.save_discovery(epoch, (), machines)
+    replies = [MinerReply(MINER, 1, (), (), terms=tuple(wanted))] if wanted else []
+    state.save_discovery(epoch, replies, machines)
     state.save_reports(
         epoch, [named(report(m, model=model, cards=cards, vram_mib=vram_mib), uuids) for m in machines]
     )

@@ -92,3 +92,14 @@ def test_among_equals_the_smallest_rest_goes_first():
 def test_a_machine_that_failed_is_left_out():
     """What was tried for this lease is not tried again."""
     assert found(Wish(), [offer("5Miner/a"), offer("5Miner/b")], tried=("5Miner/a",)) == ["5Miner/b"]
+
+
+@pytest.mark.parametrize(
+    ("fewest", "cards", "fits"),
+    [(2, 1, False), (2, 2, True), (2, 0, True), (3, 2, False), (16, 4, True), (16, 3, False), (16, 0, True)],
+)
+def test_a_miner_may_want_leases_of_more_cards(fewest, cards, fits):
+    """Fewer than its minimum are no lease; the whole machine of four always is."""
+    machine = offer(cards=4, min_cards=fewest)
+
+    assert bool(found(Wish(card_count=cards), [machine])) is fits

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from storage.records import RATE, Ban, BanKind, ProvedDay, ProvedEpoch, Quote
+from storage.records import RATE, Ban, BanKind, OfferTerms, ProvedDay, ProvedEpoch, Quote
 from storage.snapshots import Snapshots
 from storage.state import State
 from tasks.policy import DEFAULT, LOCALNET, RentingPolicy
@@ -84,6 +84,30 @@ def test_who_is_banned_is_not_offered(engine):
 
     assert keys(NOON) == ["b"]
     assert keys(NOON + timedelta(days=2)) == ["a", "b"]
+
+
+def test_a_paused_machine_is_not_offered_from_then_on(engine):
+    """Its miner announces the moment: until then it is offered, after it not, and the other one always."""
+    begin = NOON + timedelta(hours=1)
+    finish(engine, [machine("a"), machine("b")], wanted=[OfferTerms(machine("a").key, begin)])
+    offering = Offering(engine, DEFAULT)
+
+    def keys(now):
+        return [offer.executor_key.partition("/")[2] for offer in offering.offers(now)]
+
+    assert keys(begin - timedelta(seconds=1)) == ["a", "b"]
+    assert keys(begin) == ["b"]
+
+    finish(engine, [machine("a"), machine("b")], epoch=8)
+    assert keys(begin) == ["a", "b"]
+
+
+def test_the_fewest_cards_of_a_lease_are_told(engine):
+    """As the miner announced them with the machine that was proved; of a machine that is not listed nothing is kept."""
+    wanted = [OfferTerms(machine("a").key, min_cards=2), OfferTerms(machine("gone").key, min_cards=2)]
+    finish(engine, [machine("a"), machine("b")], wanted=wanted)
+
+    assert [offer.min_cards for offer in Offering(engine, DEFAULT).offers(NOON)] == [2, 1]
 
 
 def test_a_leased_machine_has_the_performance_of_its_last_full_proof(engine):
