@@ -16,6 +16,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -50,7 +51,7 @@ class Refused(Exception):
 
 
 def build_app(
-    config: MinerConfig,
+    config: MinerConfig | Callable[[], MinerConfig],
     keypair: Signer,
     may_enter: MayEnter,
     nonces: NonceStore,
@@ -58,7 +59,10 @@ def build_app(
     bounds: Bounds | None = None,
     now_ns: Callable[[], int] = time.time_ns,
 ) -> Door:
-    """The ASGI app of one miner; many may live in one process and share a nonce store."""
+    """The ASGI app of one miner; many may live in one process and share a nonce store.
+
+    `config`: a fixed one, or whoever knows the newest: `deployments.miner.following.Followed`.
+    """
     return Door(config, keypair, may_enter, nonces, bounds=bounds or Bounds(), now_ns=now_ns)
 
 
@@ -67,7 +71,7 @@ class Door:
 
     def __init__(
         self,
-        config: MinerConfig,
+        config: MinerConfig | Callable[[], MinerConfig],
         keypair: Signer,
         may_enter: MayEnter,
         nonces: NonceStore,
@@ -75,9 +79,14 @@ class Door:
         bounds: Bounds,
         now_ns: Callable[[], int],
     ) -> None:
-        self._config, self._keypair, self._may_enter, self._nonces = config, keypair, may_enter, nonces
+        self._newest = partial(_same, config) if isinstance(config, MinerConfig) else config
+        self._keypair, self._may_enter, self._nonces = keypair, may_enter, nonces
         self._now_ns, self._throttle = now_ns, Throttle(bounds)
         self.bounds = bounds
+
+    @property
+    def _config(self) -> MinerConfig:
+        return self._newest()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -217,6 +226,10 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Any:
         """Leave the process's signals alone."""
         yield
+
+
+def _same(config: MinerConfig) -> MinerConfig:
+    return config
 
 
 # --- the way in, in call order ---------------------------------------------------------------------
