@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import sysconfig
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -36,13 +37,20 @@ def main(told: dict[str, Any]) -> None:
     install(told["folders"], told["files"])
     furnish(told)
     engine = open_engine()
-    subprocess.Popen([told["keeper"], "serve"])
+    threading.Thread(target=keep_up, args=([told["keeper"], "serve"],), daemon=True).start()
     sshd = shutil.which("sshd", path="/usr/sbin:/usr/bin")
     subprocess.Popen([str(sshd), "-D", "-E", told["folder"] + "/sshd.log"])
     wait_for(told["socket"], told["port"])
     print("ready", flush=True)
     sys.stdin.read()
     engine.close()
+
+
+def keep_up(command: list[str]) -> None:
+    """As systemd does: start it again whenever it has ended."""
+    while True:
+        subprocess.run(command, check=False)
+        time.sleep(0.1)
 
 
 def add_user(name: str, home: str, groups: list[str], shell: str) -> None:

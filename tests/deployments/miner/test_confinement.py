@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -326,6 +327,88 @@ def test_a_session_that_is_left_ends(ground):
         told(session, f"MARK = {mark!r}" + STUBBORN)
 
     assert wait_for(lambda: not is_running(mark), keeper.LEAVING_S + keeper.GRACE_S + 4.0)
+
+
+RUNNER = """
+import os, signal
+if os.fork() == 0:
+    os.fork(), os.fork(), os.fork(), os.fork()
+    signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
+    while True:
+        if os.fork():
+            os._exit(0)
+answer = 1
+"""
+"""Every process of it has ended before somebody who saw it can do anything to it."""
+
+
+@pytest.mark.long
+def test_nobody_runs_away_from_the_end(ground):
+    """A session whose processes follow each other faster than they can be listed is dead all the same."""
+
+    uid = keeper.uid_of(f"subnet:{OTHER}:7")
+    with enter(ground, hotkey=OTHER) as session:
+        told(session, RUNNER)
+        assert has_processes(uid)
+
+    assert wait_for(lambda: not has_processes(uid), keeper.LEAVING_S + keeper.GRACE_S + 4.0)
+
+
+def test_a_users_processes_are_killed_in_one_go():
+    """Where listing is too slow, everything that a validator's user runs is killed, and nothing of anybody else's."""
+
+    program = f"from deployments.miner.machine import keeper; keeper.kill_everything_of({keeper.FIRST_UID})"
+    sleep = ["/bin/sleep", "60"]
+    with (
+        subprocess.Popen(sleep, user=keeper.FIRST_UID) as theirs,
+        subprocess.Popen(sleep, user=keeper.FIRST_UID + 1) as others,
+    ):
+        subprocess.run([sys.executable, "-c", program], check=True)
+        assert theirs.wait(5) == -signal.SIGKILL
+        assert others.poll() is None
+        others.kill()
+
+
+def has_processes(uid: int) -> bool:
+    """Whether this user has any, looked at often enough that one who runs is seen."""
+    return any(owner_of(path) == uid for _ in range(20) for path in Path("/proc").glob("[0-9]*"))
+
+
+def owner_of(path: Path) -> int | None:
+    try:
+        return path.stat().st_uid
+    except OSError:
+        return None
+
+
+def test_sessions_outlive_their_keeper(ground):
+    """A keeper that is killed takes no session with it, which ends when it should; the next keeper lets in again."""
+
+    with enter(ground, lives_s=2.0) as session:
+        assert told(session, "answer = 1") == 1
+        (pid,) = [
+            int(path.parent.name)
+            for path in Path("/proc").glob("[0-9]*/cmdline")
+            if is_keeper(path) and not is_holder(path)
+        ]
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(HostAway, match="status 129"):
+            session.receive(deadline=soon(15), limit_bytes=10)
+    with enter(ground) as session:
+        assert told(session, "answer = 2") == 2
+
+
+def is_keeper(path: Path) -> bool:
+    return contents(path).endswith(f"{files.KEEPER}\0serve\0".encode())
+
+
+def is_holder(path: Path) -> bool:
+    """A holder is a keeper's child, and has its words."""
+    try:
+        parent = path.with_name("stat").read_text().rpartition(")")[2].split()[1]
+    except OSError:
+        return True
+    return is_keeper(Path("/proc", parent, "cmdline"))
 
 
 # --- who comes in ----------------------------------------------------------------------------------
