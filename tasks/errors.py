@@ -6,6 +6,7 @@
     │   ├── PolicyRefused         a policy may not be used here
     │   ├── CollateralRefused     a move of collateral that the ledger does not allow
     │   ├── SpecRefused           no container can be made of this: key, value, what was expected
+    │   ├── RegistrationRefused   no place on the subnet can be bought so: code, what is in the way, the mend
     │   ├── MoveRefused           a lease can't go from where it stands to there
     │   ├── MarketRefused         the market's API said no: status, code, detail, mend
     │   ├── NotLoggedIn           there is no API key for this market
@@ -81,6 +82,14 @@ class SpecRefused(UserError):
     def __init__(self, key: str, value: str, expected: str) -> None:
         super().__init__(f"{key} is {value[:100]!r}, expected {expected}")
         self.key, self.value, self.expected = key, value, expected
+
+
+class RegistrationRefused(UserError):
+    """No place on the subnet can be bought so; `code` is ours and stable, and nothing but fees was paid."""
+
+    def __init__(self, code: str, detail: str, mend: str) -> None:
+        super().__init__(f"{code}: {detail}\n  {mend}")
+        self.code, self.detail, self.mend = code, detail, mend
 
 
 class MoveRefused(UserError):

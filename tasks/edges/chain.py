@@ -30,6 +30,16 @@ from bittensor.intents.weights import clip_to_max_weight
 
 from storage.records import Head, Neuron, SubnetView, WeightOutcome, WeightStatus, WeightTarget
 from tasks.edges.deadline import LoopThread
+from tasks.edges.registering import (
+    SHIELDED,
+    Place,
+    Sent,
+    Terms,
+    check_terms,
+    outcome,
+    read_terms,
+    send,
+)
 from tasks.edges.transfers import Arrival, Arrivals, Transfer, transfer_in, transfers_to
 from tasks.edges.weight_attempt import Attempt, prepared
 from tasks.edges.weight_rules import U16_MAX, ChainRules, same_row, shares
@@ -40,6 +50,8 @@ T = TypeVar("T")
 EMBEDDED = "embedded"
 PRESETS = ("finney", "test", "archive", "devnet", "local")
 STOP_S = 3.0
+REGISTER_DEADLINE_S = 300.0
+"""For a place on the subnet: some blocks of others' registrations, then inclusion and finality."""
 BLOCKS_AT_ONCE = 8
 """Whose events are asked for at the same time."""
 
@@ -158,6 +170,10 @@ class Chain:
 
         return self._call(read)
 
+    def registration(self, hotkey: str, coldkey: str) -> Terms:
+        """What a place for this hotkey costs now, and what this coldkey has; SettingError when there is no such subnet."""
+        return self._call(lambda client: read_terms(client, self.settings.netuid, hotkey, coldkey))
+
     def alpha_out_rao_per_day(self) -> int:
         """Rao of alpha that the subnet gives out in a day, to owner, validators and miners, at the blocks' present pace."""
 
@@ -214,6 +230,20 @@ class Chain:
         if not result.success:
             raise ChainRefused(_name(result.error), result.message)
 
+    def register(self, coldkey: Any, hotkey: str, *, limit_rao: int) -> Place:
+        """A uid for the hotkey, bought by this coldkey for at most so much; one that it has already costs nothing.
+
+        RegistrationRefused says what is in the way. After ChainAway it may be called again: it looks first, and the
+        chain takes no hotkey twice.
+        """
+        owner = str(coldkey.ss58_address)
+        before = self.registration(hotkey, owner)
+        if before.uid is not None:
+            return Place(before.uid, hotkey, is_new=False)
+        check_terms(before, limit_rao)
+        sent = self._send_registration(coldkey, hotkey, limit_rao)
+        return outcome(before, self.registration(hotkey, owner), sent, limit_rao)
+
     def submit_weights(
         self, targets: Sequence[WeightTarget], *, version_key: int, epoch_began_block: int
     ) -> WeightOutcome:
@@ -247,6 +277,21 @@ class Chain:
             if whole is not None:
                 return whole
         return self._already(attempt, epoch_began_block)
+
+    def _send_registration(self, coldkey: Any, hotkey: str, limit_rao: int) -> Sent:
+        """What was told of it; nothing is raised, because it may have come through all the same."""
+        netuid, may_be_clear = self.settings.netuid, self.settings.network not in SHIELDED
+        try:
+            result = self._call(
+                lambda client: send(client, coldkey, netuid, hotkey, limit_rao, may_be_clear=may_be_clear),
+                REGISTER_DEADLINE_S,
+            )
+        except ChainAway as error:
+            return Sent(message=str(error))
+        except ChainRefused as error:
+            return Sent(refused=error.name, message=str(error))
+        name = "" if result.success else _name(result.error)
+        return Sent(result.extrinsic_id or "", name, result.message)
 
     def close(self) -> None:
         """Let the connection go; a later call makes a new one."""

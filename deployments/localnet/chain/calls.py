@@ -58,6 +58,15 @@ class BurnedRegister(Args):
 
 
 @dataclass(frozen=True, slots=True)
+class RegisterLimit(Args):
+    """The same, unless the price of its block is above a limit (rao)."""
+
+    netuid: U16
+    hotkey: Address
+    limit_price: U64
+
+
+@dataclass(frozen=True, slots=True)
 class ServeAxon(Args):
     """Publish where a hotkey listens."""
 
@@ -180,6 +189,7 @@ class SubmitEncrypted(Args):
 
 CALLS: Mapping[tuple[str, str], TypeAdapter[Args]] = {
     ("SubtensorModule", "burned_register"): TypeAdapter(BurnedRegister),
+    ("SubtensorModule", "register_limit"): TypeAdapter(RegisterLimit),
     ("SubtensorModule", "serve_axon"): TypeAdapter(ServeAxon),
     ("SubtensorModule", "set_mechanism_weights"): TypeAdapter(SetWeights),
     ("SubtensorModule", "commit_timelocked_mechanism_weights"): TypeAdapter(CommitWeights),

@@ -16,6 +16,7 @@ from deployments.localnet.chain.calls import (
     BatchAll,
     BurnedRegister,
     CommitWeights,
+    RegisterLimit,
     RemarkWithEvent,
     ServeAxon,
     SetCommitment,
@@ -65,6 +66,8 @@ def dispatch(state: ChainState, signer: str, args: Args) -> None:  # noqa: C901,
     match args:
         case BurnedRegister():
             _register(state, signer, args)
+        case RegisterLimit():
+            _register_limit(state, signer, args)
         case ServeAxon():
             _serve_axon(state, signer, args)
         case SetWeights():
@@ -165,6 +168,14 @@ def _register(state: ChainState, coldkey: str, args: BurnedRegister) -> None:
     state.burn_block = state.block
     state.registrations_in_block += 1
     _seat(state, uid, args.hotkey)
+
+
+def _register_limit(state: ChainState, coldkey: str, args: RegisterLimit) -> None:
+    """The same, as long as the price of this block is not above the limit."""
+    _require_subnet(state, args.netuid)
+    is_within = state.registration_price_rao(state.block) <= args.limit_price
+    _require(that=is_within, otherwise="RegistrationPriceLimitExceeded")
+    _register(state, coldkey, BurnedRegister(args.netuid, args.hotkey))
 
 
 def _free_uid(state: ChainState) -> int:
