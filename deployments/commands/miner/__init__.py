@@ -11,6 +11,8 @@ from deployments.lazy import lazy_group
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
+        "hotkey": "Make or import the hotkey that a miner signs with.",
+        "register": "Register the hotkey on the subnet: price and balance shown, a ceiling held by the chain.",
         "machines": "List your machines, add and remove some, set price and terms, pause new rentals.",
         "status": "Show what validators last found: every score with its terms, every reason with its mend.",
         "estimate": "Estimate what a machine would earn a day, idle and leased, by the code that pays.",
@@ -22,10 +24,11 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 
 @click.group(cls=lazy_group(__name__, COMMANDS))
 def command() -> None:
-    """See what your machines earn and why, change what you offer, and tell validators of cards that were swapped.
+    """Get a place on the subnet, see what machines earn and why, change what you offer, tell of cards that were swapped.
 
     \b
     Examples:
+      subnet miner register --max-tao 0.8
       subnet miner machines ls --config /etc/subnet/miner.toml
       subnet miner status --config /etc/subnet/miner.toml
       subnet miner estimate --model "RTX 4090" --cards 8
