@@ -11,6 +11,7 @@ from deployments.lazy import lazy_group
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
+        "check": "Look at machines as validators will, over your own SSH login, with the command that mends what they lack.",
         "hotkey": "Make or import the hotkey that a miner signs with.",
         "register": "Register the hotkey on the subnet: price and balance shown, a ceiling held by the chain.",
         "machines": "List your machines, add and remove some, set price and terms, pause new rentals.",
@@ -24,10 +25,11 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 
 @click.group(cls=lazy_group(__name__, COMMANDS))
 def command() -> None:
-    """Get a place on the subnet, see what machines earn and why, change what you offer, tell of cards that were swapped.
+    """Check machines, get a place on the subnet, see what you earn and why, change what you offer, tell of swapped cards.
 
     \b
     Examples:
+      subnet miner check root@203.0.113.7
       subnet miner register --max-tao 0.8
       subnet miner machines ls --config /etc/subnet/miner.toml
       subnet miner status --config /etc/subnet/miner.toml
