@@ -23,6 +23,7 @@ from typing import Self
 import sqlalchemy as sa
 
 from storage.records import (
+    BLOCKS_PER_EPOCH,
     EpochHeader,
     Executor,
     ExecutorRecord,
@@ -42,6 +43,7 @@ from tasks.edges.peers import Peers
 from tasks.edges.prices import HttpMarket, Market, load_book
 from tasks.edges.shell import EpochKey, Session, Shell
 from tasks.edges.wire import MAX_EXECUTORS
+from tasks.errors import ChainAway, ChainRefused
 from tasks.policy import Policy
 from tasks.pricing.book import PriceBook
 from tasks.progress import Progress
@@ -164,6 +166,14 @@ class EpochRun:
     def clock(self) -> Callable[[], float]:
         """The monotonic clock that all deadlines are meant in."""
         return self.edges.monotonic
+
+    def first_hash(self) -> str:
+        """Of the epoch's first block: the same for all validators, whenever they begin; empty when it can't be read."""
+        try:
+            return self.edges.chain.block_hash(self.epoch * BLOCKS_PER_EPOCH)
+        except (ChainAway, ChainRefused) as error:
+            self.note_incident(error)
+            return ""
 
     def renew_leases(self) -> None:
         """Count in what was leased since the epoch began: a renter who came meanwhile is spared the full proof, too."""

@@ -58,6 +58,9 @@ class InspectionPolicy:
     """The host's minimum is lowered (local subnet): every row says so."""
     session_deadline_s: float = 60.0
     """For connecting and all facts of one machine."""
+    is_shared_out: bool = False
+    """Whether validators share the machines out (`tasks/assigning.py`), each checked by those that hold half of the stake;
+    by default everybody checks everything."""
 
 
 @dataclass(frozen=True, slots=True)

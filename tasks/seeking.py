@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from storage.records import Executor, MinerReply
+from tasks.assigning import is_ours, not_drawn, permitted_stakes
 from tasks.discovery import discover, executors_of, serving
 from tasks.edges.signing import is_signed_by
 from tasks.epoch import EpochRun
@@ -28,6 +29,7 @@ async def seek(run: EpochRun) -> tuple[MinerReply, ...]:
     replies = await asyncio.to_thread(apply_swaps, run, replies, datetime.now(UTC))
     replies = await asyncio.to_thread(with_unheard, run, replies)
     executors = executors_of(replies)
+    await asyncio.to_thread(leave_to_others, run, executors)
     await asyncio.to_thread(run.state.save_discovery, run.epoch, replies, executors)
     run.progress.end(f"{len(executors)} machines of {len(replies)} miners")
     return replies
@@ -59,6 +61,24 @@ def with_unheard(run: EpochRun, replies: Sequence[MinerReply]) -> tuple[MinerRep
             found[reply.hotkey].append(replace(executor, miner_uid=reply.uid))
             run.unheard[executor.key] = reply.reasons
     return tuple(replace(r, executors=tuple(found[r.hotkey])) if r.hotkey in found else r for r in replies)
+
+
+def leave_to_others(run: EpochRun, executors: Sequence[Executor]) -> None:
+    """Of machines that validators share out, note those that others check: they are not visited, and keep their score.
+
+    Only a machine that does keep it is left: one that is new, was not paid, or had no verdict before is checked by
+    everybody, as are leased ones and, while the chain can't tell by which hash to draw, all of them.
+    """
+    if not run.policy.inspection.is_shared_out or not (block_hash := run.first_hash()):
+        return
+    stakes, own = permitted_stakes(run.view), run.edges.own_hotkey
+    for executor in executors:
+        key = executor.key
+        is_known = key in run.unheard or key in run.leased_keys or run.kept.report_of(executor) is not None
+        if is_known or not may_keep(run.record_of(key), run.policy.records):
+            continue
+        if not is_ours(key, own, stakes, block_hash):
+            run.unheard[key] = (not_drawn(key, stakes, block_hash),)
 
 
 def _is_silent(reply: MinerReply) -> bool:

@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 from functools import partial
 
 from storage.claims import Claims
-from storage.records import BLOCKS_PER_EPOCH, Executor, Head, HostReport, Reason, Severity, Verdict
+from storage.records import Executor, Head, HostReport, Reason, Severity, Verdict
 from tasks.edges.shell import Session
 from tasks.edges.signing import is_signed_by, sign_statement
 from tasks.epoch import EpochRun, Shard, shards
-from tasks.errors import ChainAway, ChainRefused, HostileAnswer, RunnerRefused, SubnetError
+from tasks.errors import ChainAway, HostileAnswer, RunnerRefused, SubnetError
 from tasks.inspection.models import find, sku
 from tasks.inspection.talk import start_prover, start_runner
 from tasks.proof.archive import prover_archive
@@ -110,7 +110,9 @@ def _timetable(run: EpochRun, provable: Sequence[Executor]) -> list[tuple[tuple[
     if policy.slot_s > 0:
         head = newest_head(run)
         stakes = [(n.hotkey, n.stake_rao) for n in run.view.neurons if n.has_permit]
-        place = place_of(run.edges.own_hotkey, stakes, _epoch_hash(run), policy.slots)
+        place = place_of(
+            run.edges.own_hotkey, stakes, run.first_hash() or run.view.head.block_hash, policy.slots
+        )
     return [(waves[turn.wave], now + turn.wait_s) for turn in turns(place, len(waves), head, policy)]
 
 
@@ -151,15 +153,6 @@ def notary_of(run: EpochRun) -> Notary:
         now=time.time,
         is_ours_elsewhere=lambda key: own_proof(key) in claims.held(datetime.now(UTC)),
     )
-
-
-def _epoch_hash(run: EpochRun) -> str:
-    """Of the epoch's first block: the same for all validators, whenever they begin; the snapshot's, if it can't be read."""
-    try:
-        return run.edges.chain.block_hash(run.epoch * BLOCKS_PER_EPOCH)
-    except (ChainAway, ChainRefused) as error:
-        run.note_incident(error)
-        return run.view.head.block_hash
 
 
 def newest_head(run: EpochRun) -> Head:

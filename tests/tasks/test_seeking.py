@@ -10,15 +10,18 @@ from bittensor import sp_core
 
 from storage.records import ExecutorRecord, HostFacts, HostReport, MinerReply, Reason, Severity
 from storage.state import State
+from tasks.assigning import is_ours, permitted_stakes
 from tasks.edges.signing import sign_statement
 from tasks.epoch import EpochRun, Kept
+from tasks.errors import ChainAway
 from tasks.inspection.step import inspect
 from tasks.policy import DEFAULT, LIUM_2025
 from tasks.scoring.step import score
-from tasks.seeking import apply_swaps, with_unheard
+from tasks.seeking import apply_swaps, leave_to_others, with_unheard
 from tasks.swaps import Swap
 from tests.storage.outcomes import small_outcome
 from tests.tasks.inspection.runs import HEADER, NOON, edges_in, list_in_state, run_over, view_at
+from tests.tasks.scoring.worlds import view as subnet_of
 
 MINER = sp_core.Keypair.create_from_uri("//Miner")
 KEY = f"{MINER.ss58_address}/rack1-a"
@@ -120,6 +123,91 @@ def test_who_has_no_grace_stands_nowhere(tmp_path, reasons, record, policy):
         run = known_run(tmp_path, stack, record=record, policy=policy)
 
         assert with_unheard(run, [silent(*reasons)]) == (silent(*reasons),)
+
+
+class ChainOf:
+    """A chain that tells the hash of the epoch's first block and nothing else; None: it is away."""
+
+    def __init__(self, block_hash):
+        self._block_hash = block_hash
+
+    def block_hash(self, block):
+        if self._block_hash is None:
+            raise ChainAway("away")
+        assert block == 400
+        return self._block_hash
+
+    def close(self):
+        """Nothing is open."""
+
+
+def shared_run(folder, stack, *, block_hash="0xaa", **changes):
+    """Epoch 8 of one of two validators with as much stake, that share the machines out: each is drawn for one of them."""
+    policy = replace(DEFAULT, inspection=replace(DEFAULT.inspection, is_shared_out=True))
+    run = known_run(folder, stack, **{"policy": policy, **changes})
+    own = run.edges.own_hotkey
+    neurons = tuple(replace(n, has_permit=True, stake_rao=10) for n in subnet_of(own, "5Other").neurons)
+    run.view = replace(run.view, neurons=neurons)
+    run.edges = replace(run.edges, chain=ChainOf(block_hash))
+    return run
+
+
+def draws(run):
+    """A hash by which the machine is ours, and one by which it is the other validator's."""
+    stakes, own = permitted_stakes(run.view), run.edges.own_hotkey
+    hashes = [f"0x{n:02x}" for n in range(64)]
+    ours = {h: is_ours(KEY, own, stakes, h) for h in hashes}
+    return next(h for h in hashes if ours[h]), next(h for h in hashes if not ours[h])
+
+
+def test_a_machine_that_others_check_keeps_its_score(tmp_path):
+    """By the grace that an epoch without a verdict has anyway; by the next hash it is ours, and nothing is noted."""
+    with ExitStack() as stack:
+        run = shared_run(tmp_path, stack)
+        ours, theirs = draws(run)
+        run.edges = replace(run.edges, chain=ChainOf(ours))
+        leave_to_others(run, [RACK])
+        assert run.unheard == {}
+
+        run.edges = replace(run.edges, chain=ChainOf(theirs))
+        leave_to_others(run, [RACK])
+        list_in_state(run, RACK)
+        (report,) = asyncio.run(inspect(run, [RACK]))
+        (scored,) = asyncio.run(score(run, [RACK], [report], []))
+
+    assert (scored.score, [r.code for r in scored.reasons]) == (0.4, ["NOT_DRAWN", "KEPT_LAST_SCORE"])
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"policy": DEFAULT}, "by default everybody checks everything"),
+        ({"record": replace(GRACED, no_verdicts_in_a_row=1)}, "it had no verdict in the epoch before"),
+        ({"record": replace(GRACED, last_score=0.0)}, "it has no score to keep"),
+        ({"record": replace(GRACED, kept_scores=2)}, "its budget of kept scores is used up"),
+    ],
+)
+def test_who_would_keep_no_score_is_checked_whoever_is_drawn(tmp_path, change, why):
+    """The draw costs no machine its pay."""
+    with ExitStack() as stack:
+        run = shared_run(tmp_path, stack, **change)
+        run.edges = replace(run.edges, chain=ChainOf(draws(run)[1]))
+        leave_to_others(run, [RACK])
+
+        assert run.unheard == {}, why
+
+
+def test_without_the_hash_everybody_checks_everything(tmp_path):
+    """A chain that is away can't say who is drawn: an incident, and no machine is left out; a leased one never is."""
+    with ExitStack() as stack:
+        run = shared_run(tmp_path, stack, block_hash=None)
+        leave_to_others(run, [RACK])
+        assert (run.unheard, [one.code for one in run.incidents]) == ({}, ["CHAIN_AWAY"])
+
+        run.edges = replace(run.edges, chain=ChainOf(draws(run)[1]))
+        run.leased_keys = frozenset({KEY})
+        leave_to_others(run, [RACK])
+        assert run.unheard == {}
 
 
 def test_a_swap_that_does_not_count_is_told(tmp_path):
