@@ -8,6 +8,18 @@ from storage.records import Reason
 from tasks.onboarding.machine import Machine
 
 Line = Callable[[Machine], str]
+MODULES = ("numba>=0.68,<0.70", "numba-cuda[cu13]>=0.30,<0.31")
+"""What the prover imports; NumPy comes with numba."""
+OWN_PYTHON = "/opt/subnet/bin/python"
+_TOOLKIT = (
+    "curl -fsSL https://nvidia.github.io/libnvidia-container/gpgkey"
+    " | SUDO gpg --dearmor -o /usr/share/keyrings/nvidia-container-toolkit-keyring.gpg"
+    " && curl -fsSL https://nvidia.github.io/libnvidia-container/stable/deb/nvidia-container-toolkit.list"
+    " | sed 's#deb https://#deb [signed-by=/usr/share/keyrings/nvidia-container-toolkit-keyring.gpg] https://#g'"
+    " | SUDO tee /etc/apt/sources.list.d/nvidia-container-toolkit.list"
+    " && SUDO apt-get update && SUDO apt-get install -y nvidia-container-toolkit"
+)
+"""No distribution has it: NVIDIA's own repository comes first."""
 
 
 def _as_root(command: str) -> Line:
@@ -18,16 +30,28 @@ def _plain(command: str) -> Line:
     return lambda _: command
 
 
+def _prover(machine: Machine) -> str:
+    """Into the announced interpreter, or beside it: a distribution's own Python takes no packages from elsewhere."""
+    packages = " ".join(f"'{module}'" for module in MODULES)
+    if not machine.python.startswith("/usr/bin/"):
+        return f"{machine.python} -m pip install {packages}"
+    folder = OWN_PYTHON.removesuffix("/bin/python")
+    made = f"{_sudo(machine)}{machine.python} -m venv {folder} && {_sudo(machine)}{OWN_PYTHON} -m pip install"
+    return f"{made} {packages}  # then announce it: --python {OWN_PYTHON}"
+
+
+def _sudo(machine: Machine) -> str:
+    return "" if machine.user == "root" else "sudo "
+
+
 COMMANDS: Mapping[str, Line] = {
     "PRIVILEGE_MISSING": lambda m: (
         f"echo '{m.user} ALL=(ALL) NOPASSWD: ALL' | sudo tee /etc/sudoers.d/{m.user} && sudo chmod 440 /etc/sudoers.d/{m.user}"
     ),
     "PYTHON_TOO_OLD": _as_root("apt-get install -y python3.11 python3.11-venv"),
     "PYTHON_MISSING": _as_root("apt-get install -y python3 python3-venv"),
-    "PROVER_MISSING": lambda m: (
-        f"{m.python} -m pip install 'numba>=0.68,<0.70' 'numba-cuda[cu13]>=0.30,<0.31'"
-    ),
-    "NVIDIA_TOOLKIT_MISSING": _as_root("apt-get install -y nvidia-container-toolkit"),
+    "PROVER_MISSING": _prover,
+    "NVIDIA_TOOLKIT_MISSING": lambda m: _TOOLKIT.replace("SUDO ", _sudo(m)),
     "NVIDIA_RUNTIME_MISSING": lambda m: (
         f"{_sudo(m)}nvidia-ctk runtime configure --runtime=docker && {_sudo(m)}systemctl restart docker"
     ),
@@ -36,7 +60,7 @@ COMMANDS: Mapping[str, Line] = {
     "CONTAINER_RUNTIME_MISSING": _as_root("apt-get install -y docker.io"),
     "DRIVER_MISSING": _as_root("apt-get install -y nvidia-driver-580"),
     "GPU_COUNT_ZERO": _as_root("apt-get install -y nvidia-driver-580"),
-    "DISK_BELOW_MINIMUM": _plain("docker system prune --all"),
+    "DISK_BELOW_MINIMUM": _plain("docker system df --verbose"),
     "GPU_USAGE_HIGH": _plain("nvidia-smi --query-compute-apps=pid,name,used_memory --format=csv"),
     "GPU_FOREIGN_PROCESS": _plain("nvidia-smi --query-compute-apps=pid,name,used_memory --format=csv"),
     "GPU_VRAM_HELD": _as_root("fuser -v /dev/nvidia*"),
@@ -56,7 +80,3 @@ def command_for(reason: Reason, machine: Machine) -> str:
     """What to run, empty when no one command mends it."""
     line = COMMANDS.get(reason.code)
     return line(machine) if line else ""
-
-
-def _sudo(machine: Machine) -> str:
-    return "" if machine.user == "root" else "sudo "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from storage.records import HostFacts, Severity
 from tasks.inspection.facts.text import Unreadable
 from tasks.inspection.output import FactOutput
 from tasks.onboarding.machine import Machine
-from tasks.onboarding.mends import COMMANDS, command_for
+from tasks.onboarding.mends import COMMANDS, MODULES, OWN_PYTHON, command_for
 from tasks.onboarding.needs import (
     CLOCK,
     ENVIRONMENT,
@@ -144,3 +145,30 @@ def test_root_needs_no_sudo():
     ]
 
     assert not any("sudo" in line for line in lines)
+
+
+def test_a_distributions_own_python_is_left_alone():
+    """It refuses packages from elsewhere: the prover gets an environment of its own, which is then announced."""
+    (reason,) = check_needs(replace(GOOD, environment=Environment((3, 12, 3), ())))
+    system = command_for(reason, Machine("host", 22, "ubuntu", "/usr/bin/python3"))
+    own = command_for(reason, Machine("host", 22, "root", OWN_PYTHON))
+
+    assert system.startswith(
+        f"sudo /usr/bin/python3 -m venv /opt/subnet && sudo {OWN_PYTHON} -m pip install 'numba>="
+    )
+    assert system.endswith(f"--python {OWN_PYTHON}")
+    assert own.startswith(f"{OWN_PYTHON} -m pip install 'numba>=")
+
+
+def test_the_provers_modules_are_those_that_we_are_tested_with():
+    """The versions stand in pyproject.toml."""
+    text = (Path(__file__).parents[3] / "pyproject.toml").read_text()
+
+    assert all(f'"{module}"' in text for module in MODULES)
+
+
+def test_no_command_throws_away_what_may_be_a_renters():
+    """A stopped lease's container and volumes are not in use, and are not for a miner to prune."""
+    lines = [line(Machine("host", 22, "root")) for line in COMMANDS.values()]
+
+    assert not any(word in line for line in lines for word in (" prune", " rm ", "kill"))
