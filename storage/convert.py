@@ -265,7 +265,9 @@ def _known(row: Row) -> Row:
 def _rows_of(outcome: EpochOutcome) -> Rows:
     return {
         "epochs": [_head_row(outcome)],
-        "miner_replies": [_flat(reply, "executors", "swaps", "terms") for reply in outcome.replies],
+        "miner_replies": [
+            _flat(reply, "executors", "swaps", "terms", "certificates") for reply in outcome.replies
+        ],
         "executors": [{**_flat(e), "executor_key": e.key} for e in outcome.executors],
         "reports": [_report_row(report) for report in outcome.reports],
         "verdicts": [_flat(verdict, "cards") for verdict in outcome.verdicts],

@@ -182,6 +182,8 @@ class MinerReply:
     """Statements of swapped cards in it, not looked at yet."""
     terms: tuple[OfferTerms, ...] = ()
     """What it wants of its machines' leases; in the history as part of the evidence."""
+    certificates: tuple[tuple[str, str], ...] = ()
+    """Executor's id and OpenSSH's line of the certificate that lets our key in there; not kept."""
 
 
 # --- reasons ---------------------------------------------------------------------------------------

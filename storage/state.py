@@ -178,7 +178,9 @@ class State:
         """The miners' answers and their executors; what an earlier run knew of machines that are gone is dropped."""
         machines = [{"epoch": epoch, "executor_key": e.key, **row_of(e)} for e in executors]
         told = tuple(replies)
-        answers = [{"epoch": epoch, **row_of(reply, "executors", "swaps", "terms")} for reply in told]
+        answers = [
+            {"epoch": epoch, **row_of(reply, "executors", "swaps", "terms", "certificates")} for reply in told
+        ]
         listed = {str(machine["executor_key"]) for machine in machines}
         terms = [row_of(t) | {"epoch": epoch} for r in told for t in r.terms if t.executor_key in listed]
         with writing(self._engine) as connection:

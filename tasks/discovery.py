@@ -84,6 +84,13 @@ def executors_of(replies: Iterable[MinerReply]) -> tuple[Executor, ...]:
     return tuple(executor for reply in replies for executor in reply.executors)
 
 
+def certificates_of(replies: Iterable[MinerReply]) -> dict[str, str]:
+    """Machine -> certificate, of those that let our key in by one."""
+    return {
+        f"{reply.hotkey}/{executor_id}": line for reply in replies for executor_id, line in reply.certificates
+    }
+
+
 def _without_repeats(reply: MinerReply) -> MinerReply:
     kept: dict[tuple[str, int], Executor] = {}
     reasons: list[Reason] = []

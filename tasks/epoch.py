@@ -147,6 +147,8 @@ class EpochRun:
         """Whether the epoch came as far as its scores: only then is it counted for or against any machine."""
         self._sessions: dict[str, Session] = {}
         self._keys: dict[str, EpochKey] = {}
+        self.certificates: Mapping[str, str] = MappingProxyType({})
+        """Machine -> what its miner signed for our key; machines without one know the key itself."""
         self._lock = threading.Lock()
         self._probes = threading.BoundedSemaphore(policy.inspection.bandwidth_probes_at_once)
         threading.stack_size(THREAD_STACK_BYTES)
@@ -191,6 +193,11 @@ class EpochRun:
             if miner_hotkey not in self._keys:
                 self._keys[miner_hotkey] = EpochKey.generate()
             return self._keys[miner_hotkey]
+
+    def key_for(self, executor: Executor) -> EpochKey:
+        """The miner's key, with this machine's certificate where it has one; BadAnswer when that is none of ours."""
+        key, certificate = self.key_of(executor.miner_hotkey), self.certificates.get(executor.key)
+        return key if certificate is None else key.certified(certificate)
 
     @contextmanager
     def probe_slot(self, deadline: float) -> Iterator[bool]:

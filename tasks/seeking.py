@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from storage.records import Executor, MinerReply
 from tasks.assigning import is_ours, not_drawn, permitted_stakes
-from tasks.discovery import discover, executors_of, serving
+from tasks.discovery import certificates_of, discover, executors_of, serving
 from tasks.edges.signing import is_signed_by
 from tasks.epoch import EpochRun
 from tasks.scoring.grace import may_keep
@@ -26,6 +26,7 @@ async def seek(run: EpochRun) -> tuple[MinerReply, ...]:
     """The replies of all serving miners, kept in the state."""
     run.progress.begin("discovery", len(serving(run.view, run.edges.own_hotkey)))
     replies = await ask_miners(run)
+    run.certificates = certificates_of(replies)
     replies = await asyncio.to_thread(apply_swaps, run, replies, datetime.now(UTC))
     replies = await asyncio.to_thread(with_unheard, run, replies)
     executors = executors_of(replies)

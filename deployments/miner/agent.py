@@ -1,7 +1,7 @@
 """The miner's door: lets a validator's key in on the executors, and tells it what they are.
 
     connection bounds -> rate -> path -> header forms -> body -> signature -> admission -> nonce   (refusals unsigned
-    -> request's schema -> expiry -> executors -> keys files -> answer                              / answers signed)
+    -> request's schema -> expiry -> executors -> certificates or keys files -> answer              / answers signed)
                         -> results -> kept                                         (POST /v1/results, where a folder is set)
 
 Cheap checks come first: what is not proved costs no signature made, no file and no row. An ASGI app without a
@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from deployments.miner.admission import MayEnter
 from deployments.miner.bounds import Bounds, Throttle, bounded_connection
+from deployments.miner.certificates import Authority
 from deployments.miner.config import MinerConfig, MinerExecutor
 from deployments.miner.keys import Grant, KeysFileRefused, let_in
 from deployments.miner.memory import keep_results, shown_swaps
@@ -59,7 +60,7 @@ def build_app(
     bounds: Bounds | None = None,
     now_ns: Callable[[], int] = time.time_ns,
 ) -> Door:
-    """The ASGI app of one miner; many may live in one process and share a nonce store.
+    """The ASGI app of one miner; many may live in one process and share a nonce store. SettingError: no such ssh_ca.
 
     `config`: a fixed one, or whoever knows the newest: `deployments.miner.following.Followed`.
     """
@@ -82,6 +83,7 @@ class Door:
         self._newest = partial(_same, config) if isinstance(config, MinerConfig) else config
         self._keypair, self._may_enter, self._nonces = keypair, may_enter, nonces
         self._now_ns, self._throttle = now_ns, Throttle(bounds)
+        self._authority: tuple[MinerConfig, Authority | None] = (self._config, _authority_of(self._config))
         self.bounds = bounds
 
     @property
@@ -151,11 +153,20 @@ class Door:
             epoch=request.epoch,
             expires_at=datetime.fromtimestamp(request.expires_at, UTC),
         )
-        answer = await asyncio.to_thread(_let_in_everywhere, chosen, grant, now)
+        answer = await asyncio.to_thread(_let_in_everywhere, chosen, grant, now, self._newest_authority())
         if self._config.folder is not None:
             swaps = await asyncio.to_thread(shown_swaps, self._config.folder, now.timestamp())
             answer = answer.model_copy(update={"swaps": swaps})
         return answer.model_dump_json().encode()
+
+    def _newest_authority(self) -> Authority | None:
+        config = self._config
+        if self._authority[0] is not config:
+            try:
+                self._authority = config, _authority_of(config)
+            except SettingError:
+                raise Refused(503, "CA_FILE", "the agent's ssh_ca can't be read") from None
+        return self._authority[1]
 
     async def _keep(self, asked: Asked) -> bytes:
         """Keep what the validator's epoch came to."""
@@ -228,6 +239,10 @@ class _Server(uvicorn.Server):
         yield
 
 
+def _authority_of(config: MinerConfig) -> Authority | None:
+    return Authority.load(config.ssh_ca, config.ssh_session) if config.ssh_ca else None
+
+
 def _same(config: MinerConfig) -> MinerConfig:
     return config
 
@@ -291,18 +306,30 @@ def _read_request(body: bytes) -> wire.KeyRequest:
 
 
 def _let_in_everywhere(
-    executors: tuple[MinerExecutor, ...], grant: Grant, now: datetime
+    executors: tuple[MinerExecutor, ...], grant: Grant, now: datetime, authority: Authority | None
 ) -> wire.ExecutorsAnswer:
     offers: list[wire.Offer] = []
     failed: list[wire.NotReady] = []
     for executor in executors:
         try:
-            let_in(executor.authorized_keys, grant, now=now)
+            offer = _let_in(executor, grant, now, authority)
         except KeysFileRefused:
             failed.append(wire.NotReady(executor_id=executor.offer.executor_id, error="KEYS_FILE"))
         else:
-            offers.append(executor.offer)
+            offers.append(offer)
     return wire.ExecutorsAnswer(executors=tuple(offers), failed=tuple(failed))
+
+
+def _let_in(
+    executor: MinerExecutor, grant: Grant, now: datetime, authority: Authority | None
+) -> wire.Offer:
+    if authority is not None:
+        certificate = authority.issue(grant, executor.offer.executor_id, now=now)
+        return executor.offer.model_copy(update={"certificate": certificate})
+    if executor.authorized_keys is None:
+        raise KeysFileRefused("the file has lost its ssh_ca meanwhile")
+    let_in(executor.authorized_keys, grant, now=now)
+    return executor.offer
 
 
 async def _answer(send: Send, status: int, body: bytes, headers: dict[str, str]) -> None:

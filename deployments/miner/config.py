@@ -4,6 +4,8 @@
     min_validator_stake_tao = 1000.0
     allowed_validators = []               # hotkeys; empty: every validator with a permit and the stake
     folder = "/var/lib/subnet-miner"      # the agent's memory: signed swaps, validators' results; "": none is kept
+    ssh_ca = "/etc/subnet/ca"             # signs certificates that let validators in; "": keys files are written
+    ssh_session = "/usr/lib/subnet/session"   # what sshd runs with `--until UNIX` in place of what is asked; "": nothing
 
     [[executor]]
     id = "rack1-a"                        # [a-z0-9-]{1,64}, your own name for it
@@ -12,7 +14,7 @@
     user = "subnet"
     python = "/usr/bin/python3"
     host_key = "ssh-ed25519 AAAA..."      # the text of /etc/ssh/ssh_host_ed25519_key.pub, or its base64 alone
-    authorized_keys = "/home/subnet/.ssh/authorized_keys"
+    authorized_keys = "/home/subnet/.ssh/authorized_keys"      # not needed where ssh_ca is set
     price_usd_per_hour = 1.5
     min_cards = 2                         # no lease of fewer cards, unless it is the whole machine; not set: 1
     paused_from = 1790000000              # Unix seconds: no new lease from then on; not set: not paused
@@ -46,7 +48,8 @@ class MinerExecutor:
     """One executor: what validators are told of it, and the file that lets them in."""
 
     offer: wire.Offer
-    authorized_keys: Path
+    authorized_keys: Path | None = None
+    """None only where certificates let in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,10 @@ class MinerConfig:
     """Empty: everybody with a permit and the stake."""
     folder: Path | None = None
     """Where the agent keeps swaps to show and results that it was told; None: nowhere."""
+    ssh_ca: Path | None = None
+    """The private key that signs certificates for validators' keys; None: these are written into keys files."""
+    ssh_session: str = ""
+    """The program that a certificate forces; empty: none."""
 
 
 def load_config(path: Path) -> MinerConfig:
@@ -85,6 +92,7 @@ def parse_config(text: str) -> MinerConfig:
     except ValidationError as error:
         raise SettingError(*_first_misfit(error)) from None
     executors = tuple(_executor(entry, number) for number, entry in enumerate(file.executor))
+    _check_ways_in(file, executors)
     _check_unique(executors)
     return MinerConfig(
         executors=executors,
@@ -92,6 +100,8 @@ def parse_config(text: str) -> MinerConfig:
         min_validator_stake_rao=round(file.min_validator_stake_tao * RAO_PER_TAO),
         allowed_validators=frozenset(file.allowed_validators),
         folder=Path(file.folder) if file.folder else None,
+        ssh_ca=Path(file.ssh_ca) if file.ssh_ca else None,
+        ssh_session=file.ssh_session,
     )
 
 
@@ -106,7 +116,7 @@ class _Entry(_Strict):
     user: wire.User
     python: wire.PythonPath
     host_key: Annotated[str, Field(max_length=1024)]
-    authorized_keys: Annotated[str, StringConstraints(pattern=r"^/[^\x00]{1,4000}$")]
+    authorized_keys: Annotated[str, StringConstraints(pattern=r"^/[^\x00]{1,4000}$")] | None = None
     price_usd_per_hour: wire.Price
     min_cards: wire.CardCount = 1
     paused_from: wire.UnixSeconds | None = None
@@ -117,6 +127,8 @@ class _File(_Strict):
     max_grant_s: Annotated[int, Field(ge=LEAST_GRANT_S, le=86_400)] = 7200
     min_validator_stake_tao: Annotated[float, Field(ge=0, le=21e6, allow_inf_nan=False)] = 1000.0
     folder: Annotated[str, StringConstraints(pattern=r"^(/[^\x00]{1,4000})?$")] = ""
+    ssh_ca: Annotated[str, StringConstraints(pattern=r"^(/[^\x00]{1,4000})?$")] = ""
+    ssh_session: Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9._/+-]{1,200})?$")] = ""
     allowed_validators: list[Annotated[str, StringConstraints(pattern=r"^5[1-9A-HJ-NP-Za-km-z]{47}$")]] = []
 
 
@@ -137,7 +149,7 @@ def _executor(entry: _Entry, number: int) -> MinerExecutor:
         min_cards=entry.min_cards,
         paused_from=entry.paused_from,
     )
-    return MinerExecutor(offer, Path(entry.authorized_keys))
+    return MinerExecutor(offer, Path(entry.authorized_keys) if entry.authorized_keys else None)
 
 
 def _host_key(text: str, number: int) -> str:
@@ -148,6 +160,15 @@ def _host_key(text: str, number: int) -> str:
     except ValueError:
         shown, wanted = wire.plain(text, 60), "an ed25519 host key: the text of ssh_host_ed25519_key.pub"
         raise SettingError(f"executor.{number}.host_key", shown, wanted) from None
+
+
+def _check_ways_in(file: _File, executors: tuple[MinerExecutor, ...]) -> None:
+    if file.ssh_session and not file.ssh_ca:
+        raise SettingError("ssh_session", file.ssh_session, "an ssh_ca beside it: only certificates force it")
+    for number, executor in enumerate(executors):
+        if executor.authorized_keys is None and not file.ssh_ca:
+            key, name = f"executor.{number}.authorized_keys", executor.offer.executor_id
+            raise SettingError(key, f"none for {name}", "the path of a keys file, or an ssh_ca")
 
 
 def _check_unique(executors: tuple[MinerExecutor, ...]) -> None:

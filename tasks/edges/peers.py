@@ -103,7 +103,7 @@ class Peers:
             check_hotkey(neuron.hotkey)
             url = _url(neuron.endpoint or "", allow_private=self._settings.allow_private)
             async with asyncio.timeout(self._settings.deadline_s):
-                return await self._ask_again(neuron, url, request.model_dump_json().encode())
+                return await self._ask_again(neuron, url, request)
         except TimeoutError:
             wanted = f"an answer within {self._settings.deadline_s:g} s"
             return _failed(neuron, _no_verdict("MINER_TIMEOUT", "no whole answer", wanted, _MEND_AWAY))
@@ -130,24 +130,25 @@ class Peers:
             return False
         return answer.status == 200
 
-    async def _ask_again(self, neuron: Neuron, url: str, body: bytes) -> MinerReply:
+    async def _ask_again(self, neuron: Neuron, url: str, request: wire.KeyRequest) -> MinerReply:
         for attempt in range(1, self._settings.attempts + 1):
             try:
-                return await self._ask_once(neuron, url, body)
+                return await self._ask_once(neuron, url, request)
             except MinerAway:
                 if attempt == self._settings.attempts:
                     raise
         raise AssertionError("attempts is at least 1")
 
-    async def _ask_once(self, neuron: Neuron, url: str, body: bytes) -> MinerReply:
-        own = self._signer.ss58_address
+    async def _ask_once(self, neuron: Neuron, url: str, request: wire.KeyRequest) -> MinerReply:
+        own, body = self._signer.ss58_address, request.model_dump_json().encode()
         asked = Asked("POST", wire.PATH.encode(), body, self._fresh_nonce(), own, neuron.hotkey)
         answer = await self._exchange(url, asked)
         if answer.status != 200:
             return _failed(neuron, _refusal(answer))
         claim = check_answer(answer.headers, asked=asked, status=answer.status, body=answer.body)
         proof = evidence(claim, asked=asked, status=answer.status, body=answer.body)
-        return _read_answer(neuron, answer.body, proof, allow_private=self._settings.allow_private)
+        own_key = wire.blob_of_line(request.public_key)
+        return _read_answer(neuron, answer.body, proof, own_key, allow_private=self._settings.allow_private)
 
     def _fresh_nonce(self) -> int:
         self._last_nonce_ns = max(self._now_ns(), self._last_nonce_ns + 1)
@@ -195,23 +196,28 @@ _MEND_REFUSED = (
 _WANTED_SIGNED = "an answer to this request, signed by the hotkey that was asked"
 
 
-def _read_answer(neuron: Neuron, body: bytes, proof: bytes, *, allow_private: bool) -> MinerReply:
+def _read_answer(
+    neuron: Neuron, body: bytes, proof: bytes, own_key: bytes, *, allow_private: bool
+) -> MinerReply:
     try:
         answer = wire.ExecutorsAnswer.model_validate_json(body)
     except ValidationError as error:
         where, got, wanted = wire.problem(error)
         reason = _fail("MINER_BAD_ANSWER", f"{where}: {got}", wanted, _MEND_FORM)
         return MinerReply(neuron.hotkey, neuron.uid, (), (reason,), proof)
-    misfit = _misfit(answer, allow_private=allow_private)
+    misfit = _misfit(answer, own_key, allow_private=allow_private)
     if misfit is not None:
         return MinerReply(neuron.hotkey, neuron.uid, (), (misfit,), proof)
     executors = tuple(_executor(neuron, offer) for offer in answer.executors)
     reasons = tuple(_not_ready(missing) for missing in answer.failed)
     terms = tuple(said for offer in answer.executors if (said := _terms(neuron, offer)) is not None)
-    return MinerReply(neuron.hotkey, neuron.uid, executors, reasons, proof, answer.swaps, terms)
+    certificates = tuple(
+        (o.executor_id, o.certificate) for o in answer.executors if o.certificate is not None
+    )
+    return MinerReply(neuron.hotkey, neuron.uid, executors, reasons, proof, answer.swaps, terms, certificates)
 
 
-def _misfit(answer: wire.ExecutorsAnswer, *, allow_private: bool) -> Reason | None:
+def _misfit(answer: wire.ExecutorsAnswer, own_key: bytes, *, allow_private: bool) -> Reason | None:
     ids = [offer.executor_id for offer in answer.executors] + [one.executor_id for one in answer.failed]
     for executor_id, count in Counter(ids).items():
         if count > 1:
@@ -220,7 +226,14 @@ def _misfit(answer: wire.ExecutorsAnswer, *, allow_private: bool) -> Reason | No
         if not is_allowed(offer.address, allow_private=allow_private):
             got = f"{offer.executor_id} at {offer.address}"
             return _fail("MINER_BAD_ANSWER", got, "an address of the public internet", _MEND_FORM)
+        if offer.certificate is not None and not _is_of(offer.certificate, own_key):
+            got = f"{offer.executor_id}: the certificate of another key"
+            return _fail("MINER_BAD_ANSWER", got, "a certificate of the key that was handed over", _MEND_FORM)
     return None
+
+
+def _is_of(certificate: str, own_key: bytes) -> bool:
+    return wire.certified_key(wire.blob_of_certificate(certificate)) == own_key
 
 
 def is_allowed(address: str, *, allow_private: bool) -> bool:
@@ -256,7 +269,7 @@ def _terms(neuron: Neuron, offer: wire.Offer) -> OfferTerms | None:
 
 def _not_ready(missing: wire.NotReady) -> Reason:
     got = f"{missing.executor_id}: {missing.error}"
-    mend = "Let the agent write the authorized_keys file that its config names for this executor."
+    mend = "Let the agent write the authorized_keys file that its config names, or set its ssh_ca."
     return _no_verdict("EXECUTOR_NOT_READY", got, "the key let in", mend)
 
 

@@ -13,6 +13,7 @@ Errors: `HostAway` (away, too late, let us not in, or ended), `HostKeyMismatch`,
 
 from __future__ import annotations
 
+import copy
 import ipaddress
 import re
 import socket
@@ -21,17 +22,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from typing import NoReturn, Protocol, Self
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from paramiko import Ed25519Key, SSHException
+from paramiko import Ed25519Key, Message, SSHException
 from paramiko.channel import Channel
 
 from storage.records import Executor
 from tasks.edges.bounded import BoundedTransport, Bounds
+from tasks.edges.wire import blob_of_certificate, blob_of_line, certified_key
 from tasks.errors import BadAnswer, HostAway, HostileAnswer, LimitExceeded, SubnetError
 
 LOADER = (
@@ -133,6 +135,19 @@ class EpochKey:
             serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
         )
         return cls(line.decode(), Ed25519Key(file_obj=StringIO(pem.decode())))
+
+    def certified(self, line: str) -> Self:
+        """The same key, which logs in by this OpenSSH certificate; BadAnswer when it is none of ours."""
+        try:
+            blob = blob_of_certificate(line)
+        except ValueError as error:
+            raise BadAnswer(f"the certificate is {error}") from None
+        if certified_key(blob) != blob_of_line(self.public_line):
+            raise BadAnswer("the certificate is of another key than ours")
+        signer = copy.copy(self.signer)
+        # As bytes: a text might be taken for a file's name.
+        signer.load_certificate(Message(blob))
+        return replace(self, signer=signer)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an epoch's key stays in the memory of its process")

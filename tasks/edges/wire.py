@@ -6,7 +6,8 @@ POST /v1/executors                         signed by the validator, for this min
   {"executors": [{"executor_id": "rack1-a", "address": "203.0.113.7", "port": 22, "user": "subnet",
                   "python": "/usr/bin/python3", "host_key": "<68 base64 digits>",
                   "price_usd_per_hour": 1.5,
-                  "paused_from": 1790000000, "min_cards": 2}],      (these two only where they say anything)
+                  "paused_from": 1790000000, "min_cards": 2,
+                  "certificate": "ssh-ed25519-cert-v01@openssh.com AAAA..."}],      (these three only where they say anything)
    "failed": [{"executor_id": "rack1-b", "error": "KEYS_FILE"}],
    "swaps": ["subnet/statement/1\nsr25519\nswap/1\n..."]}                      (tasks/swaps.py)
 
@@ -41,14 +42,17 @@ from pydantic import (
 PATH = "/v1/executors"
 MAX_EXECUTORS = 256
 MAX_REQUEST_BYTES = 32 * 1024
-MAX_ANSWER_BYTES = 256 * 1024
+MAX_ANSWER_BYTES = 512 * 1024
 RESULTS_PATH = "/v1/results"
 MAX_RESULTS_BYTES = 256 * 1024
 MAX_SWAPS = 16
 MAX_STATEMENT_CHARS = 4_096
+MAX_CERTIFICATE_CHARS = 2_048
 
 _BLOB_HEAD = b"\x00\x00\x00\x0bssh-ed25519\x00\x00\x00\x20"
 _KEY_LINE = re.compile(r"ssh-ed25519 ([A-Za-z0-9+/]{68})", re.ASCII)
+_CERTIFICATE_TYPE = b"ssh-ed25519-cert-v01@openssh.com"
+_CERTIFICATE = re.compile(r"ssh-ed25519-cert-v01@openssh\.com ([A-Za-z0-9+/]{200,2000}={0,2})", re.ASCII)
 
 
 def blob_of_line(line: str) -> bytes:
@@ -76,6 +80,36 @@ def blob_of_base64(text: str) -> bytes:
     return blob
 
 
+def blob_of_certificate(line: str) -> bytes:
+    """The wire bytes of `ssh-ed25519-cert-v01@openssh.com AAAA...`; ValueError for anything else.
+
+    Looked at no further than `certified_key` does: the executor's sshd, whom it is for, judges the rest.
+    """
+    match = _CERTIFICATE.fullmatch(line)
+    if match is None or len(line) > MAX_CERTIFICATE_CHARS:
+        raise ValueError("not `ssh-ed25519-cert-v01@openssh.com` and base64 digits")
+    blob = base64.b64decode(match[1], validate=True)
+    certified_key(blob)
+    return blob
+
+
+def certified_key(blob: bytes) -> bytes:
+    """The 51 wire bytes of the key that a certificate is of; ValueError when it has another form."""
+    kind, rest = _wire_string(blob)
+    _, rest = _wire_string(rest)
+    key, _ = _wire_string(rest)
+    if kind != _CERTIFICATE_TYPE or len(key) != 32:
+        raise ValueError("not the certificate of an ed25519 key")
+    return _BLOB_HEAD + key
+
+
+def _wire_string(data: bytes) -> tuple[bytes, bytes]:
+    end = 4 + int.from_bytes(data[:4], "big")
+    if len(data) < end:
+        raise ValueError("cut off")
+    return data[4:end], data[end:]
+
+
 def literal_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """The address behind a literal IPv4 or IPv6 text, IPv4 unwrapped from IPv6; ValueError for a name or a zone."""
     if "%" in text:
@@ -95,6 +129,11 @@ def _checked_blob(text: str) -> str:
     return text
 
 
+def _checked_certificate(line: str) -> str:
+    blob_of_certificate(line)
+    return line
+
+
 def _canonical_address(text: str) -> str:
     return str(literal_address(text))
 
@@ -102,6 +141,9 @@ def _canonical_address(text: str) -> str:
 ExecutorId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,64}$")]
 KeyLine = Annotated[str, StringConstraints(max_length=80), AfterValidator(_checked_line)]
 HostKey = Annotated[str, StringConstraints(min_length=68, max_length=68), AfterValidator(_checked_blob)]
+Certificate = Annotated[
+    str, StringConstraints(max_length=MAX_CERTIFICATE_CHARS), AfterValidator(_checked_certificate)
+]
 Address = Annotated[str, StringConstraints(max_length=45), AfterValidator(_canonical_address)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 User = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
@@ -145,6 +187,8 @@ class Offer(Wire):
     python: PythonPath
     host_key: HostKey
     price_usd_per_hour: Price
+    certificate: Certificate | None = None
+    """Of the key that was handed over, where the executor lets keys in by certificate."""
     paused_from: UnixSeconds | None = None
     """From then on no new lease is wanted; those that run go on."""
     min_cards: CardCount = 1
@@ -153,7 +197,7 @@ class Offer(Wire):
     @model_serializer(mode="wrap")
     def _what_is_said(self, dump: SerializerFunctionWrapHandler) -> dict[str, object]:
         """Without the newer fields that say nothing: a validator that does not know them reads the rest."""
-        unsaid = {"paused_from": None, "min_cards": 1}
+        unsaid = {"certificate": None, "paused_from": None, "min_cards": 1}
         return {name: value for name, value in dump(self).items() if unsaid.get(name, dump) != value}
 
 

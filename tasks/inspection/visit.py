@@ -73,7 +73,7 @@ def visit(run: EpochRun, executor: Executor, until: float = math.inf) -> HostRep
 
 
 def _connect(run: EpochRun, executor: Executor, deadline: float) -> Session:
-    key = run.key_of(executor.miner_hotkey)
+    key = run.key_for(executor)
     for attempt in range(1, CONNECT_ATTEMPTS + 1):
         try:
             return run.edges.shell.open(executor, key, deadline=deadline)

@@ -220,7 +220,7 @@ def _session(run: EpochRun, executor: Executor, deadline: float) -> Session:
     session = run.session_of(executor.key)
     if session is None:
         run.release([executor.key])
-        session = run.edges.shell.open(executor, run.key_of(executor.miner_hotkey), deadline=deadline)
+        session = run.edges.shell.open(executor, run.key_for(executor), deadline=deadline)
         run.hold(executor, session)
         start_runner(session, deadline=deadline)
     return session

@@ -113,4 +113,5 @@ class Doors:
             why = reply.reasons[0] if reply.reasons else None
             said = f"{why.code}: {why.got}" if why else "the machine is not among its answer"
             raise BadAnswer(f"door: {said}") if why and why.fails else HostAway("door", said)
-        return Way(found, key, float(until_s), shell)
+        certificate = dict(reply.certificates).get(executor_id)
+        return Way(found, key.certified(certificate) if certificate else key, float(until_s), shell)

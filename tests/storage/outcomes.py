@@ -49,6 +49,8 @@ def anything(kind):
         return st.builds(kind, **{f.name: anything(hints[f.name]) for f in fields(kind)})
     if isinstance(kind, type) and issubclass(kind, Enum):
         return st.sampled_from(kind)
+    if get_origin(kind) is tuple and get_args(kind)[-1] is not Ellipsis:
+        return st.tuples(*(anything(part) for part in get_args(kind)))
     if get_origin(kind) is tuple:
         return st.lists(anything(get_args(kind)[0]), max_size=2).map(tuple)
     return st.one_of([st.none() if part is type(None) else anything(part) for part in get_args(kind)])
@@ -64,7 +66,8 @@ def outcomes(draw):
         mine = tuple(
             replace(draw(anything(Executor)), miner_hotkey=hotkey, executor_id=name) for name in names
         )
-        replies.append(replace(draw(anything(MinerReply)), hotkey=hotkey, executors=mine, swaps=(), terms=()))
+        reply = replace(draw(anything(MinerReply)), swaps=(), terms=(), certificates=())
+        replies.append(replace(reply, hotkey=hotkey, executors=mine))
         executors += mine
 
     def about(kind):

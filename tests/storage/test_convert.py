@@ -27,7 +27,7 @@ TABLES = {
         | {"grounds", "phases", "events"},
     ),
     "phases": (nouns.Phase, set(), set()),
-    "miner_replies": (nouns.MinerReply, {"epoch"}, {"executors", "swaps", "terms"}),
+    "miner_replies": (nouns.MinerReply, {"epoch"}, {"executors", "swaps", "terms", "certificates"}),
     "executors": (nouns.Executor, {"epoch", "executor_key"}, set()),
     "offer_terms": (nouns.OfferTerms, {"epoch"}, set()),
     "reports": (nouns.HostReport, {"epoch"}, set()),

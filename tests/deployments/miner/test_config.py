@@ -53,6 +53,16 @@ def test_a_whole_file(tmp_path):
     assert str(executor.authorized_keys) == "/home/subnet/.ssh/authorized_keys"
 
 
+def test_certificates_need_no_keys_file():
+    """Where a CA is named, executors may do without a keys file; where none is, each needs its own."""
+
+    bare = {k: v for k, v in ENTRY.items() if k != "authorized_keys"}
+    config = parse_config(toml('ssh_ca = "/etc/subnet/ca"\nssh_session = "/usr/lib/subnet/session"', bare))
+
+    assert (str(config.ssh_ca), config.ssh_session) == ("/etc/subnet/ca", "/usr/lib/subnet/session")
+    assert config.executors[0].authorized_keys is None
+
+
 @pytest.mark.parametrize(
     ("changed", "key"),
     [
@@ -99,8 +109,15 @@ def test_a_misfit_is_named(changed, key):
         (toml("", ENTRY, ENTRY), "executor.id"),
         (toml("", ENTRY, {**ENTRY, "id": '"b"'}), "executor.address"),
         (toml("", {k: v for k, v in ENTRY.items() if k != "port"}), "executor.0.port"),
+        (toml("", {k: v for k, v in ENTRY.items() if k != "authorized_keys"}), "executor.0.authorized_keys"),
+        (toml('ssh_session = "/bin/x"'), "ssh_session"),
+        (toml('ssh_ca = "/ca"\nssh_session = "/bin/x; rm"'), "ssh_session"),
+        (toml('ssh_ca = "ca"'), "ssh_ca"),
     ],
-    ids=["empty", "number", "none", "no toml", "grant", "hotkey", "id twice", "place twice", "missing"],
+    ids=[
+        *("empty", "number", "none", "no toml", "grant", "hotkey", "id twice", "place twice", "missing"),
+        *("no way in", "session alone", "session with more", "ca with no path"),
+    ],
 )
 def test_a_wrong_file_is_named(text, key):
     """A file as a whole that does not fit says where."""

@@ -19,7 +19,9 @@ from storage.records import Executor, Neuron, OfferTerms, Severity
 from tasks.edges import wire
 from tasks.edges.nonces import NonceStore
 from tasks.edges.peers import Peers, PeerSettings, is_allowed
+from tasks.edges.shell import EpochKey
 from tasks.edges.signing import Asked, check_evidence, sign_answer
+from tests.tasks.edges.certified import certificate_of
 
 VALIDATOR = sp_core.Keypair.create_from_uri("//Validator")
 MINER = sp_core.Keypair.create_from_uri("//Miner")
@@ -541,3 +543,51 @@ def test_proxies_of_the_environment_are_not_used(monkeypatch):
     reply, calls = at_hostile(answering(answer(OFFER)))
 
     assert (len(reply.executors), calls) == (1, 1)
+
+
+def test_a_certificate_comes_beside_its_executor():
+    """What a miner signed for our key comes back by the executor's id; an executor without one has none."""
+
+    line = certificate_of(KEY_LINE)
+    second = {**OFFER, "executor_id": "box-2", "port": 2202}
+    reply, _ = at_hostile(answering(answer({**OFFER, "certificate": line}, second)))
+
+    assert (reply.certificates, len(reply.executors)) == ((("box-1", line),), 2)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "ssh-ed25519 " + HOST_KEY,
+        certificate_of(EpochKey.generate().public_line),
+        certificate_of(KEY_LINE) + " comment",
+        certificate_of(KEY_LINE) + "\n",
+        certificate_of(KEY_LINE).replace("ssh-ed25519-cert", "ssh-rsa-cert"),
+        certificate_of(KEY_LINE)[:60],
+        "ssh-ed25519-cert-v01@openssh.com " + "A" * 2_000,
+        "ssh-ed25519-cert-v01@openssh.com " + "A" * 4_000,
+        "ssh-ed25519-cert-v01@openssh.com " + base64.b64encode(b"\xff\xff\xff\xff" + bytes(300)).decode(),
+        "/etc/ssh/ssh_host_ed25519_key-cert.pub",
+    ],
+    ids=[
+        "empty",
+        "a key",
+        "another key's",
+        "comment",
+        "line end",
+        "rsa",
+        "cut",
+        "zeros",
+        "long",
+        "lengths",
+        "path",
+    ],
+)
+def test_a_certificate_is_ours_or_none(line):
+    """A certificate of another form, or of another key than the one handed over, is a bad answer and is not used."""
+
+    reply, _ = at_hostile(answering(answer({**OFFER, "certificate": line})))
+
+    assert seen(reply) == ("MINER_BAD_ANSWER", "fail")
+    assert reply.certificates == ()

@@ -1,15 +1,11 @@
-import base64
 import contextlib
 import dataclasses
 import os
 import pickle
-import pwd
 import resource
 import shlex
-import shutil
 import socket
 import struct
-import subprocess
 import sys
 import threading
 import time
@@ -21,7 +17,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.records import Executor
 from tasks.edges.bounded import ALLOWED, Bounds
 from tasks.edges.shell import (
     HOST_KEY_PREFIX,
@@ -34,7 +29,9 @@ from tasks.edges.shell import (
     Target,
 )
 from tasks.errors import BadAnswer, HostAway, HostKeyMismatch, LimitExceeded
+from tests.tasks.edges.certified import certificate_of
 from tests.tasks.edges.honest import USER, Host, serving
+from tests.tasks.edges.openssh import let_in, needs_sshd, openssh
 
 ECHO = b"""
 import sys
@@ -351,6 +348,27 @@ class TestEpochKey:
         assert repr(one) == f"EpochKey(public_line={one.public_line!r})"
         assert one.public_line.split()[1] == one.signer.get_base64()
 
+    def test_certified(self) -> None:
+        """A certificate changes what a login offers, on a key of its own: the bare key stays as it was."""
+
+        bare = EpochKey.generate()
+        certified = bare.certified(certificate_of(bare.public_line))
+
+        assert certified.public_line == bare.public_line
+        assert certified.signer.public_blob.key_type == "ssh-ed25519-cert-v01@openssh.com"
+        assert bare.signer.public_blob is None
+
+    @pytest.mark.parametrize(
+        "line",
+        ["", "/etc/passwd", certificate_of(EpochKey.generate().public_line)],
+        ids=["empty", "a path", "another key's"],
+    )
+    def test_certificate_of_somebody_else(self, line: str) -> None:
+        """A text that is no certificate of this key, a path of ours included, is refused before anything is offered."""
+
+        with pytest.raises(BadAnswer):
+            EpochKey.generate().certified(line)
+
     def test_not_pickled(self) -> None:
         """A key can't leave the process by being pickled, as a task's argument or result would be."""
 
@@ -451,56 +469,14 @@ def test_settings_are_values() -> None:
         ShellSettings().max_frame_bytes = 1  # type: ignore[misc]
 
 
-SSHD = shutil.which("sshd", path="/usr/sbin:/usr/bin:/sbin")
-
-
-@pytest.mark.skipif(
-    SSHD is None and not os.environ.get("CI"),
-    reason="no OpenSSH server on this machine: apt-get install openssh-server",
-)
+@needs_sshd
 def test_openssh_server(key: EpochKey, tmp_path: Path) -> None:
     """A session with OpenSSH's own server: key exchange, login, exec, frames both ways, end."""
 
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "host"], check=True)
-    (tmp_path / "authorized").write_text(key.public_line + "\n")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)
-    host = Host(port, base64.b64decode((tmp_path / "host.pub").read_text().split()[1]), tmp_path)
-    executor = host.executor(user=pwd.getpwuid(os.geteuid()).pw_name)
-    with subprocess.Popen(sshd_command(tmp_path, port)) as server:
-        try:
-            with opened_when_up(executor, key, soon(10)) as session:
-                session.send(ECHO, deadline=soon())
-                assert ask(session, bytes(500_000)) == bytes(500_000)
-                assert ask(session, b"chatter") == b"chatter"
-        finally:
-            server.terminate()
-
-
-def sshd_command(folder: Path, port: int) -> list[str]:
-    options = {
-        "ListenAddress": f"127.0.0.1:{port}",
-        "HostKey": folder / "host",
-        "AuthorizedKeysFile": folder / "authorized",
-        "PidFile": folder / "pid",
-        "StrictModes": "no",
-        "PermitRootLogin": "prohibit-password",
-        "LogLevel": "QUIET",
-    }
-    flags = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
-    return [str(SSHD), "-D", "-f", "/dev/null", *flags]
-
-
-def opened_when_up(executor: Executor, key: EpochKey, until: float) -> ShellSession:
-    while True:
-        try:
-            return Shell().open(executor, key, deadline=until)
-        except HostAway as error:
-            if error.phase != "connect" or time.monotonic() > until:
-                raise
-            time.sleep(0.05)
+    with openssh(tmp_path, key.public_line + "\n") as executor, let_in(executor, key) as session:
+        session.send(ECHO, deadline=soon())
+        assert ask(session, bytes(500_000)) == bytes(500_000)
+        assert ask(session, b"chatter") == b"chatter"
 
 
 def test_no_file_descriptor_left_is_a_machine_away(key: EpochKey) -> None:

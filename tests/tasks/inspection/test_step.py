@@ -18,16 +18,23 @@ from storage.records import (
     ExecutorRecord,
     HostFacts,
     HostReport,
+    MinerReply,
     Reason,
     Severity,
 )
 from storage.state import State
+from tasks.discovery import certificates_of
+from tasks.edges.shell import HOST_KEY_PREFIX, EpochKey
 from tasks.inspection.step import in_turns, inspect, with_duplicates
 from tasks.inspection.visit import visit
 from tasks.policy import LOCALNET, ShadowPolicy
+from tests.tasks.edges.certified import certificate_of
 from tests.tasks.edges.honest import serving
 from tests.tasks.inspection.runs import NOON, edges_in, list_in_state, run_over
 
+MACHINE = Executor(
+    "one", "5Miner", 1, 1, "127.0.0.1", 1, "subnet", "/usr/bin/python3", HOST_KEY_PREFIX + bytes(32), 1.0
+)
 UUID = "GPU-00000000-0000-0000-0000-000000000001"
 
 STALLS = """
@@ -84,6 +91,21 @@ def test_a_fault_of_ours_costs_one_machine_its_verdict(tmp_path):
 
     assert [(r.code, r.severity) for r in ours.reasons] == [("VALIDATOR_FAILED", Severity.NO_VERDICT)]
     assert [r.code for r in theirs.reasons] == ["HOST_UNREACHABLE"]
+
+
+def test_a_machine_is_visited_by_its_certificate(tmp_path):
+    """A machine whose miner signed for our key is entered by that; its neighbour without one by the bare key; a stranger's is refused."""
+
+    with edges_in(tmp_path) as edges, run_over(edges) as run:
+        mine, other = (replace(MACHINE, executor_id=name) for name in ("one", "two"))
+        line = certificate_of(run.key_of(mine.miner_hotkey).public_line)
+        reply = MinerReply("5Miner", 1, (mine, other), (), certificates=(("one", line),))
+        run.certificates = certificates_of([reply])
+
+        assert run.key_for(mine).signer.public_blob.key_type == "ssh-ed25519-cert-v01@openssh.com"
+        assert run.key_for(other) is run.key_of("5Miner")
+        run.certificates = {mine.key: certificate_of(EpochKey.generate().public_line)}
+        assert [r.code for r in visit(run, mine).reasons] == ["HOST_BAD_ANSWER"]
 
 
 def test_a_machine_that_stalls_gives_its_turn_back(tmp_path):

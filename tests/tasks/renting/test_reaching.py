@@ -7,9 +7,11 @@ import pytest
 
 from storage.records import MinerReply, Reason, Severity
 from storage.snapshots import Snapshots
+from tasks.edges.shell import EpochKey
 from tasks.errors import BadAnswer, HostAway
 from tasks.renting.reaching import LIFE_S, Doors
 from tests.databases import fresh
+from tests.tasks.edges.certified import certificate_of
 from tests.tasks.renting.epochs import MINER, finish, machine
 
 KEY = f"{MINER}/a"
@@ -18,14 +20,16 @@ KEY = f"{MINER}/a"
 class Door:
     """A miner's door that lets in, or says why not."""
 
-    def __init__(self, *reasons, executors=None):
-        self.reasons, self.asked = reasons, []
+    def __init__(self, *reasons, executors=None, certify=lambda _: None):
+        self.reasons, self.asked, self.certify = reasons, [], certify
         self.executors = (machine("a"),) if executors is None else executors
 
     async def ask(self, neuron, epoch, key_line, expires_at, executor_ids=None):
         self.asked.append((neuron.hotkey, epoch, key_line, expires_at, executor_ids))
         await asyncio.sleep(0)
-        return MinerReply(neuron.hotkey, neuron.uid, self.executors, self.reasons)
+        line = self.certify(key_line)
+        certificates = ((self.executors[0].executor_id, line),) if line else ()
+        return MinerReply(neuron.hotkey, neuron.uid, self.executors, self.reasons, certificates=certificates)
 
 
 class Shell:
@@ -117,3 +121,15 @@ def test_a_session_is_tried_once_more_while_nothing_was_asked(snapshot):
         opened(HostAway("auth", "the server refused our key"))
     with pytest.raises(HostAway, match="handshake"):
         opened(*[HostAway("handshake", "reset")] * 2)
+
+
+def test_a_certificate_goes_with_the_key(snapshot):
+    """Where the door answers with a certificate of our key, sessions log in by it; one of another key is refused."""
+
+    async def way(door):
+        return await Doors(lambda: 1_000.0).way(snapshot, door, Shell(), KEY)
+
+    assert asyncio.run(way(Door(certify=certificate_of))).key.signer.public_blob is not None
+    other = certificate_of(EpochKey.generate().public_line)
+    with pytest.raises(BadAnswer, match="of another key"):
+        asyncio.run(way(Door(certify=lambda _: other)))

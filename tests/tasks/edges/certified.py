@@ -1,0 +1,20 @@
+"""Certificates for tests: what some miner's CA signs for a key."""
+
+from datetime import UTC, datetime, timedelta
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from deployments.miner.certificates import Authority
+from deployments.miner.keys import Grant
+
+HOTKEY = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
+
+
+def certificate_of(
+    key_line, *, executor_id="a", authority=None, begins_in_s=0, ends_in_s=300, now=None, **more
+):
+    """The certificate of this key, whose issue and end may lie elsewhere than now and in five minutes."""
+    authority = authority or Authority(Ed25519PrivateKey.generate())
+    now = now or datetime.now(UTC)
+    grant = Grant(key_line, HOTKEY, 7, now + timedelta(seconds=ends_in_s))
+    return authority.issue(grant, executor_id, now=now + timedelta(seconds=begins_in_s), **more)
