@@ -4,7 +4,7 @@
     -> request's schema -> expiry -> executors -> certificates or keys files -> answer              / answers signed)
                         -> results -> kept                                         (POST /v1/results, where a folder is set)
 
-Cheap checks come first: what is not proved costs no signature made, no file and no row. An ASGI app without a
+Grants and refusals go into the log (`visits.py`) where a folder is set. Cheap checks come first: what is not proved costs no signature made, no file and no row. An ASGI app without a
 framework, because the raw headers and the raw target are what is signed. Refusals are {"error", "detail"}.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
@@ -24,15 +25,18 @@ from pydantic import ValidationError
 
 from deployments.miner.admission import MayEnter
 from deployments.miner.bounds import Bounds, Throttle, bounded_connection
-from deployments.miner.certificates import Authority
+from deployments.miner.certificates import Authority, Purpose
 from deployments.miner.config import MinerConfig, MinerExecutor
 from deployments.miner.keys import Grant, KeysFileRefused, let_in
 from deployments.miner.memory import keep_results, shown_swaps
+from deployments.miner.visits import FILE, GRANTED, Visit, VisitLog
 from tasks.edges import wire
 from tasks.edges.nonces import NonceStore
 from tasks.edges.signing import Asked, RawHeaders, Signer, check_request, read_claim, sign_answer
 from tasks.errors import NotAuthentic, SettingError, StoreAway
 
+_log = logging.getLogger("miner.agent")
+MAX_REASON_CHARS = 240
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -42,9 +46,9 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 class Refused(Exception):
     """The door stays shut: status, stable code and a sentence for who knocked."""
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
+    def __init__(self, status: int, code: str, detail: str, *, hotkey: str = "") -> None:
         super().__init__(f"{status} {code}: {detail}")
-        self.status, self.code, self.detail = status, code, detail
+        self.status, self.code, self.detail, self.hotkey = status, code, detail, hotkey
 
     def body(self) -> bytes:
         """The refusal as JSON."""
@@ -84,6 +88,8 @@ class Door:
         self._keypair, self._may_enter, self._nonces = keypair, may_enter, nonces
         self._now_ns, self._throttle = now_ns, Throttle(bounds)
         self._authority: tuple[MinerConfig, Authority | None] = (self._config, _authority_of(self._config))
+        folder = self._config.folder
+        self._log = VisitLog(folder / FILE) if folder else None
         self.bounds = bounds
 
     @property
@@ -98,8 +104,37 @@ class Door:
             status, body = 200, await self._open(asked) if _is_for_keys(asked) else await self._keep(asked)
         except Refused as refused:
             status, body = refused.status, refused.body()
+            await self._note(refused, asked)
         headers = {} if asked is None else sign_answer(self._keypair, asked=asked, status=status, body=body)
         await _answer(send, status, body, headers)
+
+    async def flush(self) -> None:
+        """Write down what was counted of refusals."""
+        if self._log is not None:
+            try:
+                await asyncio.to_thread(self._log.flush, self._now_ns() / 1e9)
+            except StoreAway as error:
+                _log.error("%s", error)  # noqa: TRY400  the sentence says all
+
+    async def close(self) -> None:
+        """Write down what was counted, and release the log."""
+        await self.flush()
+        if self._log is not None:
+            self._log.close()
+
+    async def _note(self, refused: Refused, asked: Asked | None) -> None:
+        """Log a refusal: of whoever may enter at once, of everybody else as a number."""
+        if self._log is None:
+            return
+        now_s, reason = self._now_ns() / 1e9, refused.detail[:MAX_REASON_CHARS]
+        if asked is None:
+            if self._log.count(refused.code, hotkey=refused.hotkey, reason=reason, now_s=now_s):
+                await self.flush()
+            return
+        try:
+            await asyncio.to_thread(self._log.write, [Visit(int(now_s), refused.code, asked.sender, reason=reason)])
+        except StoreAway as error:
+            _log.error("%s", error)  # noqa: TRY400  the sentence says all
 
     async def _prove(self, scope: Scope, receive: Receive) -> Asked:
         """Who asks, proved, admitted and for the first time."""
@@ -125,7 +160,7 @@ class Door:
     def _admit(self, hotkey: str) -> None:
         verdict = self._may_enter(hotkey)
         if verdict is not True:
-            raise Refused(403, "NOT_ADMITTED", verdict if isinstance(verdict, str) else "not admitted")
+            raise Refused(403, "NOT_ADMITTED", _why(verdict), hotkey=hotkey)
 
     async def _check_first_use(self, asked: Asked) -> None:
         try:
@@ -154,6 +189,7 @@ class Door:
             expires_at=datetime.fromtimestamp(request.expires_at, UTC),
         )
         answer = await asyncio.to_thread(_let_in_everywhere, chosen, grant, now, self._newest_authority())
+        await self._note_grants(grant, answer, now)
         if self._config.folder is not None:
             swaps = await asyncio.to_thread(shown_swaps, self._config.folder, now.timestamp())
             answer = answer.model_copy(update={"swaps": swaps})
@@ -167,6 +203,20 @@ class Door:
             except SettingError:
                 raise Refused(503, "CA_FILE", "the agent's ssh_ca can't be read") from None
         return self._authority[1]
+
+    async def _note_grants(self, grant: Grant, answer: wire.ExecutorsAnswer, now: datetime) -> None:
+        """Log what came of each executor; Refused when that can't be written: nobody enters unseen."""
+        if self._log is None:
+            return
+        codes = {offer.executor_id: GRANTED for offer in answer.executors}
+        codes |= {missing.executor_id: missing.error for missing in answer.failed}
+        at_s, until_s = int(now.timestamp()), int(grant.expires_at.timestamp())
+        purpose, reason = Purpose.VALIDATE.value, f"epoch {grant.epoch}"
+        rows = [Visit(at_s, code, grant.hotkey, name, purpose, until_s, reason) for name, code in codes.items()]
+        try:
+            await asyncio.to_thread(self._log.write, rows)
+        except StoreAway:
+            raise Refused(503, "STORE_AWAY", "the agent's log can't be written") from None
 
     async def _keep(self, asked: Asked) -> bytes:
         """Keep what the validator's epoch came to."""
@@ -228,6 +278,7 @@ async def serve(app: Door, host: str, port: int) -> AsyncIterator[int]:
     finally:
         server.should_exit = True
         await serving
+        await app.close()
 
 
 class _Server(uvicorn.Server):
@@ -260,6 +311,10 @@ def _limit_of_route(scope: Scope, *, keeps_results: bool) -> int:
     if scope["method"] != "POST":
         raise Refused(405, "NO_SUCH_METHOD", "only POST is answered")
     return limits[_target(scope)]
+
+
+def _why(verdict: bool | str) -> str:  # noqa: FBT001  what `MayEnter` answers
+    return verdict if isinstance(verdict, str) else "not admitted"
 
 
 def _is_for_keys(asked: Asked) -> bool:

@@ -3,7 +3,7 @@
     max_grant_s = 7200                    # a key is let in for at most this long
     min_validator_stake_tao = 1000.0
     allowed_validators = []               # hotkeys; empty: every validator with a permit and the stake
-    folder = "/var/lib/subnet-miner"      # the agent's memory: signed swaps, validators' results; "": none is kept
+    folder = "/var/lib/subnet-miner"      # the agent's memory: its log, signed swaps, validators' results; "": none is kept
     ssh_ca = "/etc/subnet/ca"             # signs certificates that let validators in; "": keys files are written
     ssh_session = "/usr/lib/subnet/session"   # what sshd runs with `--until UNIX` in place of what is asked; "": nothing
 
@@ -62,7 +62,7 @@ class MinerConfig:
     allowed_validators: frozenset[str] = frozenset()
     """Empty: everybody with a permit and the stake."""
     folder: Path | None = None
-    """Where the agent keeps swaps to show and results that it was told; None: nowhere."""
+    """Where the agent keeps its log, swaps to show and results that it was told; None: nowhere."""
     ssh_ca: Path | None = None
     """The private key that signs certificates for validators' keys; None: these are written into keys files."""
     ssh_session: str = ""

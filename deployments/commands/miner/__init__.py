@@ -16,6 +16,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "register": "Register the hotkey on the subnet: price and balance shown, a ceiling held by the chain.",
         "machines": "List your machines, add and remove some, set price and terms, pause new rentals.",
         "status": "Show what validators last found: every score with its terms, every reason with its mend.",
+        "visits": "Show who came to the agent's door: every grant, every refusal with its reason.",
         "estimate": "Estimate what a machine would earn a day, idle and leased, by the code that pays.",
         "swap": "Announce to all validators, signed, that a machine's cards were swapped.",
     }
@@ -33,6 +34,7 @@ def command() -> None:
       subnet miner register --max-tao 0.8
       subnet miner machines ls --config /etc/subnet/miner.toml
       subnet miner status --config /etc/subnet/miner.toml
+      subnet miner visits --config /etc/subnet/miner.toml --refused
       subnet miner estimate --model "RTX 4090" --cards 8
       subnet miner swap --config /etc/subnet/miner.toml --executor rack1-a --gone GPU-11aa... --came GPU-22bb...
     """
