@@ -30,7 +30,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "prices": "Show the market's prices with their sources and age, or ask anew.",
         "collateral": "Show machines' collateral; deposit, reclaim, deny, finalise, slash.",
         "history": "Read the archive: verify, replay, compare, query, fold.",
-        "miner": "For miners: keys and registration, scores, swaps of cards, estimates of pay.",
+        "miner": "For miners: keys and registration, the agent, its visits, scores, swaps of cards, estimates of pay.",
         "rent": "Rent GPUs: find, rent, reach, stop and end machines; money and keys.",
         "market": "For operators: renters, their keys and credits, blocked images, the books.",
         "report": "Make a page with pictures of a day of the network.",

@@ -56,6 +56,16 @@ def load_dotenv() -> None:
             os.environ.setdefault(key, value)
 
 
+def site_settings() -> Settings:
+    """Those of the environment; of the local subnet, everything under its folder."""
+    settings = read_settings(os.environ)
+    if not settings.is_embedded:
+        return settings
+    from deployments.localnet.layout import Layout  # noqa: PLC0415  only a local site pays for it
+
+    return Layout(folder_of(os.environ)).settings(os.environ)
+
+
 def local_substrate(settings: Settings) -> Callable[[], object] | None:
     """What opens the local subnet's chain, None for any other network; ChainAway when it is not made yet."""
     if not settings.is_embedded:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -24,11 +23,11 @@ from deployments.marketplace.front import App
 from deployments.marketplace.machines import MachineConsoles
 from deployments.marketplace.market import DepositInfo, Market
 from deployments.marketplace.starter import Starting, with_prefect
-from deployments.sites import folder_of, load_dotenv, local_substrate
+from deployments.sites import load_dotenv, local_substrate, site_settings
 from flows.edges import load_wallet
 from flows.market import open_market
 from flows.policies import named_policy
-from flows.settings import Settings, read_settings
+from flows.settings import Settings
 from storage.database import migrate, open_database
 from storage.errors import StorageError
 from storage.sealing import Sealer
@@ -60,16 +59,6 @@ def app_of(settings: Settings, substrate: Callable[[], object] | None) -> App:
         trusted_proxies=settings.trusted_proxies,
     )
     return build_app(market, (consoles.opened, lambda desk: with_prefect(desk, starting), delivering))
-
-
-def site_settings() -> Settings:
-    """Those of the environment; of the local subnet, everything under its folder."""
-    settings = read_settings(os.environ)
-    if not settings.is_embedded:
-        return settings
-    from deployments.localnet.layout import Layout  # noqa: PLC0415  only a local site pays for it
-
-    return Layout(folder_of(os.environ)).settings(os.environ)
 
 
 def serve(settings: Settings, host: str, port: int) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from deployments.miner.config import MinerConfig
 from storage.records import SubnetView
 
 MayEnter = Callable[[str], bool | str]
@@ -27,16 +30,30 @@ def refusal(view: SubnetView, hotkey: str, *, min_stake_rao: int, allowed: froze
 
 @dataclass(slots=True)
 class Admission:
-    """The rule over the newest view; nobody enters before there is one."""
+    """The rule over the newest view; nobody enters before there is one, nor when it is too old."""
 
     min_stake_rao: int
     allowed: frozenset[str] = frozenset()
     view: SubnetView | None = None
     """Replaced by whoever follows the chain."""
+    max_age_s: float = math.inf
+    """Of a view that was learned."""
+    clock: Callable[[], float] = time.monotonic
+    learned_s: float = 0.0
+
+    def learn(self, view: SubnetView) -> None:
+        """Go by this view from now on."""
+        self.view, self.learned_s = view, self.clock()
+
+    def follow(self, config: MinerConfig) -> None:
+        """Go by this file from now on."""
+        self.min_stake_rao, self.allowed = config.min_validator_stake_rao, config.allowed_validators
 
     def __call__(self, hotkey: str) -> bool | str:
         """Whether the hotkey may enter, or why not."""
         if self.view is None:
             return "the subnet is not known here yet"
+        if self.clock() - self.learned_s > self.max_age_s:
+            return f"the chain has not answered this agent for over {self.max_age_s / 60:g} minutes"
         reason = refusal(self.view, hotkey, min_stake_rao=self.min_stake_rao, allowed=self.allowed)
         return True if reason is None else reason

@@ -1,7 +1,7 @@
 """The miner's door: lets a validator's key in on the executors, and tells it what they are.
 
     connection bounds -> rate -> path -> header forms -> body -> signature -> admission -> nonce   (refusals unsigned
-    -> request's schema -> expiry -> executors -> certificates or keys files -> answer              / answers signed)
+    -> the hotkey's rate -> request's schema -> expiry -> executors -> certificates or keys files -> answer              / answers signed)
                         -> results -> kept                                         (POST /v1/results, where a folder is set)
 
 Grants and refusals go into the log (`visits.py`) where a folder is set. Cheap checks come first: what is not proved costs no signature made, no file and no row. An ASGI app without a
@@ -24,7 +24,7 @@ import uvicorn
 from pydantic import ValidationError
 
 from deployments.miner.admission import MayEnter
-from deployments.miner.bounds import Bounds, Throttle, bounded_connection
+from deployments.miner.bounds import Bounds, Throttle, bounded_connection, network_of
 from deployments.miner.certificates import Authority, Purpose
 from deployments.miner.config import MinerConfig, MinerExecutor
 from deployments.miner.keys import Grant, KeysFileRefused, let_in
@@ -86,7 +86,10 @@ class Door:
     ) -> None:
         self._newest = partial(_same, config) if isinstance(config, MinerConfig) else config
         self._keypair, self._may_enter, self._nonces = keypair, may_enter, nonces
-        self._now_ns, self._throttle = now_ns, Throttle(bounds)
+        self._now_ns = now_ns
+        remembered = bounds.remembered_addresses
+        self._addresses = Throttle(bounds.requests_per_s, bounds.burst, remembered)
+        self._hotkeys = Throttle(bounds.hotkey_requests_per_s, bounds.hotkey_burst, remembered)
         self._authority: tuple[MinerConfig, Authority | None] = (self._config, _authority_of(self._config))
         folder = self._config.folder
         self._log = VisitLog(folder / FILE) if folder else None
@@ -101,6 +104,7 @@ class Door:
         asked: Asked | None = None
         try:
             asked = await self._prove(scope, receive)
+            self._check_rate_of_hotkey(asked.sender)
             status, body = 200, await self._open(asked) if _is_for_keys(asked) else await self._keep(asked)
         except Refused as refused:
             status, body = refused.status, refused.body()
@@ -127,8 +131,9 @@ class Door:
         if self._log is None:
             return
         now_s, reason = self._now_ns() / 1e9, refused.detail[:MAX_REASON_CHARS]
-        if asked is None:
-            if self._log.count(refused.code, hotkey=refused.hotkey, reason=reason, now_s=now_s):
+        if asked is None or refused.status == 429:
+            hotkey = refused.hotkey if asked is None else asked.sender
+            if self._log.count(refused.code, hotkey=hotkey, reason=reason, now_s=now_s):
                 await self.flush()
             return
         try:
@@ -154,8 +159,14 @@ class Door:
 
     def _check_rate(self, scope: Scope, now_ns: int) -> None:
         client = scope.get("client") or ("unknown", 0)
-        if not self._throttle.allows(client[0], now_s=now_ns / 1e9):
+        if not self._addresses.allows(network_of(client[0]), now_s=now_ns / 1e9):
             raise Refused(429, "TOO_MANY", f"over {self.bounds.requests_per_s:g} requests a second")
+
+    def _check_rate_of_hotkey(self, hotkey: str) -> None:
+        # Last, so that nobody can use up a validator's rate by what it did not ask.
+        if not self._hotkeys.allows(hotkey, now_s=self._now_ns() / 1e9):
+            detail = f"over {self.bounds.hotkey_requests_per_s:g} requests a second of this hotkey"
+            raise Refused(429, "TOO_MANY", detail)
 
     def _admit(self, hotkey: str) -> None:
         verdict = self._may_enter(hotkey)

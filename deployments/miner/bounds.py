@@ -23,6 +23,9 @@ class Bounds:
     requests_per_s: float = 2.0
     """Sustained, of one address (IPv6: one /64)."""
     burst: int = 20
+    hotkey_requests_per_s: float = 2.0
+    """Sustained, of one validator, from wherever it comes."""
+    hotkey_burst: int = 60
     remembered_addresses: int = 4096
     body_s: float = 5.0
     """For the whole body, however it drips."""
@@ -34,20 +37,19 @@ class Bounds:
 
 
 class Throttle:
-    """A token bucket an address, of which only so many are remembered: the longest silent one is forgotten."""
+    """A token bucket a name, of which only so many are remembered: the longest silent one is forgotten."""
 
-    def __init__(self, bounds: Bounds) -> None:
-        self._bounds = bounds
+    def __init__(self, requests_per_s: float, burst: int, remembered: int) -> None:
+        self._requests_per_s, self._burst, self._remembered = requests_per_s, burst, remembered
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def allows(self, address: str, *, now_s: float) -> bool:
-        """Whether one more request of this address is within its rate; counts it if so."""
-        key = network_of(address)
-        tokens, at_s = self._buckets.pop(key, (float(self._bounds.burst), now_s))
-        tokens = min(self._bounds.burst, tokens + max(0.0, now_s - at_s) * self._bounds.requests_per_s)
+    def allows(self, name: str, *, now_s: float) -> bool:
+        """Whether one more request under this name is within its rate; counts it if so."""
+        tokens, at_s = self._buckets.pop(name, (float(self._burst), now_s))
+        tokens = min(self._burst, tokens + max(0.0, now_s - at_s) * self._requests_per_s)
         is_allowed = tokens >= 1.0
-        self._buckets[key] = (tokens - 1.0 if is_allowed else tokens, now_s)
-        if len(self._buckets) > self._bounds.remembered_addresses:
+        self._buckets[name] = (tokens - 1.0 if is_allowed else tokens, now_s)
+        if len(self._buckets) > self._remembered:
             self._buckets.popitem(last=False)
         return is_allowed
 

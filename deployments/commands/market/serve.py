@@ -26,8 +26,8 @@ def command(*, host: str, port: int) -> None:
       subnet market serve
       subnet market serve --host 10.0.0.5 --port 8051
     """
-    from deployments.marketplace.serve import serve, site_settings  # noqa: PLC0415  it takes seconds to import
-    from deployments.sites import load_dotenv  # noqa: PLC0415  as above
+    from deployments.marketplace.serve import serve  # noqa: PLC0415  it takes seconds to import
+    from deployments.sites import load_dotenv, site_settings  # noqa: PLC0415  as above
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)

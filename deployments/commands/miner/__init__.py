@@ -14,6 +14,8 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "check": "Look at machines as validators will, over your own SSH login, with the command that mends what they lack.",
         "hotkey": "Make or import the hotkey that a miner signs with.",
         "register": "Register the hotkey on the subnet: price and balance shown, a ceiling held by the chain.",
+        "serve": "Run the agent: let validators in on your machines.",
+        "unit": "Print a systemd unit for the agent.",
         "machines": "List your machines, add and remove some, set price and terms, pause new rentals.",
         "status": "Show what validators last found: every score with its terms, every reason with its mend.",
         "visits": "Show who came to the agent's door: every grant, every refusal with its reason.",
@@ -26,12 +28,13 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 
 @click.group(cls=lazy_group(__name__, COMMANDS))
 def command() -> None:
-    """Check machines, get a place on the subnet, see what you earn and why, change what you offer, tell of swapped cards.
+    """Check machines, get a place, let validators in, see what you earn and why, change what you offer, tell of swapped cards.
 
     \b
     Examples:
       subnet miner check root@203.0.113.7
       subnet miner register --max-tao 0.8
+      subnet miner serve --config /etc/subnet/miner.toml --announce 203.0.113.7:8091
       subnet miner machines ls --config /etc/subnet/miner.toml
       subnet miner status --config /etc/subnet/miner.toml
       subnet miner visits --config /etc/subnet/miner.toml --refused

@@ -13,7 +13,6 @@ import click
 from deployments.miner.config import MinerConfig, load_config
 from deployments.miner.memory import keep_swap
 from deployments.sites import load_dotenv
-from flows.edges import load_wallet
 from flows.settings import read_settings
 from tasks.edges.signing import Signer, sign_statement
 from tasks.errors import SettingError
@@ -91,11 +90,8 @@ def signed_swap(
 
 
 def _signer(config: Path) -> Signer:
-    """The wallet that the settings name; of a local subnet's miner, whose key is on no disk, the key of its name."""
-    load_dotenv()
-    settings = read_settings(os.environ)
-    if settings.is_embedded:
-        from deployments.localnet.chain.actors import dev_wallet  # noqa: PLC0415  only a local site pays for it
+    """The miner's hotkey by the settings."""
+    from deployments.miner.serving import miner_wallet  # noqa: PLC0415  the chain's SDK is slow to import
 
-        return cast("Signer", dev_wallet(config.stem).hotkey)
-    return cast("Signer", load_wallet(settings).hotkey)
+    load_dotenv()
+    return cast("Signer", miner_wallet(read_settings(os.environ), config).hotkey)

@@ -15,7 +15,7 @@ from bittensor import sp_core
 
 from deployments.miner.admission import Admission, refusal
 from deployments.miner.agent import build_app, serve
-from deployments.miner.bounds import Bounds, Throttle
+from deployments.miner.bounds import Bounds, Throttle, network_of
 from deployments.miner.config import MinerConfig, MinerExecutor
 from deployments.miner.keys import read_authorized
 from storage.records import Head, Neuron, SubnetView
@@ -303,13 +303,28 @@ def test_one_address_cannot_ask_for_ever(tmp_path):
     assert [a[0] for a in answers] == [200, 200, 429, 429]
 
 
+def test_one_hotkey_cannot_ask_for_ever(tmp_path):
+    """A validator over its own rate gets a signed 429; what strangers and replays send in its name does not count."""
+
+    first = raw_request(request())
+    forged = [raw_request(request()).replace(b'"epoch": 7', b'"epoch": 8') for _ in range(3)]
+    answers = at_the_door(
+        tmp_path,
+        *[first, first, *forged, raw_request(request()), raw_request(request())],
+        bounds=Bounds(hotkey_burst=2, hotkey_requests_per_s=0.001),
+    )
+
+    assert [a[0] for a in answers] == [200, 401, 401, 401, 401, 200, 429]
+    assert any(name == b"x-bittensor-signature" for name, _ in answers[-1][1])
+
+
 def test_the_throttle_forgets(tmp_path):
     """The rate refills with time, an IPv6 /64 counts as one, and memory is bounded."""
 
-    throttle = Throttle(Bounds(burst=1, requests_per_s=1.0, remembered_addresses=10))
+    throttle = Throttle(1.0, 1, 10)
 
     assert [throttle.allows("192.0.2.1", now_s=s) for s in (0, 0.5, 1.0)] == [True, False, True]
-    assert [throttle.allows(f"2001:db8::{n}", now_s=5) for n in (1, 2)] == [True, False]
+    assert [throttle.allows(network_of(f"2001:db8::{n}"), now_s=5) for n in (1, 2)] == [True, False]
     for number in range(1000):
         throttle.allows(f"198.51.{number // 256}.{number % 256}", now_s=6)
     assert len(throttle) == 10
@@ -478,3 +493,17 @@ def test_nobody_enters_before_the_subnet_is_known():
     admission.view = view(neuron("v"))
 
     assert (before, admission("v")) == ("the subnet is not known here yet", True)
+
+
+def test_nobody_enters_by_what_was_known_long_ago():
+    """A view counts for as long as it lives, by a clock that nobody can set; a new one opens the door again."""
+
+    now = [0.0]
+    known = view(neuron("5" + "a" * 47))
+    admission = Admission(min_stake_rao=0, max_age_s=1_800.0, clock=lambda: now[0])
+    admission.learn(known)
+    assert admission("5" + "a" * 47) is True
+    now[0] = 1_801.0
+    assert "not answered this agent for over 30 minutes" in admission("5" + "a" * 47)
+    admission.learn(known)
+    assert admission("5" + "a" * 47) is True

@@ -93,7 +93,7 @@ def test_refusals_of_validators_are_lines_and_of_others_numbers(tmp_path):
     assert ("EXPIRED", VALIDATOR.ss58_address, "expires_at has passed", 1) in found
     assert ("NOT_ADMITTED", STRANGER.ss58_address, "no validator permit", 3) in found
     assert {(code, hotkey, times) for code, hotkey, _, times in found if code.startswith("AUTH")} == {
-        ("AUTH_INVALID", "", 2)
+        ("AUTH_BAD_SIGNATURE", "", 2)
     }
 
 

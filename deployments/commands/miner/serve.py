@@ -1,0 +1,46 @@
+"""`subnet miner serve`: the miner's agent, until it is stopped."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    help="The agent's TOML file; its `folder` must be set.",
+)
+@click.option("--host", default="0.0.0.0", show_default=True, help="The address to listen at.")  # noqa: S104  for validators
+@click.option(
+    "--port", type=click.IntRange(0, 65_535), default=8091, show_default=True, help="0: a free one."
+)
+@click.option(
+    "--announce",
+    help="ADDRESS:PORT that the chain is to tell validators; without it the chain is left alone.",
+)
+def command(*, path: Path, host: str, port: int, announce: str | None) -> None:
+    """Let validators in on the machines of the file, until SIGTERM or Ctrl-C.
+
+    Network, subnet and the miner's hotkey are those of the settings (SUBNET_NETWORK, _NETUID, _WALLET_PATH, _NAME,
+    _HOTKEY; .env.example). Who may enter is read from the chain each minute; when it has not answered for half an hour,
+    nobody may. `subnet miner unit` prints a systemd unit for this command, `subnet miner visits` shows who came.
+
+    \b
+    Examples:
+      subnet miner serve --config /etc/subnet/miner.toml --announce 203.0.113.7:8091
+      subnet miner serve --config miner.toml --host 127.0.0.1 --port 8091
+    """
+    from deployments.miner.serving import Place, endpoint_of, run_agent  # noqa: PLC0415  the chain's SDK is slow to import
+    from deployments.sites import load_dotenv, site_settings  # noqa: PLC0415  as above
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    load_dotenv()
+    announced = None if announce is None else endpoint_of(announce)
+    run_agent(path, site_settings(), Place(host, port, announced))

@@ -1,0 +1,46 @@
+"""`subnet miner unit`: a systemd unit for the miner's agent."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from deployments.miner.config import load_config
+from deployments.miner.systemd import Start, unit
+from tasks.errors import SettingError
+
+
+@click.command()
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    help="The agent's TOML file; its `folder` must be set.",
+)
+@click.option("--user", default="subnet-miner", show_default=True, help="Whom the agent runs as.")
+@click.option("--port", type=click.IntRange(1, 65_535), default=8091, show_default=True)
+@click.option("--announce", help="ADDRESS:PORT, as for `subnet miner serve`.")
+def command(*, path: Path, user: str, port: int, announce: str | None) -> None:
+    """Print a systemd unit that runs `subnet miner serve` with next to no rights beside it.
+
+    Settings (SUBNET_*) are read from /etc/subnet/miner.env. The user must be able to read the file, the hotkey and the
+    ssh_ca; without an ssh_ca, it must be able to write the executors' keys files.
+
+    \b
+    Examples:
+      subnet miner unit --config /etc/subnet/miner.toml > /etc/systemd/system/subnet-miner.service
+      subnet miner unit --config /etc/subnet/miner.toml --announce 203.0.113.7:8091 --user miner
+    """
+    if not user.replace("-", "").replace("_", "").isalnum() or not user.isascii():
+        raise SettingError("--user", user, "a user's name")
+    arguments = ["miner", "serve", "--config", str(path.absolute()), "--port", str(port)]
+    if announce is not None:
+        from deployments.miner.serving import endpoint_of  # noqa: PLC0415  the chain's SDK is slow to import
+
+        endpoint_of(announce)
+        arguments += ["--announce", announce]
+    program = Path(sys.executable).with_name("subnet")
+    click.echo(unit(load_config(path), Start(program, tuple(arguments), user)), nl=False)
