@@ -15,6 +15,7 @@ import contextlib
 import logging
 import socket
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from datetime import UTC, datetime
 from functools import partial
@@ -32,11 +33,13 @@ from deployments.miner.memory import keep_results, shown_swaps
 from deployments.miner.visits import FILE, GRANTED, Visit, VisitLog
 from tasks.edges import wire
 from tasks.edges.nonces import NonceStore
-from tasks.edges.signing import Asked, RawHeaders, Signer, check_request, read_claim, sign_answer
+from tasks.edges.signing import Asked, Claim, RawHeaders, Signer, check_request, read_claim, sign_answer
 from tasks.errors import NotAuthentic, SettingError, StoreAway
 
 _log = logging.getLogger("miner.agent")
 MAX_REASON_CHARS = 240
+MAX_SEEN = 4_096
+"""Nonces that a door remembers itself, beside its store."""
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -93,6 +96,7 @@ class Door:
         self._authority: tuple[MinerConfig, Authority | None] = (self._config, _authority_of(self._config))
         folder = self._config.folder
         self._log = VisitLog(folder / FILE) if folder else None
+        self._seen: OrderedDict[tuple[str, int], None] = OrderedDict()
         self.bounds = bounds
 
     @property
@@ -118,7 +122,7 @@ class Door:
             try:
                 await asyncio.to_thread(self._log.flush, self._now_ns() / 1e9)
             except StoreAway as error:
-                _log.error("%s", error)  # noqa: TRY400  the sentence says all
+                _log.error("%s", error)
 
     async def close(self) -> None:
         """Write down what was counted, and release the log."""
@@ -137,9 +141,11 @@ class Door:
                 await self.flush()
             return
         try:
-            await asyncio.to_thread(self._log.write, [Visit(int(now_s), refused.code, asked.sender, reason=reason)])
+            await asyncio.to_thread(
+                self._log.write, [Visit(int(now_s), refused.code, asked.sender, reason=reason)]
+            )
         except StoreAway as error:
-            _log.error("%s", error)  # noqa: TRY400  the sentence says all
+            _log.error("%s", error)
 
     async def _prove(self, scope: Scope, receive: Receive) -> Asked:
         """Who asks, proved, admitted and for the first time."""
@@ -149,12 +155,14 @@ class Door:
         _check_size(scope["headers"], limit_bytes)
         try:
             claim = read_claim(scope["headers"], receiver=self._keypair.ss58_address, now_ns=now_ns)
+            self._check_unseen(claim)
             body = await _read_body(receive, self.bounds.body_s, limit_bytes)
             asked = check_request(claim, method="POST", target=_target(scope), body=body)
         except NotAuthentic as error:
             raise Refused(401, error.code, error.detail) from None
         self._admit(asked.sender)
         await self._check_first_use(asked)
+        self._remember(asked)
         return asked
 
     def _check_rate(self, scope: Scope, now_ns: int) -> None:
@@ -172,6 +180,16 @@ class Door:
         verdict = self._may_enter(hotkey)
         if verdict is not True:
             raise Refused(403, "NOT_ADMITTED", _why(verdict), hotkey=hotkey)
+
+    def _check_unseen(self, claim: Claim) -> None:
+        # Most replays end here, before signature and store are asked; the store knows those of other processes.
+        if (claim.hotkey, claim.nonce_ns) in self._seen:
+            raise Refused(401, "AUTH_REPLAYED", "this nonce was used before")
+
+    def _remember(self, asked: Asked) -> None:
+        self._seen[asked.sender, asked.nonce_ns] = None
+        if len(self._seen) > MAX_SEEN:
+            self._seen.popitem(last=False)
 
     async def _check_first_use(self, asked: Asked) -> None:
         try:
@@ -223,7 +241,9 @@ class Door:
         codes |= {missing.executor_id: missing.error for missing in answer.failed}
         at_s, until_s = int(now.timestamp()), int(grant.expires_at.timestamp())
         purpose, reason = Purpose.VALIDATE.value, f"epoch {grant.epoch}"
-        rows = [Visit(at_s, code, grant.hotkey, name, purpose, until_s, reason) for name, code in codes.items()]
+        rows = [
+            Visit(at_s, code, grant.hotkey, name, purpose, until_s, reason) for name, code in codes.items()
+        ]
         try:
             await asyncio.to_thread(self._log.write, rows)
         except StoreAway:
@@ -386,9 +406,7 @@ def _let_in_everywhere(
     return wire.ExecutorsAnswer(executors=tuple(offers), failed=tuple(failed))
 
 
-def _let_in(
-    executor: MinerExecutor, grant: Grant, now: datetime, authority: Authority | None
-) -> wire.Offer:
+def _let_in(executor: MinerExecutor, grant: Grant, now: datetime, authority: Authority | None) -> wire.Offer:
     if authority is not None:
         certificate = authority.issue(grant, executor.offer.executor_id, now=now)
         return executor.offer.model_copy(update={"certificate": certificate})

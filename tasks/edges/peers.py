@@ -190,9 +190,7 @@ _MEND_AWAY = (
 )
 _MEND_FORM = "Run an unchanged agent of the current version; check its config file."
 _MEND_SIGNED = "Start the agent with the hotkey that is registered under this uid."
-_MEND_REFUSED = (
-    "Look up the code in the agent's guide; for AUTH_STALE set the clocks of both machines by NTP."
-)
+_MEND_REFUSED = "Look up the code in the agent's guide; for AUTH_STALE and AUTH_FUTURE set the clocks of both machines by NTP."
 _WANTED_SIGNED = "an answer to this request, signed by the hotkey that was asked"
 
 

@@ -340,7 +340,8 @@ def _check_fresh(nonce_ns: int, now_ns: int) -> None:
     age_s = (now_ns - nonce_ns) / 1e9
     if not -MAX_SKEW_S <= age_s <= MAX_AGE_S:
         raise NotAuthentic(
-            "AUTH_STALE", f"the nonce is {_bounded(age_s)} s old, wanted -{MAX_SKEW_S:g} to {MAX_AGE_S:g}"
+            "AUTH_FUTURE" if age_s < 0 else "AUTH_STALE",
+            f"the nonce is {_bounded(age_s)} s old, wanted -{MAX_SKEW_S:g} to {MAX_AGE_S:g}",
         )
 
 

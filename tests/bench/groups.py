@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.bench import commands, cuda, epochs, history, proving, rented, renting, scoring
+from tests.bench import commands, cuda, epochs, history, proving, refusing, rented, renting, scoring
 
 GROUPS = (
     *commands.GROUPS,
@@ -13,4 +13,5 @@ GROUPS = (
     *history.GROUPS,
     *renting.GROUPS,
     *rented.GROUPS,
+    *refusing.GROUPS,
 )
