@@ -26,6 +26,7 @@ class LoopThread:
         """`farewell` closes what was opened on the loop; it runs there, last."""
         self._loop = _RememberingLoop()
         self._farewell = farewell
+        self._given_up = threading.Lock()
         self._thread = threading.Thread(target=self._serve, name=name, daemon=True)
         self._thread.start()
 
@@ -41,7 +42,8 @@ class LoopThread:
 
     def stop(self, wait_s: float = 0.0) -> None:
         """Give the loop up: what still runs is cancelled. Waits for the thread when asked to."""
-        with suppress(RuntimeError):  # it is closed already
+        # Once: a second time would stop it while it winds down.
+        if self._given_up.acquire(blocking=False):
             self._loop.call_soon_threadsafe(self._loop.stop)
         if wait_s:
             self._thread.join(wait_s)
