@@ -30,7 +30,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterId,
@@ -44,6 +44,7 @@ from prefect.flow_engine import run_flow_async
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.states import Cancelled, Crashed, Pending
 
+from deployments.prefect_client import quick_client
 from deployments.sites import load_dotenv
 from flows.edges import keep_edges
 from tasks.errors import SettingError
@@ -185,7 +186,7 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
 
 async def serve(pool: str, limit: int, stop: asyncio.Event) -> None:
     """Work on a pool until `stop` is set."""
-    async with get_client() as client, keep_edges():
+    async with quick_client() as client, keep_edges():
         await FlowWorker(client, pool, limit=limit).work(stop)
 
 

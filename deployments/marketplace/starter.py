@@ -17,11 +17,12 @@ from typing import Protocol
 from uuid import UUID
 
 import httpx
-from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import ObjectNotFound, PrefectException
 from starlette.concurrency import run_in_threadpool
 
 from deployments.marketplace.market import Desk, OrchestratorState
+from deployments.prefect_client import quick_client
 from storage.errors import StorageError
 from storage.rental import Work, WorkKind
 from tasks.errors import TransportError
@@ -179,5 +180,5 @@ class Starting:
 @contextlib.asynccontextmanager
 async def with_prefect(desk: Desk, starting: Starting) -> AsyncIterator[None]:
     """Start works through the Prefect server that PREFECT_API_URL names, for as long as the block lasts."""
-    async with get_client() as client, starting.running(desk, PrefectStarter(client)):
+    async with quick_client() as client, starting.running(desk, PrefectStarter(client)):
         yield
