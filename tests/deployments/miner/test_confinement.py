@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 
@@ -32,6 +33,8 @@ from deployments.localnet import nvidia_smi
 from deployments.localnet.cast import CAST
 from deployments.localnet.homes import _shown_cards, proved_bytes
 from deployments.localnet.warming import warm_cache
+from deployments.miner.certificates import Authority, Purpose
+from deployments.miner.keys import Grant
 from deployments.miner.machine import files, keeper
 from storage.records import Executor
 from tasks.edges.shell import EpochKey, Shell, ShellSession
@@ -443,6 +446,21 @@ def test_only_the_miners_authority_counts(ground, owner):
     for key in (epoch_key(others), bare, owners):
         with pytest.raises(HostAway, match="auth"):
             Shell().open(ground.executor(files.VALIDATE_USER), key, deadline=soon())
+
+
+def test_what_the_agent_signs_lets_in(ground):
+    """The agent's certificates fit the machine's files, and the program that the machine's owner set wins over theirs."""
+
+    authority = Authority(ground.authority, session="/bin/sh -c id")
+    key, until = EpochKey.generate(), datetime.now(UTC) + timedelta(minutes=5)
+    grant = Grant(key.public_line, OURS, 7, until)
+    signed = key.certified(authority.issue(grant, "rack1-a", now=datetime.now(UTC)))
+    with Shell().open(ground.executor(files.VALIDATE_USER), signed, deadline=soon()) as session:
+        assert told(session, "answer = 1") == 1
+
+    machine = files.Machine("rack1-a", line(ground.authority), confined.PYTHON)
+    for purpose in Purpose:
+        assert files.keys_text(machine, purpose.value) == authority.line("rack1-a", purpose) + "\n"
 
 
 def test_the_keeper_checks_signatures_itself():
