@@ -13,6 +13,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 
@@ -41,6 +42,7 @@ EFFECTS: Mapping[str, str] = MappingProxyType(
 DOOR: Mapping[str, str] = MappingProxyType(
     {
         "AUTH_REPLAYED": "Nothing to do: the validator asks with a new nonce. If it goes on, two agents share one nonce store.",
+        "AUTH_FUTURE": "Set the clocks of both machines by NTP.",
         "AUTH_STALE": "Set the clocks of both machines by NTP.",
         "AUTH_RECEIVER": "Start the agent with the hotkey that is registered for this endpoint.",
         **dict.fromkeys(
@@ -55,6 +57,7 @@ DOOR: Mapping[str, str] = MappingProxyType(
             "Nothing to do: whoever asked is no validator of ours.",
         ),
         "BAD_REQUEST": "Run an agent of the current version; if it is one, the validator's is not.",
+        "CA_FILE": "Let the agent read the key that ssh_ca names: an ed25519 private key of its own user, mode 0600.",
         "ENCODED": "Take the proxy away that compresses requests before the agent.",
         "EXPIRED": "Set the clocks of both machines by NTP.",
         "EXPIRY_TOO_FAR": "Raise max_grant_s in the agent's file to 1000 or more.",
@@ -104,6 +107,7 @@ class _Source:
 _REASON = _Maker({"code": 0, "severity": 1, "mend": 4}, {})
 
 
+@cache
 def found_reasons() -> tuple[dict[str, Found], list[str]]:
     """Every code of tasks/ by its name, and the calls whose code is only known when it runs (module and line)."""
     sources = [_read(name) for name in _modules()]
