@@ -7,15 +7,11 @@ from pathlib import Path
 
 import click
 
+from deployments.miner.config_option import config_option
+
 
 @click.command()
-@click.option(
-    "--config",
-    "path",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    required=True,
-    help="The agent's TOML file; its `folder` must be set.",
-)
+@config_option
 @click.option("--host", default="0.0.0.0", show_default=True, help="The address to listen at.")  # noqa: S104  for validators
 @click.option(
     "--port", type=click.IntRange(0, 65_535), default=8091, show_default=True, help="0: a free one."

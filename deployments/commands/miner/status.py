@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from deployments.miner.config import load_config
+from deployments.miner.config_option import config_option
 from deployments.miner.memory import told_results
 from deployments.view import cell, make_console, short
 from tasks.edges.wire import MachineResult, Results, ToldReason
@@ -18,13 +19,7 @@ from tasks.errors import SettingError
 
 
 @click.command()
-@click.option(
-    "--config",
-    "path",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    required=True,
-    help="The agent's TOML file; its `folder` must be set.",
-)
+@config_option
 @click.option("--executor", help="Only this machine.")
 @click.option("--validator", help="Only what this hotkey told.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object by validator.")

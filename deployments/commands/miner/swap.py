@@ -11,6 +11,7 @@ from typing import cast
 import click
 
 from deployments.miner.config import MinerConfig, load_config
+from deployments.miner.config_option import config_option
 from deployments.miner.memory import keep_swap
 from deployments.sites import load_dotenv
 from flows.settings import read_settings
@@ -20,13 +21,7 @@ from tasks.swaps import Swap, read_swap
 
 
 @click.command()
-@click.option(
-    "--config",
-    "path",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    required=True,
-    help="The agent's TOML file; its `folder` must be set.",
-)
+@config_option
 @click.option("--executor", required=True, help="The machine's id in that file.")
 @click.option("--gone", multiple=True, required=True, help="A card that is out now. Repeatable.")
 @click.option("--came", multiple=True, required=True, help="A card that is in now. Repeatable.")

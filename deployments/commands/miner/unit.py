@@ -8,18 +8,13 @@ from pathlib import Path
 import click
 
 from deployments.miner.config import load_config
+from deployments.miner.config_option import config_option
 from deployments.miner.systemd import Start, unit
 from tasks.errors import SettingError
 
 
 @click.command()
-@click.option(
-    "--config",
-    "path",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    required=True,
-    help="The agent's TOML file; its `folder` must be set.",
-)
+@config_option
 @click.option("--user", default="subnet-miner", show_default=True, help="Whom the agent runs as.")
 @click.option("--port", type=click.IntRange(1, 65_535), default=8091, show_default=True)
 @click.option("--announce", help="ADDRESS:PORT, as for `subnet miner serve`.")

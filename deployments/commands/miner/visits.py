@@ -11,19 +11,14 @@ from pathlib import Path
 import click
 
 from deployments.miner.config import load_config
+from deployments.miner.config_option import config_option
 from deployments.miner.visits import FILE, Sought, Visit, read_visits
 from deployments.view import cell, make_console
 from tasks.errors import SettingError
 
 
 @click.command()
-@click.option(
-    "--config",
-    "path",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    required=True,
-    help="The agent's TOML file; its `folder` must be set.",
-)
+@config_option
 @click.option("--validator", default="", help="Only this hotkey's.")
 @click.option("--executor", default="", help="Only of this machine.")
 @click.option("--code", default="", help="Only with this outcome: GRANTED, or the code of a refusal.")
