@@ -37,10 +37,10 @@ from deployments.localnet.world import alone, die_with_parent
 from deployments.miner.admission import Admission
 from deployments.miner.agent import build_app, serve
 from deployments.miner.bounds import Bounds
-from deployments.miner.config import MinerConfig, MinerExecutor
 from tasks.edges import wire
 from tasks.edges.nonces import NonceStore
 from tasks.errors import SettingError, SubnetError
+from tasks.offering.config import MinerConfig, MinerExecutor
 
 MAX_EXECUTORS = 1_000
 EXECUTORS_PER_MINER = wire.MAX_EXECUTORS

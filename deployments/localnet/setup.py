@@ -30,7 +30,7 @@ class LocalMiner:
     address: str
     port: int
     config: Path
-    """The miner's own file, as `deployments/miner/config.py` has it."""
+    """The miner's own file, as `tasks/offering/config.py` has it."""
 
 
 @dataclass(frozen=True, slots=True)

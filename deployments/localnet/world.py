@@ -26,11 +26,11 @@ from deployments.localnet.setup import LocalMiner, Localnet, prepare, world_lock
 from deployments.localnet.witnesses import keep_true_weights
 from deployments.miner.admission import Admission
 from deployments.miner.agent import build_app, serve
-from deployments.miner.config import MinerConfig, load_config
 from storage.records import SubnetView
 from tasks.edges.chain import Chain
 from tasks.edges.nonces import NonceStore
 from tasks.errors import ChainRefused, SettingError, SubnetError, TransportError
+from tasks.offering.config import MinerConfig, load_config
 
 VIEW_EVERY_S = 2.0
 LOCK_DEADLINE_S = 2.0

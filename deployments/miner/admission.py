@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from deployments.miner.config import MinerConfig
 from storage.records import SubnetView
+from tasks.offering.config import MinerConfig
 
 MayEnter = Callable[[str], bool | str]
 """True lets the hotkey in; a text says why not (False: without saying)."""

@@ -27,14 +27,14 @@ from pydantic import ValidationError
 from deployments.miner.admission import MayEnter
 from deployments.miner.bounds import Bounds, Throttle, bounded_connection, network_of
 from deployments.miner.certificates import Authority, Purpose
-from deployments.miner.config import MinerConfig, MinerExecutor
 from deployments.miner.keys import Grant, KeysFileRefused, let_in
-from deployments.miner.memory import keep_results, shown_swaps
 from deployments.miner.visits import FILE, GRANTED, Visit, VisitLog
 from tasks.edges import wire
 from tasks.edges.nonces import NonceStore
 from tasks.edges.signing import Asked, Claim, RawHeaders, Signer, check_request, read_claim, sign_answer
 from tasks.errors import NotAuthentic, SettingError, StoreAway
+from tasks.offering.config import MinerConfig, MinerExecutor
+from tasks.offering.memory import keep_results, shown_swaps
 
 _log = logging.getLogger("miner.agent")
 MAX_REASON_CHARS = 240

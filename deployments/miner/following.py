@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from deployments.miner.config import MinerConfig, load_config
 from tasks.errors import SettingError
+from tasks.offering.config import MinerConfig, load_config
 
 _log = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from deployments.miner.files import locked, replace_whole
 from tasks.edges.wire import blob_of_line, is_key_line
 from tasks.errors import SubnetError
+from tasks.offering.files import locked, replace_whole
 
 MAX_FILE_BYTES = 1024 * 1024
 MAX_LINES = 8

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from deployments.miner.config import MinerConfig
 from tasks.edges.wire import MachineResult, Offer, Results, ToldReason
+from tasks.offering.config import MinerConfig
 
 
 @dataclass(frozen=True, slots=True)

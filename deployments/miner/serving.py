@@ -18,7 +18,6 @@ from typing import Protocol, cast
 
 from deployments.miner.admission import Admission
 from deployments.miner.agent import Door, build_app, serve
-from deployments.miner.config import load_config
 from deployments.miner.following import Followed
 from deployments.miner.visits import FILE
 from deployments.sites import local_substrate
@@ -30,6 +29,7 @@ from tasks.edges.chain import Chain, ChainSettings, Wallet
 from tasks.edges.nonces import NonceStore
 from tasks.edges.signing import Signer
 from tasks.errors import BadAnswer, ChainRefused, SettingError, TransportError
+from tasks.offering.config import load_config
 
 VIEW_EVERY_S = 60.0
 VIEW_LIVES_S = 1_800.0

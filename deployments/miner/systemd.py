@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployments.miner.config import MinerConfig
 from tasks.errors import SettingError
+from tasks.offering.config import MinerConfig
 
 _TEXT = """\
 [Unit]

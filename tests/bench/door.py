@@ -16,8 +16,8 @@ from bittensor import sp_core
 
 from deployments.miner.agent import build_app, serve
 from deployments.miner.bounds import Bounds
-from deployments.miner.config import MinerConfig
 from tasks.edges.nonces import NonceStore
+from tasks.offering.config import MinerConfig
 
 MINER, VALIDATOR, STRANGER = (
     sp_core.Keypair.create_from_uri(f"//{name}") for name in ("Miner", "Validator", "Stranger")

@@ -9,12 +9,12 @@ import pytest
 from bittensor import sp_core
 
 from deployments.miner.agent import build_app, serve
-from deployments.miner.config import MinerConfig, MinerExecutor
 from storage.records import Executor, Head, MinerReply, Neuron, SubnetView
 from tasks.discovery import discover, executors_of, serving, settle
 from tasks.edges import wire
 from tasks.edges.nonces import NonceStore
 from tasks.edges.peers import Peers, PeerSettings
+from tasks.offering.config import MinerConfig, MinerExecutor
 
 VALIDATOR = sp_core.Keypair.create_from_uri("//Validator")
 KEY_LINE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 
 from deployments.miner.agent import build_app, serve
-from deployments.miner.config import MinerConfig
-from deployments.miner.memory import told_results
 from storage.records import ExecutorRecord, Grounds, MinerReply, Reason, Severity, Standing
 from tasks.edges import wire
 from tasks.edges.nonces import NonceStore
 from tasks.edges.peers import Peers, PeerSettings
+from tasks.offering.config import MinerConfig
+from tasks.offering.memory import told_results
 from tasks.scoring.reading import terms_of
 from tasks.telling import by_miner, machine_result, results_of
 from tests.deployments.miner.test_agent import MINER, VALIDATOR

@@ -11,9 +11,6 @@ from typing import Any
 import click
 
 from deployments.histories import json_option
-from deployments.miner import fleet
-from deployments.miner.config import MinerConfig, load_config
-from deployments.miner.memory import told_results
 from deployments.miner.overview import Machine, machines
 from deployments.numbers import FiniteRange
 from deployments.operating import show_json, show_table
@@ -21,6 +18,9 @@ from deployments.renting.quantities import duration, seconds_of
 from deployments.view import cell, make_console
 from tasks.edges.wire import Results
 from tasks.errors import SettingError
+from tasks.offering import fleet
+from tasks.offering.config import MinerConfig, load_config
+from tasks.offering.memory import told_results
 
 LEAST_NOTICE_S = 1_800
 """Validators ask once an epoch of about 10 minutes: by then each has heard of the pause before it begins."""

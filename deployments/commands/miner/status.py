@@ -10,12 +10,12 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from deployments.miner.config import load_config
 from deployments.miner.config_option import config_option
-from deployments.miner.memory import told_results
 from deployments.view import cell, make_console, short
 from tasks.edges.wire import MachineResult, Results, ToldReason
 from tasks.errors import SettingError
+from tasks.offering.config import load_config
+from tasks.offering.memory import told_results
 
 
 @click.command()

@@ -10,13 +10,13 @@ from typing import cast
 
 import click
 
-from deployments.miner.config import MinerConfig, load_config
 from deployments.miner.config_option import config_option
-from deployments.miner.memory import keep_swap
 from deployments.sites import load_dotenv
 from flows.settings import read_settings
 from tasks.edges.signing import Signer, sign_statement
 from tasks.errors import SettingError
+from tasks.offering.config import MinerConfig, load_config
+from tasks.offering.memory import keep_swap
 from tasks.swaps import Swap, read_swap
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from deployments.miner.config import load_config
 from deployments.miner.config_option import config_option
 from deployments.miner.systemd import Start, unit
 from tasks.errors import SettingError
+from tasks.offering.config import load_config
 
 
 @click.command()

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import click
 
-from deployments.miner.config import load_config
 from deployments.miner.config_option import config_option
 from deployments.miner.visits import FILE, Sought, Visit, read_visits
 from deployments.view import cell, make_console
 from tasks.errors import SettingError
+from tasks.offering.config import load_config
 
 
 @click.command()

@@ -17,8 +17,8 @@ from deployments.localnet.cast import Cast, CastExecutor, CastMiner, CastValidat
 from deployments.localnet.homes import Disks, announced_key, make_machine
 from deployments.localnet.ports import choose_ports
 from deployments.localnet.roles import make_wallet
-from deployments.miner.config import load_config
 from kernels.cards import FolderCards  # before the first fork: every child would load it again
+from tasks.offering.config import load_config
 
 KILLED = 9
 STEPS = {

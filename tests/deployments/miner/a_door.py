@@ -7,8 +7,8 @@ from pathlib import Path
 from bittensor import sp_core
 
 from deployments.miner.agent import build_app, serve
-from deployments.miner.config import MinerConfig
 from tasks.edges.nonces import NonceStore
+from tasks.offering.config import MinerConfig
 
 
 async def main() -> None:

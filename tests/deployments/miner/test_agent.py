@@ -16,13 +16,13 @@ from bittensor import sp_core
 from deployments.miner.admission import Admission, refusal
 from deployments.miner.agent import build_app, serve
 from deployments.miner.bounds import Bounds, Throttle, network_of
-from deployments.miner.config import MinerConfig, MinerExecutor
 from deployments.miner.keys import read_authorized
 from storage.records import Head, Neuron, SubnetView
 from tasks.edges import wire
 from tasks.edges.nonces import NonceStore
 from tasks.edges.signing import Asked, check_answer, sign_request
 from tasks.errors import SettingError
+from tasks.offering.config import MinerConfig, MinerExecutor
 
 ROOT = Path(__file__).resolve().parents[3]
 VALIDATOR = sp_core.Keypair.create_from_uri("//Validator")

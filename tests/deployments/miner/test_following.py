@@ -6,14 +6,14 @@ import os
 
 import pytest
 
-from deployments.miner import fleet
 from deployments.miner.agent import build_app, serve
 from deployments.miner.following import Followed
 from tasks.edges import wire
 from tasks.edges.nonces import NonceStore
 from tasks.errors import SettingError
+from tasks.offering import fleet
 from tests.deployments.miner.test_agent import MINER, raw_request, request, talk
-from tests.deployments.miner.test_config import ENTRY, toml
+from tests.tasks.offering.test_config import ENTRY, toml
 
 
 class Clock:

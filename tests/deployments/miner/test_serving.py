@@ -19,7 +19,6 @@ from deployments.commands.miner.unit import command as unit_command
 from deployments.localnet.chain.substrate import LocalSubstrate
 from deployments.localnet.layout import Layout
 from deployments.miner.admission import Admission
-from deployments.miner.config import MinerConfig, MinerExecutor, load_config, parse_config
 from deployments.miner.keys import read_authorized
 from deployments.miner.serving import endpoint_of, look_at_chain
 from deployments.miner.systemd import Start, unit
@@ -29,6 +28,7 @@ from tasks.edges.chain import Chain, ChainSettings
 from tasks.edges.peers import Peers, PeerSettings
 from tasks.edges.shell import EpochKey
 from tasks.errors import ChainAway, ChainRefused, SettingError
+from tasks.offering.config import MinerConfig, MinerExecutor, load_config, parse_config
 from tests.deployments.miner.test_agent import neuron, view
 from tests.deployments.miner.test_visits import ENTRY, offer
 from tests.tasks.nodes import make_node

@@ -9,10 +9,10 @@ from click.testing import CliRunner
 
 from deployments.commands.miner.visits import command
 from deployments.miner.agent import build_app, serve
-from deployments.miner.config import MinerConfig, MinerExecutor
 from deployments.miner.visits import FILE, GRANTED, MAX_COUNTED, Sought, Visit, VisitLog, read_visits
 from tasks.edges.nonces import NonceStore
 from tasks.errors import StoreAway
+from tasks.offering.config import MinerConfig, MinerExecutor
 from tests.deployments.miner.test_agent import (
     MINER,
     STRANGER,

@@ -13,7 +13,6 @@ from bittensor import sp_core
 from pydantic import ValidationError
 
 from deployments.miner.agent import build_app, serve
-from deployments.miner.config import MinerConfig, MinerExecutor
 from deployments.miner.keys import read_authorized
 from storage.records import Executor, Neuron, OfferTerms, Severity
 from tasks.edges import wire
@@ -21,6 +20,7 @@ from tasks.edges.nonces import NonceStore
 from tasks.edges.peers import Peers, PeerSettings, is_allowed
 from tasks.edges.shell import EpochKey
 from tasks.edges.signing import Asked, check_evidence, sign_answer
+from tasks.offering.config import MinerConfig, MinerExecutor
 from tests.tasks.edges.certified import certificate_of
 
 VALIDATOR = sp_core.Keypair.create_from_uri("//Validator")

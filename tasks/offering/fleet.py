@@ -17,9 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from deployments.miner.config import MAX_CONFIG_BYTES, parse_config
-from deployments.miner.files import locked, replace_whole
 from tasks.errors import SettingError
+from tasks.offering.config import MAX_CONFIG_BYTES, parse_config
+from tasks.offering.files import locked, replace_whole
 
 Entry = Mapping[str, str | int | float]
 """One [[executor]] table."""

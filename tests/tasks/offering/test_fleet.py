@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deployments.cli import subnet
-from deployments.miner import fleet
-from deployments.miner.config import load_config, parse_config
-from deployments.miner.memory import keep_results
 from tasks.edges import wire
 from tasks.errors import SettingError
+from tasks.offering import fleet
+from tasks.offering.config import load_config, parse_config
+from tasks.offering.memory import keep_results
 from tests.deployments.miner.test_agent import STRANGER, VALIDATOR
-from tests.deployments.miner.test_config import ENTRY, toml
-from tests.deployments.miner.test_memory import RESULTS
+from tests.tasks.offering.test_config import ENTRY, toml
+from tests.tasks.offering.test_memory import RESULTS
 
 SECOND = {**ENTRY, "id": '"rack1-b"', "port": "23"}
 FILE = f"""# our two racks

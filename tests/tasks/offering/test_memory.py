@@ -13,15 +13,15 @@ from deployments.cli import subnet
 from deployments.commands.miner.swap import signed_swap
 from deployments.localnet.chain.actors import dev_wallet
 from deployments.miner.agent import build_app, serve
-from deployments.miner.config import MinerConfig
-from deployments.miner.memory import keep_results, keep_swap, shown_swaps, told_results
 from tasks.edges import wire
 from tasks.edges.nonces import NonceStore
 from tasks.edges.signing import Asked, is_signed_by
 from tasks.errors import SettingError
+from tasks.offering.config import MinerConfig
+from tasks.offering.memory import keep_results, keep_swap, shown_swaps, told_results
 from tasks.swaps import read_swap
 from tests.deployments.miner.test_agent import MINER, STRANGER, VALIDATOR, raw_request, talk
-from tests.deployments.miner.test_config import ENTRY, toml
+from tests.tasks.offering.test_config import ENTRY, toml
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DISK = wire.ToldReason(

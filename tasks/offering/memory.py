@@ -2,7 +2,7 @@
 
     FOLDER/swaps/<unix seconds>-<executor>.txt      a signed statement each, shown while it is valid
     FOLDER/results/<validator's hotkey>.json        the last results of each validator, whole or not at all
-    FOLDER/agent.sqlite                             who came to the door, and nonces (`visits.py`, `tasks/edges/nonces.py`)
+    FOLDER/agent.sqlite                             who came to the door, and nonces (`deployments/miner/visits.py`, `tasks/edges/nonces.py`)
 
 Everything read back is bounded: a file that is too large, no regular file or of another form is passed over.
 """

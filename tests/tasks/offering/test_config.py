@@ -4,9 +4,9 @@ import base64
 
 import pytest
 
-from deployments.miner.config import load_config, parse_config
 from tasks.edges import wire
 from tasks.errors import SettingError
+from tasks.offering.config import load_config, parse_config
 
 BLOB = base64.b64encode(b"\x00\x00\x00\x0bssh-ed25519\x00\x00\x00\x20" + bytes(range(32))).decode()
 ENTRY = {
