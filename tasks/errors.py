@@ -32,6 +32,7 @@
     ├── NothingFits               no machine of the market is what a renter wants and free
     ├── OperationFailed           what was asked of a lease could not be done
     ├── StepFailed                a step of work on a lease: `step`, `party`, what went wrong
+    ├── OnboardingFailed          a step of bringing a machine in: `step`, `machine`, why, the command that mends it
     ├── ProofRefused              a machine's cards could not be proved for a lease: `code`, `detail`
     ├── EndAsked                  the lease's end was asked for while it was worked on: undo, and end it
     ├── LeaseMoved                somebody else has moved the lease on: stop at once, it is not ours any more
@@ -252,6 +253,14 @@ class StepFailed(SubnetError):
     def __init__(self, step: str, party: str, why: str) -> None:
         super().__init__(f"{step}: {why}")
         self.step, self.party, self.why = step, party, why
+
+
+class OnboardingFailed(SubnetError):
+    """A step of bringing a machine in, or of taking it out, failed; `mend` is a command to copy, empty when none does alone."""
+
+    def __init__(self, step: str, machine: str, why: str, mend: str = "") -> None:
+        super().__init__(f"{machine}: {step}: {why}" + (f"\n  {mend}" if mend else ""))
+        self.step, self.machine, self.why, self.mend = step, machine, why, mend
 
 
 class ProofRefused(SubnetError):

@@ -26,8 +26,7 @@ from pydantic import ValidationError
 
 from deployments.miner.admission import MayEnter
 from deployments.miner.bounds import Bounds, Throttle, bounded_connection, network_of
-from deployments.miner.certificates import Authority, Purpose
-from deployments.miner.keys import Grant, KeysFileRefused, let_in
+from deployments.miner.keys import KeysFileRefused, let_in
 from deployments.miner.visits import FILE, GRANTED, Visit, VisitLog
 from tasks.edges import wire
 from tasks.edges.nonces import NonceStore
@@ -35,6 +34,8 @@ from tasks.edges.signing import Asked, Claim, RawHeaders, Signer, check_request,
 from tasks.errors import NotAuthentic, SettingError, StoreAway
 from tasks.offering.config import MinerConfig, MinerExecutor
 from tasks.offering.memory import keep_results, shown_swaps
+from tasks.onboarding.confinement.certificates import Authority, Purpose
+from tasks.onboarding.confinement.grants import Grant
 
 _log = logging.getLogger("miner.agent")
 MAX_REASON_CHARS = 240

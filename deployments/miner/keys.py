@@ -11,49 +11,21 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tasks.edges.wire import blob_of_line, is_key_line
 from tasks.errors import SubnetError
 from tasks.offering.files import locked, replace_whole
+from tasks.onboarding.confinement.grants import LINE, STAMP, Grant
 
 MAX_FILE_BYTES = 1024 * 1024
 MAX_LINES = 8
 """Of one validator."""
 
-_LINE = re.compile(
-    rb'restrict,expiry-time="(?P<expiry>[0-9]{14})Z" '
-    rb"(?P<key>ssh-ed25519 [A-Za-z0-9+/]{68}) "
-    rb"subnet:(?P<hotkey>[1-9A-HJ-NP-Za-km-z]{48}):(?P<epoch>[0-9]{1,15})\r?\n?"
-)
-_STAMP = "%Y%m%d%H%M%S"
-
 
 class KeysFileRefused(SubnetError):
     """The file may not or cannot be written: a link, too large, held too long, or the system says no."""
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """A validator's key for one epoch, until then."""
-
-    public_key: str
-    """`ssh-ed25519 AAAA...`, nothing before or after."""
-    hotkey: str
-    epoch: int
-    expires_at: datetime
-
-    def line(self) -> bytes:
-        """The line for the file, without its newline; ValueError when a part would not be ours again when read."""
-        blob_of_line(self.public_key)
-        expiry = self.expires_at.astimezone(UTC).strftime(_STAMP)
-        text = f'restrict,expiry-time="{expiry}Z" {self.public_key} subnet:{self.hotkey}:{self.epoch}'
-        line = text.encode("ascii")
-        if _LINE.fullmatch(line) is None:
-            raise ValueError("hotkey, epoch or expiry has another form")
-        return line
 
 
 def let_in(path: Path, grant: Grant, *, now: datetime) -> bool:
@@ -80,7 +52,7 @@ def read_authorized(path: Path, now: datetime) -> list[bytes]:
         text = _read(path)
     except OSError as error:
         raise KeysFileRefused(f"{path.name}: {error.strerror}") from None
-    ours = (_LINE.fullmatch(line) for line in text.splitlines(keepends=True))
+    ours = (LINE.fullmatch(line) for line in text.splitlines(keepends=True))
     valid = (match["key"].decode("ascii") for match in ours if match and _expiry(match) > now)
     return [blob_of_line(line) for line in valid if is_key_line(line)]
 
@@ -89,7 +61,7 @@ def _with_line(text: bytes, line: bytes, hotkey: str, now: datetime) -> bytes:
     kept = [old for old in text.splitlines(keepends=True) if _stays(old, line, now)]
     if any(old.rstrip(b"\r\n") == line for old in kept):
         return b"".join(kept)
-    own = [old for old in kept if (match := _LINE.fullmatch(old)) and match["hotkey"] == hotkey.encode()]
+    own = [old for old in kept if (match := LINE.fullmatch(old)) and match["hotkey"] == hotkey.encode()]
     for oldest in own[: max(0, len(own) - MAX_LINES + 1)]:
         kept.remove(oldest)
     if kept and not kept[-1].endswith((b"\n", b"\r")):
@@ -98,13 +70,13 @@ def _with_line(text: bytes, line: bytes, hotkey: str, now: datetime) -> bytes:
 
 
 def _stays(old: bytes, line: bytes, now: datetime) -> bool:
-    match = _LINE.fullmatch(old)
+    match = LINE.fullmatch(old)
     return match is None or old.rstrip(b"\r\n") == line or _expiry(match) > now
 
 
 def _expiry(match: re.Match[bytes]) -> datetime:
     try:
-        return datetime.strptime(match["expiry"].decode("ascii"), _STAMP).replace(tzinfo=UTC)
+        return datetime.strptime(match["expiry"].decode("ascii"), STAMP).replace(tzinfo=UTC)
     except ValueError:
         return datetime.min.replace(tzinfo=UTC)
 

@@ -17,12 +17,13 @@ from deployments.localnet.cast import CAST, CastExecutor
 from deployments.localnet.executors import ANNOUNCED_PYTHON, USER, Machine, public_key_blob, serve_machines
 from deployments.localnet.homes import Disks, announced_key, make_machine
 from deployments.localnet.warming import warm_cache
-from deployments.miner.keys import Grant, let_in
+from deployments.miner.keys import let_in
 from storage.records import Executor, Verdict
 from tasks.edges.shell import EpochKey, Session, Shell
 from tasks.inspection.models import find
 from tasks.inspection.output import Command
 from tasks.inspection.talk import ask_facts, start_prover, start_runner
+from tasks.onboarding.confinement.grants import Grant
 from tasks.policy import LOCALNET
 from tasks.proof.archive import prover_archive
 from tasks.proof.challenge import Challenge, Origin, challenge_for

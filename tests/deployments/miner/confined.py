@@ -92,7 +92,7 @@ def install_python() -> None:
 
 
 def install(folders: list[dict[str, Any]], files: list[dict[str, Any]]) -> None:
-    """What `deployments/miner/machine/files.py` tells, as it tells it."""
+    """What `tasks/onboarding/confinement/files.py` tells, as it tells it."""
     for folder in folders:
         Path(folder["path"]).mkdir(exist_ok=True)
         shutil.chown(folder["path"], folder["owner"], folder["owner"])

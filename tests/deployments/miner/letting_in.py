@@ -5,7 +5,8 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from deployments.miner.keys import Grant, let_in
+from deployments.miner.keys import let_in
+from tasks.onboarding.confinement.grants import Grant
 
 NOW = datetime(2026, 11, 22, 9, 0, 0, tzinfo=UTC)
 

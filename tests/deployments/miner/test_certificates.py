@@ -13,7 +13,6 @@ from bittensor import sp_core
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from deployments.miner.agent import build_app, serve
-from deployments.miner.certificates import Authority, Purpose
 from storage.records import Neuron
 from tasks.edges import wire
 from tasks.edges.nonces import NonceStore
@@ -21,6 +20,7 @@ from tasks.edges.peers import Peers, PeerSettings
 from tasks.edges.shell import EpochKey
 from tasks.errors import SettingError
 from tasks.offering.config import MinerConfig, MinerExecutor
+from tasks.onboarding.confinement.certificates import Authority, Purpose
 from tests.tasks.edges.certified import HOTKEY, certificate_of
 from tests.tasks.edges.openssh import code_of_login, let_in, needs_sshd, openssh
 

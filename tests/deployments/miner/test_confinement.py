@@ -33,14 +33,14 @@ from deployments.localnet import nvidia_smi
 from deployments.localnet.cast import CAST
 from deployments.localnet.homes import _shown_cards, proved_bytes
 from deployments.localnet.warming import warm_cache
-from deployments.miner.certificates import Authority, Purpose
-from deployments.miner.keys import Grant
-from deployments.miner.machine import files, keeper
 from storage.records import Executor
 from tasks.edges.shell import EpochKey, Shell, ShellSession
 from tasks.errors import HostAway, SettingError
 from tasks.inspection.facts import COMMANDS, read_facts
 from tasks.inspection.talk import ask_facts, measure_bandwidth, start_prover, start_runner
+from tasks.onboarding.confinement import files, keeper
+from tasks.onboarding.confinement.certificates import Authority, Purpose
+from tasks.onboarding.confinement.grants import Grant
 from tasks.policy import LOCALNET
 from tasks.proof.archive import prover_archive
 from tasks.proof.conversation import converse
@@ -360,7 +360,9 @@ def test_nobody_runs_away_from_the_end(ground):
 def test_a_users_processes_are_killed_in_one_go():
     """Where listing is too slow, everything that a validator's user runs is killed, and nothing of anybody else's."""
 
-    program = f"from deployments.miner.machine import keeper; keeper.kill_everything_of({keeper.FIRST_UID})"
+    program = (
+        f"from tasks.onboarding.confinement import keeper; keeper.kill_everything_of({keeper.FIRST_UID})"
+    )
     sleep = ["/bin/sleep", "60"]
     with (
         subprocess.Popen(sleep, user=keeper.FIRST_UID) as theirs,

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.miner.keys import MAX_LINES, Grant, KeysFileRefused, let_in, read_authorized
+from deployments.miner.keys import MAX_LINES, KeysFileRefused, let_in, read_authorized
+from tasks.onboarding.confinement.grants import Grant
 
 ROOT = Path(__file__).resolve().parents[3]
 NOW = datetime(2026, 11, 22, 9, 0, 0, tzinfo=UTC)

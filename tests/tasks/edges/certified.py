@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from deployments.miner.certificates import Authority
-from deployments.miner.keys import Grant
+from tasks.onboarding.confinement.certificates import Authority
+from tasks.onboarding.confinement.grants import Grant
 
 HOTKEY = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
 

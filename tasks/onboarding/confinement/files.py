@@ -15,10 +15,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployments.miner.machine import keeper
 from tasks.edges.shell import LOADER
 from tasks.errors import SettingError
 from tasks.inspection.facts.containers import DOCKER, PODMAN
+from tasks.onboarding.confinement import keeper
 
 VALIDATE_USER, RENT_USER = "subnet", "subnet-rent"
 LIBRARY, SETTINGS_FOLDER, STATE = "/usr/local/lib/subnet", "/etc/subnet", "/var/lib/subnet"

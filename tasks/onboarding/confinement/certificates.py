@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import SSHCertificateBuilder, SSHCertificateType
 
-from deployments.miner.keys import Grant
 from tasks.errors import SettingError
+from tasks.onboarding.confinement.grants import Grant
 
 SKEW_S = 60
 """A certificate is valid from so long ago: the executor's clock may be behind the agent's."""

@@ -70,7 +70,7 @@ class Certificate(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """The file of the machine's owner (`deployments/miner/machine/files.py` writes it)."""
+    """The file of the machine's owner (`tasks/onboarding/confinement/files.py` writes it)."""
 
     ca: str
     """The base64 of the one key whose certificates count."""
