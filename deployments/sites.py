@@ -71,12 +71,19 @@ def local_substrate(settings: Settings) -> Callable[[], object] | None:
     if not settings.is_embedded:
         return None
     from deployments.localnet.chain.substrate import LocalSubstrate  # noqa: PLC0415  only a local site pays for it
-    from deployments.localnet.layout import Layout  # noqa: PLC0415  the same
+
+    file = local_chain()
+    return lambda: LocalSubstrate(file)
+
+
+def local_chain() -> Path:
+    """The local subnet's chain; ChainAway when it is not made yet."""
+    from deployments.localnet.layout import Layout  # noqa: PLC0415  only a local site pays for it
 
     file = Layout(folder_of(os.environ)).chain
     if not file.is_file():
         raise ChainAway("there is no local chain yet; `subnet epoch` makes one")
-    return lambda: LocalSubstrate(file)
+    return file
 
 
 @contextmanager

@@ -131,6 +131,15 @@ def pay(path: Path, wallet: KeyWallet, renter_id: str, rao: int) -> str:
         _close(subtensor)
 
 
+def fund(path: Path, wallet: KeyWallet, receiver: str, rao: int) -> str:
+    """Send TAO to an address; the extrinsic's id."""
+    subtensor = bt.Subtensor("local", substrate=typed("Any", LocalSubstrate(path)))
+    try:
+        return send(subtensor, wallet, receiver, rao)
+    finally:
+        _close(subtensor)
+
+
 def _close(subtensor: bt.Subtensor) -> None:
     """Close the SDK's blocking client with its event loop, which the SDK itself leaves open."""
     thread = subtensor._loop_thread  # noqa: SLF001  there is no public way to it

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import signal
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol, cast
@@ -57,12 +57,12 @@ class Place:
     """What the chain is to say; None: that is left alone."""
 
 
-def run_agent(path: Path, settings: Settings, place: Place) -> None:
+def run_agent(path: Path, settings: Settings, place: Place, wallet: Wallet) -> None:
     """Serve until told to stop. SettingError: a user's mistake in file, wallet or address."""
     config = load_config(path)
     admission = Admission(config.min_validator_stake_rao, config.allowed_validators, max_age_s=VIEW_LIVES_S)
     followed = Followed(path, on_change=admission.follow)
-    asyncio.run(_run(followed, admission, settings, miner_wallet(settings, path), place))
+    asyncio.run(_run(followed, admission, settings, wallet, place))
 
 
 def miner_wallet(settings: Settings, config: Path) -> Wallet:
@@ -72,6 +72,21 @@ def miner_wallet(settings: Settings, config: Path) -> Wallet:
     from deployments.localnet.chain.actors import dev_wallet  # noqa: PLC0415  only a local site pays for it
 
     return dev_wallet(config.stem)
+
+
+def named_wallet(
+    settings: Settings, wallet_path: Path | None, wallet: str | None, hotkey: str | None
+) -> Wallet | None:
+    """The wallet on disk that options name, the settings' names beside them; None when they name nothing."""
+    if wallet_path is None and wallet is None and hotkey is None:
+        return None
+    found = replace(
+        settings,
+        wallet_path=(wallet_path or settings.wallet_path).expanduser(),
+        wallet_name=wallet or settings.wallet_name,
+        wallet_hotkey=hotkey or settings.wallet_hotkey,
+    )
+    return load_wallet(found)
 
 
 def endpoint_of(text: str) -> tuple[str, int]:

@@ -2,10 +2,11 @@
 
     ensure_hotkey(path, "miner", "rack1")                made once, found again ever after
     ensure_hotkey(path, "miner", "rack1", secret)        imported: twelve words or a seed, as typed or read
+    ensure_coldkey(path, "miner", password)              the same of the coldkey; an empty password: not encrypted
     load_coldkey(path, "miner", password)                for a call or two; never kept
 
 No secret is printed, none is part of an error's text, and none is taken from a command line. Files are those of `btcli`,
-owner-only: the hotkey's is its only copy, so that is what is to be backed up.
+owner-only: they are the keys' only copies, so they are what is to be backed up.
 """
 
 from __future__ import annotations
@@ -28,15 +29,15 @@ HIDDEN = "(not shown)"
 
 
 @dataclass(frozen=True, slots=True)
-class Hotkey:
-    """A hotkey's file, and the address that it stands for."""
+class KeyFile:
+    """A key's file, and the address that it stands for."""
 
     address: str
     file: Path
     is_new: bool
 
 
-def ensure_hotkey(path: Path, name: str, hotkey: str, secret: str | None = None) -> Hotkey:
+def ensure_hotkey(path: Path, name: str, hotkey: str, secret: str | None = None) -> KeyFile:
     """The wallet's hotkey, made or imported unless it is there; SettingError when another one is."""
     file = hotkey_file(path, name, hotkey)
     wanted = None if secret is None else _keypair(secret).ss58_address
@@ -44,7 +45,7 @@ def ensure_hotkey(path: Path, name: str, hotkey: str, secret: str | None = None)
         found = hotkey_address(path, name, hotkey)
         if wanted not in (None, found):
             raise SettingError("hotkey file", str(file), f"no file, or the key of {wanted}: it holds {found}")
-        return Hotkey(found, file, is_new=False)
+        return KeyFile(found, file, is_new=False)
     wallet = bt.Wallet(name, hotkey, path=str(path))
     try:
         if secret is None:
@@ -58,7 +59,42 @@ def ensure_hotkey(path: Path, name: str, hotkey: str, secret: str | None = None)
             "hotkey file", str(file), f"a place where a key can be written ({error})"
         ) from None
     # Read back: what counts is what is on the disk, not what the SDK's object holds.
-    return Hotkey(hotkey_address(path, name, hotkey), file, is_new=True)
+    return KeyFile(hotkey_address(path, name, hotkey), file, is_new=True)
+
+
+def ensure_coldkey(path: Path, name: str, password: str, secret: str | None = None) -> KeyFile:
+    """The wallet's coldkey, made or imported unless one is known here; SettingError when another one is.
+
+    A wallet that has the public half alone has its coldkey elsewhere: that is as good.
+    """
+    hotkey_file(path, name, "default")
+    file = path / name / "coldkey"
+    wanted = None if secret is None else _keypair(secret, "coldkey secret").ss58_address
+    if (path / name / "coldkeypub.txt").exists() or file.exists():
+        found = owner_address(path, name)
+        if wanted not in (None, found):
+            raise SettingError(
+                "coldkey file", str(file), f"no file, or the key of {wanted}: it holds {found}"
+            )
+        return KeyFile(found, file, is_new=False)
+    wallet = bt.Wallet(name, "default", path=str(path))
+    how: dict[str, Any] = {
+        "use_password": bool(password),
+        "coldkey_password": password or None,
+        "suppress": True,
+    }
+    try:
+        if secret is None:
+            wallet.create_new_coldkey(**how)
+        elif SEED.fullmatch(secret.strip()):
+            wallet.regenerate_coldkey(seed=secret.strip(), **how)
+        else:
+            wallet.regenerate_coldkey(mnemonic=" ".join(secret.split()), **how)
+    except (sp_core.KeyfileError, OSError) as error:
+        raise SettingError(
+            "coldkey file", str(file), f"a place where a key can be written ({error})"
+        ) from None
+    return KeyFile(owner_address(path, name), file, is_new=True)
 
 
 def hotkey_file(path: Path, name: str, hotkey: str) -> Path:
@@ -85,7 +121,7 @@ def owner_address(path: Path, name: str) -> str:
     hotkey_file(path, name, "default")
     file = path / name / "coldkeypub.txt"
     if not file.is_file():
-        raise SettingError("coldkey file", str(file), "an existing file; `btcli wallet new-coldkey` makes it")
+        raise SettingError("coldkey file", str(file), "an existing file; `subnet miner coldkey new` makes it")
     return _address(file)
 
 
@@ -116,7 +152,7 @@ def _coldkey_file(path: Path, name: str) -> Path:
     return file
 
 
-def _keypair(secret: str) -> Any:
+def _keypair(secret: str, key: str = "hotkey secret") -> Any:
     text = secret.strip()
     try:
         if SEED.fullmatch(text):
@@ -125,9 +161,7 @@ def _keypair(secret: str) -> Any:
             return sp_core.Keypair.create_from_mnemonic(" ".join(text.split()), bt.CRYPTO_SR25519)
     except Exception:  # noqa: BLE001, S110  the SDK's errors here are of many kinds, and may quote the secret
         pass
-    raise SettingError(
-        "hotkey secret", HIDDEN, "12 to 24 words of a mnemonic, or 0x and 64 hex digits of a seed"
-    )
+    raise SettingError(key, HIDDEN, "12 to 24 words of a mnemonic, or 0x and 64 hex digits of a seed")
 
 
 def _address(file: Path) -> str:

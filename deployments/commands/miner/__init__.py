@@ -12,6 +12,8 @@ from deployments.lazy import lazy_group
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "check": "Look at machines as validators will, over your own SSH login, with the command that mends what they lack.",
+        "coldkey": "Make or import the coldkey that owns what a miner earns.",
+        "fund": "Give TAO to a coldkey, on the local subnet only.",
         "hotkey": "Make or import the hotkey that a miner signs with.",
         "register": "Register the hotkey on the subnet: price and balance shown, a ceiling held by the chain.",
         "serve": "Run the agent: let validators in on your machines.",

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import asdict
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from deployments.histories import json_option
+from deployments.miner.tao import rao_of
 from deployments.miner.wallet_options import WalletPlace, secret_of, wallet_options, wallet_place
 from deployments.sites import local_substrate
 from tasks.errors import SettingError
@@ -19,8 +18,6 @@ from tasks.errors import SettingError
 if TYPE_CHECKING:
     from tasks.edges.chain import Chain
     from tasks.edges.registering import Place, Terms
-
-RAO = 1_000_000_000
 
 
 @click.command()
@@ -57,7 +54,7 @@ def command(
     from tasks.edges.wallets import hotkey_address, owner_address  # noqa: PLC0415  the SDK is half a second of import
 
     place = wallet_place(wallet_path, wallet, hotkey)
-    ceiling = None if max_tao is None else _rao(max_tao)
+    ceiling = None if max_tao is None else rao_of("--max-tao", max_tao)
     if yes and ceiling is None:
         raise SettingError(
             "--max-tao", "not given", "the most that a place may cost, since --yes asks nothing"
@@ -104,18 +101,13 @@ def _agreed(terms: Terms, ceiling: int | None, *, is_agreed: bool) -> int:
 
     check_terms(terms, terms.price_rao if ceiling is None else ceiling)
     if ceiling is None:
-        ceiling = _rao(click.prompt("The most that it may cost (TAO)", default=tao(terms.price_rao)))
+        ceiling = rao_of(
+            "--max-tao", click.prompt("The most that it may cost (TAO)", default=tao(terms.price_rao))
+        )
         check_terms(terms, ceiling)
     if not is_agreed:
         click.confirm(f"Register {terms.hotkey} for at most {tao(ceiling)} TAO?", abort=True)
     return ceiling
-
-
-def _rao(amount: str) -> int:
-    typed = amount.strip()
-    if not re.fullmatch(r"[0-9]{1,8}(\.[0-9]{1,9})?", typed):
-        raise SettingError("--max-tao", amount[:40], "an amount of TAO such as 0.8, with up to nine decimals")
-    return int(Decimal(typed) * RAO)
 
 
 def _tell_terms(terms: Terms, place: WalletPlace, *, is_quiet: bool) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from deployments.miner.config_option import config_option
+from deployments.miner.wallet_options import wallet_options
 
 
 @click.command()
@@ -20,11 +21,12 @@ from deployments.miner.config_option import config_option
     "--announce",
     help="ADDRESS:PORT that the chain is to tell validators; without it the chain is left alone.",
 )
-def command(*, path: Path, host: str, port: int, announce: str | None) -> None:
+@wallet_options
+def command(*, path: Path, host: str, port: int, announce: str | None, **wallet: Path | str | None) -> None:
     """Let validators in on the machines of the file, until SIGTERM or Ctrl-C.
 
     Network, subnet and the miner's hotkey are those of the settings (SUBNET_NETWORK, _NETUID, _WALLET_PATH, _NAME,
-    _HOTKEY; .env.example). Who may enter is read from the chain each minute; when it has not answered for half an hour,
+    _HOTKEY; .env.example), unless options name another wallet. Who may enter is read from the chain each minute; when it has not answered for half an hour,
     nobody may. `subnet miner unit` prints a systemd unit for this command, `subnet miner visits` shows who came.
 
     \b
@@ -32,11 +34,13 @@ def command(*, path: Path, host: str, port: int, announce: str | None) -> None:
       subnet miner serve --config /etc/subnet/miner.toml --announce 203.0.113.7:8091
       subnet miner serve --config miner.toml --host 127.0.0.1 --port 8091
     """
-    from deployments.miner.serving import Place, endpoint_of, run_agent  # noqa: PLC0415  the chain's SDK is slow to import
+    from deployments.miner.serving import Place, endpoint_of, miner_wallet, named_wallet, run_agent  # noqa: PLC0415  the chain's SDK is slow to import
     from deployments.sites import load_dotenv, site_settings  # noqa: PLC0415  as above
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     load_dotenv()
     announced = None if announce is None else endpoint_of(announce)
-    run_agent(path, site_settings(), Place(host, port, announced))
+    settings = site_settings()
+    named = named_wallet(settings, **wallet)  # type: ignore[arg-type]  # the three options, by their names
+    run_agent(path, settings, Place(host, port, announced), named or miner_wallet(settings, path))

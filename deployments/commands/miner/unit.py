@@ -9,6 +9,7 @@ import click
 
 from deployments.miner.config_option import config_option
 from deployments.miner.systemd import Start, unit
+from deployments.miner.wallet_options import wallet_options
 from tasks.errors import SettingError
 from tasks.offering.config import load_config
 
@@ -18,7 +19,8 @@ from tasks.offering.config import load_config
 @click.option("--user", default="subnet-miner", show_default=True, help="Whom the agent runs as.")
 @click.option("--port", type=click.IntRange(1, 65_535), default=8091, show_default=True)
 @click.option("--announce", help="ADDRESS:PORT, as for `subnet miner serve`.")
-def command(*, path: Path, user: str, port: int, announce: str | None) -> None:
+@wallet_options
+def command(*, path: Path, user: str, port: int, announce: str | None, **wallet: Path | str | None) -> None:
     """Print a systemd unit that runs `subnet miner serve` with next to no rights beside it.
 
     Settings (SUBNET_*) are read from /etc/subnet/miner.env. The user must be able to read the file, the hotkey and the
@@ -37,5 +39,10 @@ def command(*, path: Path, user: str, port: int, announce: str | None) -> None:
 
         endpoint_of(announce)
         arguments += ["--announce", announce]
+    if (folder := wallet["wallet_path"]) is not None:
+        arguments += ["--wallet-path", str(Path(folder).absolute())]
+    for name in ("wallet", "hotkey"):
+        if (value := wallet[name]) is not None:
+            arguments += [f"--{name}", str(value)]
     program = Path(sys.executable).with_name("subnet")
     click.echo(unit(load_config(path), Start(program, tuple(arguments), user)), nl=False)

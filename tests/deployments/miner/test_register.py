@@ -70,6 +70,19 @@ def test_a_program_registers_with_a_ceiling_and_no_question(typed):
     assert (told["place"]["uid"], told["place"]["is_new"]) == (6, True)
 
 
+def test_the_local_subnet_gives_tao_away(typed, monkeypatch):
+    """To the wallet's coldkey, which is kept where there is one; no other network has such a thing."""
+    typed("hotkey", "new")
+    known, sent = typed("coldkey", "new", "--no-password"), json.loads(typed("fund", "2.5", "--json"))
+    terms = json.loads(typed("register", "--json"))["terms"]
+    monkeypatch.setenv("SUBNET_NETWORK", "test")
+    elsewhere = typed("fund", "2.5", code=1)
+
+    assert "was known here already" in known
+    assert (sent["coldkey"], terms["free_rao"]) == (terms["coldkey"], 7.5 * RAO)
+    assert "only the local subnet gives TAO away" in str(elsewhere.exception)
+
+
 @pytest.mark.long
 def test_an_encrypted_coldkey_opens_with_a_password_from_a_file_or_a_pipe(typed, tmp_path):
     """Which is nowhere in what is said; a wrong one registers nothing. Each try takes ten seconds of CPU."""

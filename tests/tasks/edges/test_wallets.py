@@ -8,6 +8,7 @@ from bittensor import sp_core
 
 from tasks.edges.chain import load_hotkey
 from tasks.edges.wallets import (
+    ensure_coldkey,
     ensure_hotkey,
     hotkey_address,
     is_coldkey_encrypted,
@@ -112,7 +113,7 @@ def test_what_is_not_there_says_how_to_make_it(tmp_path):
     """Hotkey, owner's address, coldkey."""
     with pytest.raises(SettingError, match="subnet miner hotkey new"):
         hotkey_address(tmp_path, "miner", "rack1")
-    with pytest.raises(SettingError, match="btcli wallet new-coldkey"):
+    with pytest.raises(SettingError, match="subnet miner coldkey new"):
         owner_address(tmp_path, "miner")
     with pytest.raises(SettingError, match="where the coldkey is"):
         load_coldkey(tmp_path, "miner")
@@ -127,3 +128,28 @@ def test_the_address_of_an_encrypted_hotkey_is_its_public_files(tmp_path):
     made.file.with_name("rack1pub.txt").write_text("{}")
     with pytest.raises(SettingError, match="key file"):
         hotkey_address(tmp_path, "miner", "rack1")
+
+
+def test_a_coldkey_is_made_once_and_another_is_never_overwritten(tmp_path, capfd):
+    """It opens without a password where it was made without; the public half alone, whose key is elsewhere, is as good."""
+    made, again = (ensure_coldkey(tmp_path, "miner", "") for _ in range(2))
+
+    assert (made.is_new, again.is_new, made.address) == (True, False, again.address)
+    assert made.file.stat().st_mode & 0o777 == 0o600
+    assert load_coldkey(tmp_path, "miner").ss58_address == made.address == owner_address(tmp_path, "miner")
+    with pytest.raises(SettingError, match="it holds " + made.address):
+        ensure_coldkey(tmp_path, "miner", "", WORDS)
+    made.file.unlink()
+    assert ensure_coldkey(tmp_path, "miner", "").address == made.address
+    assert not made.file.exists()
+    assert ensure_coldkey(tmp_path, "other", "", WORDS).address == address_of(WORDS)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.long
+def test_a_coldkey_with_a_password_opens_with_it_alone(tmp_path):
+    """Ten seconds of CPU each time: that is what keeps guessers out."""
+    made = ensure_coldkey(tmp_path, "miner", "right-one", SEED)
+
+    assert is_coldkey_encrypted(tmp_path, "miner")
+    assert load_coldkey(tmp_path, "miner", "right-one").ss58_address == made.address
