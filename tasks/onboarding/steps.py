@@ -7,7 +7,8 @@ The door is opened last: until sshd is told of the two users, whatever else is t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
@@ -129,6 +130,8 @@ class PlannedStep:
     """What is missing, or in the way."""
     mend: str = ""
     """The command that mends a step that is blocked, to be run on the machine."""
+    changes: tuple[Mapping[str, object], ...] = field(default=(), repr=False)
+    """What the hand is asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,91 @@
+"""The prover's Python: an environment of ours, beside the system's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from tasks.onboarding.changing.filing import kept, refuse_read_only
+from tasks.onboarding.changing.journal import (
+    Change,
+    Entry,
+    Failed,
+    Journal,
+    Left,
+    Work,
+    failures,
+    replace_whole,
+)
+from tasks.onboarding.changing.packages import install_packages
+from tasks.onboarding.changing.system import WORDS, run
+
+PIP_S = 1_500
+
+
+def has_modules(wanted: Change, _: Work) -> list[str]:
+    """Nothing is done to an interpreter of the owner's: it has what the prover imports, or not."""
+    python, imports = wanted["python"], ", ".join(wanted["imports"])
+    done = run([python, "-I", "-c", f"import {imports}"])
+    if done.returncode != 0:
+        raise Failed("PROVER_MISSING", f"{python} can't import {imports}: {done.stdout[-WORDS:]}")
+    return []
+
+
+def make_venv(wanted: Change, work: Work) -> list[str]:
+    """An environment of ours with these modules, whole; one of the owner's that lacks some is left alone."""
+    folder, mark = wanted["folder"], f"{wanted['folder']}/.modules"
+    own, text = f"{folder}/bin/python", "\n".join(wanted["modules"]) + "\n"
+    begun = work.journal.find("tree", folder)
+    if begun and kept(mark) and Path(mark).read_text() == text:
+        return []
+    if os.path.lexists(folder) and not begun:
+        if run([own, "-I", "-c", f"import {', '.join(wanted['imports'])}"]).returncode == 0:
+            return []
+        raise Failed("PYTHON_NOT_OURS", f"there is a {folder} without {', '.join(wanted['imports'])}")
+    refuse_read_only(folder)
+    if run([wanted["python"], "-I", "-c", "import ensurepip"]).returncode != 0:
+        install_packages({"names": [wanted["package"]], "data": []}, work)
+    if work.is_dry:
+        return [own]
+    work.journal.note("tree", folder)
+    wheels = wheels_of(folder)
+    if Path(folder).is_dir():
+        shutil.rmtree(folder)
+    done = run([wanted["python"], "-I", "-m", "venv", folder], PIP_S)
+    if done.returncode != 0:
+        raise Failed("PYTHON_FAILED", done.stdout[-WORDS:])
+    source = ["--no-index", "--find-links", wheels] if wanted["has_wheels"] else []
+    options = ["--disable-pip-version-check", "--no-input", "--no-cache-dir", "--quiet", *source]
+    done = run([own, "-I", "-m", "pip", "install", *options, *wanted["modules"]], PIP_S)
+    if done.returncode != 0:
+        raise Failed("PIP_FAILED", done.stdout[-WORDS:])
+    shutil.rmtree(wheels, ignore_errors=True)
+    replace_whole(mark, text.encode(), 0o644)
+    return [own]
+
+
+def wheels_of(folder: str) -> str:
+    """Where packages that are handed over lie until they are installed."""
+    return f"{folder}-wheels"
+
+
+def take_wheel(request: dict[str, Any]) -> dict[str, object]:
+    """A package of the miner's, which stands after the request."""
+    folder = wheels_of(request["folder"])
+    with failures():
+        refuse_read_only(folder)
+        Journal(request["step"]).note("tree", folder)
+        Path(folder).mkdir(mode=0o700, exist_ok=True)
+        with Path(folder, request["name"]).open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+    return {"done": [request["name"]], "code": "", "detail": ""}
+
+
+def undo_tree(entry: Entry) -> Left:
+    """Away with all of it."""
+    if Path(entry["key"]).is_dir():
+        shutil.rmtree(entry["key"])
+    return []

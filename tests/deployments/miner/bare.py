@@ -1,0 +1,267 @@
+"""A bare machine's own side: a root file system over this computer's, an address of its own, and OpenSSH.
+
+    nsenter --net=... unshare --mount --pid ... python bare.py     a line of JSON in, `ready` out when sshd answers
+
+Then lines of JSON: {"run": words} -> its status and output, {"changed": true} -> what differs from the machine as it was.
+All that is written lies in one layer in memory, which is the exact list of what was changed; with stdin it ends.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+HIDDEN = ("/home", "/mnt", "/media", "/srv", "/opt", "/tmp", "/usr/local", "/var/log", "/run", "/var/tmp")
+"""Empty on the machine, whatever lies there on this computer."""
+GONE = (
+    "/etc/subnet",
+    "/var/lib/subnet",
+    "/var/lib/subnet-onboarding.json",
+    "/usr/bin/docker",
+    "/usr/bin/podman",
+    "/usr/bin/dockerd",
+    "/usr/sbin/dockerd",
+    "/etc/docker",
+    "/etc/default/docker",
+    "/var/lib/docker",
+)
+"""Not there: the machine has no container engine, and nothing of ours."""
+ENGINES = ("docker.io", "docker-cli", "docker-ce", "docker-ce-cli", "podman")
+
+
+def main(told: dict[str, Any]) -> None:
+    """Set the machine up, and serve until stdin ends."""
+    folder = Path(told["folder"])
+    layers, root = folder / "layers", folder / "root"
+    for made in (layers, root):
+        made.mkdir()
+    mount("-t", "tmpfs", "-o", "mode=755", "none", str(layers))
+    base, upper, work = (layers / name for name in ("base", "upper", "work"))
+    for made in (base, upper, work):
+        made.mkdir()
+    furnish(base, told)
+    mount("-t", "overlay", "none", "-o", f"lowerdir={base}:/,upperdir={upper},workdir={work}", str(root))
+    for name in ("proc", "dev", "sys"):
+        mount("--rbind" if name != "proc" else "--bind", f"/{name}", f"{root}/{name}")
+    for path, source in told["mounts"].items():
+        mount("--bind", source, f"{root}{path}")
+    for number, path in enumerate(told["copies"]):
+        copied, working = layers / f"copied{number}", layers / f"working{number}"
+        copied.mkdir()
+        working.mkdir()
+        options = f"lowerdir={path},upperdir={copied},workdir={working}"
+        mount("-t", "overlay", "none", "-o", options, f"{root}{path}")
+    mount("-t", "tmpfs", "-o", "mode=1777", "none", f"{root}/var/lib/cards")
+    for path, text in told["cards"].items():
+        write(root, path, text)
+        (root / path.lstrip("/")).parent.chmod(0o1777)
+    if told["is_read_only"]:
+        mount("-o", "remount,ro", str(root))
+    inside(root, ["/usr/sbin/sshd"])
+    wait_for(root / "run" / "sshd.pid")
+    began = changed(upper, base)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if "run" in asked:
+            done = inside(root, asked["run"], asked["stdin"])
+            print(json.dumps([done.returncode, done.stdout]), flush=True)
+        else:
+            found = changed(upper, base).items()
+            print(json.dumps({path: what for path, what in found if began.get(path) != what}), flush=True)
+
+
+def wait_for(path: Path) -> None:
+    """Until it is there."""
+    end = time.monotonic() + 20
+    while not path.exists():
+        assert time.monotonic() < end, path
+        time.sleep(0.02)
+
+
+def inside(root: Path, words: list[str], stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """A program on the machine, as root."""
+    return subprocess.run(
+        ["chroot", str(root), *words],
+        input=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
+        text=True,
+        check=False,
+    )
+
+
+# --- what it is made of ----------------------------------------------------------------------------
+
+
+def furnish(base: Path, told: dict[str, Any]) -> None:
+    """The layer that makes a bare machine of this computer's root."""
+    for path in (*HIDDEN, *told["hidden"], "/root", "/etc/ssh"):
+        opaque(base, path)
+    for path in ("/root", "/root/.ssh"):
+        (base / path.lstrip("/")).mkdir(exist_ok=True)
+        (base / path.lstrip("/")).chmod(0o700)
+    for path in ("/tmp", "/var/tmp"):
+        (base / path.lstrip("/")).chmod(0o1777)
+    for path in (*GONE, *told["gone"]):
+        if os.path.lexists(path):
+            whiteout(base, path)
+    for path in ("/run/sshd", "/var/lib/cards", "/etc/ssh/sshd_config.d", *told["mounts"], *told["copies"]):
+        folder(base, path)
+    without_engines(base)
+    for path, text, mode in told["things"]:
+        write(base, path, text, mode)
+    packages(base, told["packages"])
+
+
+def packages(base: Path, told: dict[str, dict[str, str]]) -> None:
+    """Packages that the machine's manager can get without any network, and no others."""
+    if shutil.which("dpkg-deb") is None:
+        return
+    place = base / "srv" / "apt"
+    place.mkdir(parents=True)
+    index = ""
+    for name, files in told.items():
+        tree = base.parent / "packing" / name
+        tree.mkdir(parents=True)
+        control = f"Package: {name}\nVersion: 99.0\nArchitecture: all\nMaintainer: nobody <nobody@localhost>\nDescription: {name}\n"
+        for path, text in {**files, "/DEBIAN/control": control}.items():
+            write(tree, path, text, 0o755 if text.startswith("#!") else 0o644)
+        deb = place / f"{name}.deb"
+        subprocess.run(
+            ["dpkg-deb", "--build", "-Znone", "--root-owner-group", str(tree), str(deb)],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        data = deb.read_bytes()
+        index += f"{control}Filename: ./{name}.deb\nSize: {len(data)}\nSHA256: {hashlib.sha256(data).hexdigest()}\n\n"
+    (place / "Packages").write_text(index)
+    opaque(base, "/etc/apt/sources.list.d")
+    opaque(base, "/var/lib/apt/lists")
+    write(base, "/etc/apt/sources.list", "deb [trusted=yes] file:/srv/apt ./\n")
+
+
+def without_engines(base: Path) -> None:
+    """The manager's own list, and the groups, without what is hidden."""
+    status = Path("/var/lib/dpkg/status")
+    if status.exists():
+        parts = status.read_text().split("\n\n")
+        kept = [part for part in parts if part.partition("\n")[0].removeprefix("Package: ") not in ENGINES]
+        write(base, str(status), "\n\n".join(kept))
+    for path, mode in (("/etc/group", 0o644), ("/etc/gshadow", 0o640)):
+        if Path(path).exists():
+            lines = Path(path).read_text().splitlines(keepends=True)
+            write(base, path, "".join(line for line in lines if not line.startswith("docker:")), mode)
+            shutil.copystat(path, base / path.lstrip("/"))
+            os.chown(base / path.lstrip("/"), 0, Path(path).stat().st_gid)
+
+
+def folder(base: Path, path: str) -> Path:
+    """A folder of the layer, with the modes of this computer's."""
+    made = base
+    for part in Path(path).parts[1:]:
+        made /= part
+        if not made.exists():
+            made.mkdir(mode=0o755)
+            here = Path("/", made.relative_to(base))
+            if here.is_dir():
+                made.chmod(stat.S_IMODE(here.stat().st_mode))
+                os.chown(made, here.stat().st_uid, here.stat().st_gid)
+    return made
+
+
+def opaque(base: Path, path: str) -> None:
+    """An empty folder in the place of this computer's."""
+    os.setxattr(folder(base, path), "trusted.overlay.opaque", b"y")
+
+
+def whiteout(base: Path, path: str) -> None:
+    """Nothing in its place."""
+    folder(base, str(Path(path).parent))
+    os.mknod(base / path.lstrip("/"), stat.S_IFCHR, os.makedev(0, 0))
+
+
+def write(base: Path, path: str, text: str, mode: int = 0o644) -> None:
+    """A file of the layer."""
+    folder(base, str(Path(path).parent))
+    file = base / path.lstrip("/")
+    file.write_text(text)
+    file.chmod(mode)
+
+
+def mount(*words: str) -> None:
+    """Mount something in here."""
+    subprocess.run(["mount", *words], check=True)
+
+
+# --- what was changed ------------------------------------------------------------------------------
+
+
+def changed(upper: Path, base: Path) -> dict[str, str]:
+    """By path: what is new, gone, or not what it was in mode, owner or content."""
+    found: dict[str, str] = {}
+    for at in sorted(upper.rglob("*")):
+        path = f"/{at.relative_to(upper)}"
+        now, before = at.lstat(), original(base, path)
+        if stat.S_ISCHR(now.st_mode) and now.st_rdev == 0:
+            if before is not None:
+                found[path] = "gone"
+        elif before is None:
+            found[path] = "new"
+        elif difference := differs(at, before):
+            found[path] = difference
+    return found
+
+
+def original(base: Path, path: str) -> Path | None:
+    """Where the machine's own file lies below the layer of changes."""
+    at = base
+    for part in Path(path).parts[1:]:
+        at /= part
+        if at.is_dir() and not at.is_symlink() and is_opaque(at):
+            ours = base / path.lstrip("/")
+            return ours if os.path.lexists(ours) else None
+    ours = base / path.lstrip("/")
+    if os.path.lexists(ours):
+        return None if stat.S_ISCHR(ours.lstat().st_mode) else ours
+    return Path(path) if os.path.lexists(path) else None
+
+
+def is_opaque(at: Path) -> bool:
+    """Whether nothing of this computer's shows through."""
+    try:
+        return os.getxattr(at, "trusted.overlay.opaque") == b"y"
+    except OSError:
+        return False
+
+
+def differs(at: Path, before: Path) -> str:
+    """In what, empty when in nothing that counts."""
+    now, then = at.lstat(), before.lstat()
+    if stat.S_IFMT(now.st_mode) != stat.S_IFMT(then.st_mode):
+        return "another kind"
+    if (now.st_uid, now.st_gid, now.st_mode) != (then.st_uid, then.st_gid, then.st_mode):
+        return f"{now.st_uid}:{now.st_gid} {now.st_mode:o}, was {then.st_uid}:{then.st_gid} {then.st_mode:o}"
+    if stat.S_ISLNK(now.st_mode) and at.readlink() != before.readlink():
+        return "another target"
+    if stat.S_ISREG(now.st_mode) and at.read_bytes() != before.read_bytes():
+        return "another content"
+    return ""
+
+
+if __name__ == "__main__":
+    os.umask(0o022)
+    if (child := os.fork()) == 0:
+        main(json.loads(sys.stdin.readline()))
+        sys.exit()
+    while os.wait()[0] != child:  # the first process forgets what ended, whoever started it
+        pass
