@@ -125,14 +125,18 @@ class Rentals:
         query = sa.select(rentals).where(rentals.c.executor_key == executor_key, rentals.c.state.in_(OPEN))
         return self._all(query.order_by(rentals.c.requested_at, rentals.c.lease_id))
 
-    def machines_since(self, moment: datetime) -> frozenset[str]:
-        """The machines of all leases that have moved since, those that were tried and let go among them."""
-        query = sa.select(rentals.c.executor_key, rentals.c.tried).where(rentals.c.moved_at >= moment)
+    def machines_since(self, moment: datetime) -> Mapping[str, str]:
+        """The machines of all leases that have moved since, tried and let go or not, each with the lease that moved last."""
+        columns = (rentals.c.lease_id, rentals.c.executor_key, rentals.c.tried)
+        query = sa.select(*columns).where(rentals.c.moved_at >= moment).order_by(rentals.c.moved_at)
         with reading(self._engine) as connection:
             rows = connection.execute(query).all()
-        return frozenset(
-            key for row in rows for key in (str(row.executor_key), *json.loads(row.tried)) if key
-        )
+        return {
+            key: str(row.lease_id)
+            for row in rows
+            for key in (*json.loads(row.tried), str(row.executor_key))
+            if key
+        }
 
     def held(self) -> Mapping[str, str]:
         """The lease that holds a card, by the card's UUID."""

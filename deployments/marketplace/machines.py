@@ -39,7 +39,7 @@ class MachineConsoles:
         """A session to the machine of this lease."""
         if self._market is None or rental.access is None:
             raise HostAway("open", "the marketplace is ending")
-        site = await self._market.enter(rental.executor_key, deadline_s)
+        site = await self._market.enter(rental.executor_key, deadline_s, lease_id=rental.lease_id)
         return MachineConsole(site, rental.access.container)
 
 

@@ -2,6 +2,7 @@
 
     connection bounds -> rate -> path -> header forms -> body -> signature -> admission -> nonce   (refusals unsigned
     -> the hotkey's rate -> request's schema -> expiry -> executors -> certificates or keys files -> answer              / answers signed)
+                                                     (for a lease: -> may it come in, `leases.py` ->)
                         -> results -> kept                                         (POST /v1/results, where a folder is set)
 
 Grants and refusals go into the log (`visits.py`) where a folder is set. Cheap checks come first: what is not proved costs no signature made, no file and no row. An ASGI app without a
@@ -17,6 +18,7 @@ import socket
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -27,6 +29,7 @@ from pydantic import ValidationError
 from deployments.miner.admission import MayEnter
 from deployments.miner.bounds import Bounds, Throttle, bounded_connection, network_of
 from deployments.miner.keys import KeysFileRefused, let_in
+from deployments.miner.leases import LIFE_S, Coming, LeaseBook, LeaseRefused, Terms
 from deployments.miner.visits import FILE, GRANTED, Visit, VisitLog
 from tasks.edges import wire
 from tasks.edges.nonces import NonceStore
@@ -50,9 +53,11 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 class Refused(Exception):
     """The door stays shut: status, stable code and a sentence for who knocked."""
 
-    def __init__(self, status: int, code: str, detail: str, *, hotkey: str = "") -> None:
+    def __init__(
+        self, status: int, code: str, detail: str, *, hotkey: str = "", request: wire.KeyRequest | None = None
+    ) -> None:
         super().__init__(f"{status} {code}: {detail}")
-        self.status, self.code, self.detail, self.hotkey = status, code, detail, hotkey
+        self.status, self.code, self.detail, self.hotkey, self.request = status, code, detail, hotkey, request
 
     def body(self) -> bytes:
         """The refusal as JSON."""
@@ -97,6 +102,7 @@ class Door:
         self._authority: tuple[MinerConfig, Authority | None] = (self._config, _authority_of(self._config))
         folder = self._config.folder
         self._log = VisitLog(folder / FILE) if folder else None
+        self._leases = LeaseBook(folder / FILE if folder else None)
         self._seen: OrderedDict[tuple[str, int], None] = OrderedDict()
         self.bounds = bounds
 
@@ -128,6 +134,7 @@ class Door:
     async def close(self) -> None:
         """Write down what was counted, and release the log."""
         await self.flush()
+        self._leases.close()
         if self._log is not None:
             self._log.close()
 
@@ -141,10 +148,12 @@ class Door:
             if self._log.count(refused.code, hotkey=hotkey, reason=reason, now_s=now_s):
                 await self.flush()
             return
+        line = Visit(int(now_s), refused.code, asked.sender, reason=reason)
+        if refused.request is not None and refused.request.lease_id is not None:
+            name = (refused.request.executor_ids or ("",))[0]
+            line = replace(line, executor_id=name, purpose=Purpose.RENT.value)
         try:
-            await asyncio.to_thread(
-                self._log.write, [Visit(int(now_s), refused.code, asked.sender, reason=reason)]
-            )
+            await asyncio.to_thread(self._log.write, [line])
         except StoreAway as error:
             _log.error("%s", error)
 
@@ -210,13 +219,24 @@ class Door:
         """Let the key in, and say where."""
         now = datetime.fromtimestamp(self._now_ns() / 1e9, UTC)
         request = _read_request(asked.body)
-        self._check_expiry(request.expires_at, now)
+        try:
+            return await self._open_as_asked(asked.sender, request, now)
+        except Refused as refused:
+            lease = f"lease {request.lease_id}: " if request.lease_id else ""
+            raise Refused(refused.status, refused.code, lease + refused.detail, request=request) from None
+
+    async def _open_as_asked(self, hotkey: str, request: wire.KeyRequest, now: datetime) -> bytes:
+        self._check_expiry(request, now)
         chosen = self._choose(request.executor_ids)
+        if request.lease_id is not None:
+            coming = Coming(chosen[0].offer.executor_id, hotkey, request.lease_id, request.expires_at)
+            await self._admit_lease(coming, chosen[0].offer.paused_from, now)
         grant = Grant(
             public_key=request.public_key,
-            hotkey=asked.sender,
+            hotkey=hotkey,
             epoch=request.epoch,
             expires_at=datetime.fromtimestamp(request.expires_at, UTC),
+            lease_id=request.lease_id or "",
         )
         answer = await asyncio.to_thread(_let_in_everywhere, chosen, grant, now, self._newest_authority())
         await self._note_grants(grant, answer, now)
@@ -242,6 +262,8 @@ class Door:
         codes |= {missing.executor_id: missing.error for missing in answer.failed}
         at_s, until_s = int(now.timestamp()), int(grant.expires_at.timestamp())
         purpose, reason = Purpose.VALIDATE.value, f"epoch {grant.epoch}"
+        if grant.lease_id:
+            purpose, reason = Purpose.RENT.value, f"lease {grant.lease_id}"
         rows = [
             Visit(at_s, code, grant.hotkey, name, purpose, until_s, reason) for name, code in codes.items()
         ]
@@ -264,12 +286,26 @@ class Door:
             raise Refused(503, "STORE_AWAY", "the agent's folder can't be written") from None
         return b"{}"
 
-    def _check_expiry(self, expires_at: int, now: datetime) -> None:
-        ahead_s = expires_at - now.timestamp()
+    async def _admit_lease(self, coming: Coming, paused_from: int | None, now: datetime) -> None:
+        """Let a lease's key be let in, and know the lease from now on."""
+        config, now_s = self._config, int(now.timestamp())
+        is_paused = paused_from is not None and paused_from <= now_s
+        terms = Terms(config.rentals, is_paused, config.max_leases)
+        try:
+            await asyncio.to_thread(self._leases.admit, coming, terms, now_s=now_s)
+        except LeaseRefused as refused:
+            raise Refused(403, refused.code, refused.detail) from None
+        except StoreAway:
+            raise Refused(503, "STORE_AWAY", "the agent's leases can't be written") from None
+
+    def _check_expiry(self, request: wire.KeyRequest, now: datetime) -> None:
+        ahead_s, most_s = request.expires_at - now.timestamp(), self._config.max_grant_s
+        if request.lease_id is not None:
+            most_s = min(most_s, LIFE_S)
         if ahead_s <= 0:
             raise Refused(400, "EXPIRED", "expires_at has passed")
-        if ahead_s > self._config.max_grant_s:
-            raise Refused(400, "EXPIRY_TOO_FAR", f"expires_at is over {self._config.max_grant_s} s ahead")
+        if ahead_s > most_s:
+            raise Refused(400, "EXPIRY_TOO_FAR", f"expires_at is over {most_s} s ahead")
 
     def _choose(self, wanted: tuple[str, ...] | None) -> tuple[MinerExecutor, ...]:
         if wanted is None:
@@ -409,8 +445,11 @@ def _let_in_everywhere(
 
 def _let_in(executor: MinerExecutor, grant: Grant, now: datetime, authority: Authority | None) -> wire.Offer:
     if authority is not None:
-        certificate = authority.issue(grant, executor.offer.executor_id, now=now)
-        return executor.offer.model_copy(update={"certificate": certificate})
+        is_rented = bool(grant.lease_id) and executor.rent_user is not None
+        purpose = Purpose.RENT if is_rented else Purpose.VALIDATE
+        certificate = authority.issue(grant, executor.offer.executor_id, now=now, purpose=purpose)
+        user = executor.rent_user if is_rented else executor.offer.user
+        return executor.offer.model_copy(update={"certificate": certificate, "user": user})
     if executor.authorized_keys is None:
         raise KeysFileRefused("the file has lost its ssh_ca meanwhile")
     let_in(executor.authorized_keys, grant, now=now)

@@ -94,10 +94,20 @@ class Peers:
         key_line: str,
         expires_at: int,
         executor_ids: tuple[str, ...] | None = None,
+        *,
+        lease_id: str = "",
     ) -> MinerReply:
-        """Hand over a public key and get the miner's executors, all or these; failures are reasons."""
+        """Hand over a public key and get the miner's executors, all or these; failures are reasons.
+
+        `lease_id`: the lease of one executor that the key is for; a door that does not know leases gives RENT_GRANT_UNKNOWN.
+        """
         request = wire.KeyRequest(
-            epoch=epoch, public_key=key_line, expires_at=expires_at, executor_ids=executor_ids
+            epoch=epoch,
+            public_key=key_line,
+            expires_at=expires_at,
+            executor_ids=executor_ids,
+            purpose="rent" if lease_id else "validate",
+            lease_id=lease_id or None,
         )
         try:
             check_hotkey(neuron.hotkey)
@@ -144,7 +154,7 @@ class Peers:
         asked = Asked("POST", wire.PATH.encode(), body, self._fresh_nonce(), own, neuron.hotkey)
         answer = await self._exchange(url, asked)
         if answer.status != 200:
-            return _failed(neuron, _refusal(answer))
+            return _failed(neuron, _refusal(answer, is_for_lease=request.lease_id is not None))
         claim = check_answer(answer.headers, asked=asked, status=answer.status, body=answer.body)
         proof = evidence(claim, asked=asked, status=answer.status, body=answer.body)
         own_key = wire.blob_of_line(request.public_key)
@@ -191,6 +201,8 @@ _MEND_AWAY = (
 _MEND_FORM = "Run an unchanged agent of the current version; check its config file."
 _MEND_SIGNED = "Start the agent with the hotkey that is registered under this uid."
 _MEND_REFUSED = "Look up the code in the agent's guide; for AUTH_STALE and AUTH_FUTURE set the clocks of both machines by NTP."
+_NEWER_FIELDS = ("purpose:", "lease_id:")
+"""What a door of an older version finds fault with first."""
 _WANTED_SIGNED = "an answer to this request, signed by the hotkey that was asked"
 
 
@@ -271,11 +283,16 @@ def _not_ready(missing: wire.NotReady) -> Reason:
     return _no_verdict("EXECUTOR_NOT_READY", got, "the key let in", mend)
 
 
-def _refusal(answer: _Answer) -> Reason:
+def _refusal(answer: _Answer, *, is_for_lease: bool) -> Reason:
     try:
         said = wire.Refusal.model_validate_json(answer.body)
     except ValidationError:
         said = wire.Refusal()
+    if is_for_lease and said.error == "BAD_REQUEST" and said.detail.startswith(_NEWER_FIELDS):
+        mend = "Update the agent: this version does not know leases, and lets nobody reach a confined machine's engine."
+        return _no_verdict(
+            "RENT_GRANT_UNKNOWN", wire.plain(said.detail, 200), "a key for a lease let in", mend
+        )
     text = " ".join(part for part in (said.error, said.detail) if part)
     got = f"status {answer.status} {wire.plain(text, 200)}".rstrip()
     return _no_verdict("MINER_REFUSED", got, "status 200", _MEND_REFUSED)

@@ -2,6 +2,7 @@
 
 POST /v1/executors                         signed by the validator, for this miner's hotkey
   {"epoch": 128, "public_key": "ssh-ed25519 AAAA...", "expires_at": 1790000000, "executor_ids": null}
+                                           and for a lease of one executor:  "purpose": "rent", "lease_id": "lease-5f3c..."
 200                                        signed by the miner
   {"executors": [{"executor_id": "rack1-a", "address": "203.0.113.7", "port": 22, "user": "subnet",
                   "python": "/usr/bin/python3", "host_key": "<68 base64 digits>",
@@ -26,7 +27,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import re
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -37,6 +38,7 @@ from pydantic import (
     StringConstraints,
     ValidationError,
     model_serializer,
+    model_validator,
 )
 
 PATH = "/v1/executors"
@@ -139,6 +141,7 @@ def _canonical_address(text: str) -> str:
 
 
 ExecutorId = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,64}$")]
+LeaseId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}\z")]
 KeyLine = Annotated[str, StringConstraints(max_length=80), AfterValidator(_checked_line)]
 HostKey = Annotated[str, StringConstraints(min_length=68, max_length=68), AfterValidator(_checked_blob)]
 Certificate = Annotated[
@@ -175,6 +178,24 @@ class KeyRequest(Wire):
     executor_ids: (
         Annotated[tuple[ExecutorId, ...], Field(max_length=MAX_EXECUTORS, fail_fast=True)] | None
     ) = None
+    purpose: Literal["validate", "rent"] = "validate"
+    """What the key is for: the second is another user's, who reaches the container engine."""
+    lease_id: LeaseId | None = None
+    """The lease that it is for."""
+
+    @model_validator(mode="after")
+    def _one_lease_of_one_machine(self) -> Self:
+        if (self.purpose == "rent") != (self.lease_id is not None):
+            raise ValueError("a lease_id goes with the purpose rent, and with no other")
+        if self.purpose == "rent" and len(self.executor_ids or ()) != 1:
+            raise ValueError("a lease is of one executor")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _what_is_asked(self, dump: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Without the newer fields where a door that does not know them can do without."""
+        newer = () if self.purpose == "rent" else ("purpose", "lease_id")
+        return {name: value for name, value in dump(self).items() if name not in newer}
 
 
 class Offer(Wire):

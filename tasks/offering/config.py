@@ -6,6 +6,8 @@
     folder = "/var/lib/subnet-miner"      # the agent's memory: its log, signed swaps, validators' results; "": none is kept
     ssh_ca = "/etc/subnet/ca"             # signs certificates that let validators in; "": keys files are written
     ssh_session = "/usr/lib/subnet/session"   # what sshd runs with `--until UNIX` in place of what is asked; "": nothing
+    rentals = true                        # false: no lease is let in, and validators are told that nothing is to be rented
+    max_leases = 16                       # on one executor at the same time
 
     [[executor]]
     id = "rack1-a"                        # [a-z0-9-]{1,64}, your own name for it
@@ -15,6 +17,7 @@
     python = "/usr/bin/python3"
     host_key = "ssh-ed25519 AAAA..."      # the text of /etc/ssh/ssh_host_ed25519_key.pub, or its base64 alone
     authorized_keys = "/home/subnet/.ssh/authorized_keys"      # not needed where ssh_ca is set
+    rent_user = "subnet-rent"             # as whom leases come in, by certificates of their own; not set: as `user`
     price_usd_per_hour = 1.5
     min_cards = 2                         # no lease of fewer cards, unless it is the whole machine; not set: 1
     paused_from = 1790000000              # Unix seconds: no new lease from then on; not set: not paused
@@ -50,6 +53,8 @@ class MinerExecutor:
     offer: wire.Offer
     authorized_keys: Path | None = None
     """None only where certificates let in."""
+    rent_user: str | None = None
+    """Who alone reaches the container engine, where the executor is confined; None: whoever validates does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,10 @@ class MinerConfig:
     """The private key that signs certificates for validators' keys; None: these are written into keys files."""
     ssh_session: str = ""
     """The program that a certificate forces; empty: none."""
+    rentals: bool = True
+    """Whether leases are let in at all."""
+    max_leases: int = 16
+    """On one executor at the same time: each has a card at least."""
 
 
 def load_config(path: Path) -> MinerConfig:
@@ -91,7 +100,9 @@ def parse_config(text: str) -> MinerConfig:
         raise SettingError("miner config", "TOML", f"valid TOML: {error}") from None
     except ValidationError as error:
         raise SettingError(*_first_misfit(error)) from None
-    executors = tuple(_executor(entry, number) for number, entry in enumerate(file.executor))
+    executors = tuple(
+        _executor(entry, number, rentals=file.rentals) for number, entry in enumerate(file.executor)
+    )
     _check_ways_in(file, executors)
     _check_unique(executors)
     return MinerConfig(
@@ -102,6 +113,8 @@ def parse_config(text: str) -> MinerConfig:
         folder=Path(file.folder) if file.folder else None,
         ssh_ca=Path(file.ssh_ca) if file.ssh_ca else None,
         ssh_session=file.ssh_session,
+        rentals=file.rentals,
+        max_leases=file.max_leases,
     )
 
 
@@ -117,6 +130,7 @@ class _Entry(_Strict):
     python: wire.PythonPath
     host_key: Annotated[str, Field(max_length=1024)]
     authorized_keys: Annotated[str, StringConstraints(pattern=r"^/[^\x00]{1,4000}$")] | None = None
+    rent_user: wire.User | None = None
     price_usd_per_hour: wire.Price
     min_cards: wire.CardCount = 1
     paused_from: wire.UnixSeconds | None = None
@@ -130,6 +144,8 @@ class _File(_Strict):
     ssh_ca: Annotated[str, StringConstraints(pattern=r"^(/[^\x00]{1,4000})?$")] = ""
     ssh_session: Annotated[str, StringConstraints(pattern=r"^(/[A-Za-z0-9._/+-]{1,200})?$")] = ""
     allowed_validators: list[Annotated[str, StringConstraints(pattern=r"^5[1-9A-HJ-NP-Za-km-z]{47}$")]] = []
+    rentals: bool = True
+    max_leases: Annotated[int, Field(ge=1, le=64)] = 16
 
 
 def _first_misfit(error: ValidationError) -> tuple[str, str, str]:
@@ -137,7 +153,7 @@ def _first_misfit(error: ValidationError) -> tuple[str, str, str]:
     return where, value, expected.removeprefix("Value error, ")
 
 
-def _executor(entry: _Entry, number: int) -> MinerExecutor:
+def _executor(entry: _Entry, number: int, *, rentals: bool) -> MinerExecutor:
     offer = wire.Offer(
         executor_id=entry.id,
         address=entry.address,
@@ -147,9 +163,10 @@ def _executor(entry: _Entry, number: int) -> MinerExecutor:
         host_key=_host_key(entry.host_key, number),
         price_usd_per_hour=entry.price_usd_per_hour,
         min_cards=entry.min_cards,
-        paused_from=entry.paused_from,
+        paused_from=entry.paused_from if rentals else 0,
     )
-    return MinerExecutor(offer, Path(entry.authorized_keys) if entry.authorized_keys else None)
+    keys = Path(entry.authorized_keys) if entry.authorized_keys else None
+    return MinerExecutor(offer, keys, entry.rent_user)
 
 
 def _host_key(text: str, number: int) -> str:
@@ -166,6 +183,9 @@ def _check_ways_in(file: _File, executors: tuple[MinerExecutor, ...]) -> None:
     if file.ssh_session and not file.ssh_ca:
         raise SettingError("ssh_session", file.ssh_session, "an ssh_ca beside it: only certificates force it")
     for number, executor in enumerate(executors):
+        if executor.rent_user is not None and not file.ssh_ca:
+            wanted = "an ssh_ca beside it: only certificates tell who comes for a lease"
+            raise SettingError(f"executor.{number}.rent_user", executor.rent_user, wanted)
         if executor.authorized_keys is None and not file.ssh_ca:
             key, name = f"executor.{number}.authorized_keys", executor.offer.executor_id
             raise SettingError(key, f"none for {name}", "the path of a keys file, or an ssh_ca")

@@ -229,6 +229,8 @@ async def work_on(market: Market, lease_id: str, *, may_end: bool = False) -> As
     finally:
         if job.site is not None:
             job.site.close()
+        if job.lease.state in CLOSED:
+            market.doors.end(lease_id)
         market.claims.release(lease_id, holder)
 
 

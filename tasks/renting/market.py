@@ -44,7 +44,7 @@ from tasks.renting.visiting import Lookout
 THREADS = 256
 """Each works on one machine for one lease, and mostly waits."""
 T = TypeVar("T")
-Enter = Callable[["Market", str, float, Bounds | None], Awaitable[Site]]
+Enter = Callable[["Market", str, float, Bounds | None, str], Awaitable[Site]]
 Knock = Callable[[Place, EpochKey, float], tuple[str, ...]]
 
 
@@ -93,10 +93,18 @@ class Market:
         return await asyncio.get_running_loop().run_in_executor(self._pool, function)
 
     async def enter(
-        self, executor_key: str, limit_s: float | None = None, bounds: Bounds | None = None
+        self,
+        executor_key: str,
+        limit_s: float | None = None,
+        bounds: Bounds | None = None,
+        *,
+        lease_id: str = "",
     ) -> Site:
-        """A machine, entered; HostAway, EngineAway and the like when it can't be. `bounds`: wider ones, for much data."""
-        return await self._enter(self, executor_key, limit_s or self.policy.renting.enter_s, bounds)
+        """A machine, entered for a lease; HostAway, EngineAway and the like when it can't be.
+
+        `bounds`: wider ones, for much data. Without a lease no engine answers where a machine confines who comes.
+        """
+        return await self._enter(self, executor_key, limit_s or self.policy.renting.enter_s, bounds, lease_id)
 
     def knock(self, place: Place, key: EpochKey, deadline: float) -> tuple[str, ...]:
         """What a renter finds who logs in there; it blocks."""
@@ -109,7 +117,7 @@ class Market:
 
 
 async def enter_by_ssh(
-    market: Market, executor_key: str, limit_s: float, bounds: Bounds | None = None
+    market: Market, executor_key: str, limit_s: float, bounds: Bounds | None = None, lease_id: str = ""
 ) -> SshSite:
     """A machine behind its miner's door; a key that it has forgotten is asked for anew, once."""
     deadline = time.monotonic() + limit_s
@@ -117,7 +125,7 @@ async def enter_by_ssh(
     shell = edges.shell if bounds is None else _wider(edges.shell, bounds)
     snapshot = await market.call(market.snapshots.newest)
     for attempt in (1, 2):
-        way = await market.doors.way(snapshot, edges.peers, shell, executor_key)
+        way = await market.doors.way(snapshot, edges.peers, shell, executor_key, lease_id)
         site = SshSite(replace(way, shell=shell), partial(_surroundings, market))
         try:
             await market.call(partial(site.enter, deadline))
@@ -125,7 +133,7 @@ async def enter_by_ssh(
             site.close()
             if attempt == 2 or error.phase != "auth":
                 raise
-            market.doors.forget(executor_key)
+            market.doors.forget(executor_key, lease_id)
         except BaseException:
             site.close()
             raise

@@ -109,7 +109,9 @@ async def come(job: Job, bounds: Bounds | None = None) -> Site:
     if job.site is None:
         job.is_at_machine = True
         try:
-            job.site = await job.market.enter(job.lease.executor_key, None, bounds)
+            job.site = await job.market.enter(
+                job.lease.executor_key, None, bounds, lease_id=job.lease.lease_id
+            )
         except (SubnetError, StorageError) as error:
             failure = failure_of("enter", error)
             await job.tell("enter", "failed", None, failure.why, failure.party)

@@ -80,7 +80,7 @@ async def tidy(market: Market) -> tuple[Work, ...]:
     asked = await market.call(partial(reconcile, market.edges.engine, market.now()))
     await market.call(partial(_forget, market))
     left = await market.call(partial(_left_behind, market))
-    swept = (_swept(market, key) for key in left if market.lookout.is_sweep_due(key))
+    swept = (_swept(market, key, by) for key, by in left.items() if market.lookout.is_sweep_due(key))
     await asyncio.gather(*swept)
     return asked
 
@@ -109,19 +109,20 @@ def _desk(market: Market) -> Desk:
     )
 
 
-def _left_behind(market: Market) -> tuple[str, ...]:
-    """Machines that may still have something of leases that are over, and have none that is watched."""
+def _left_behind(market: Market) -> dict[str, str]:
+    """Machines that may still have something of leases that are over, and have none that is watched; each with its last one."""
     watched = {lease.executor_key for lease in market.rentals.open()}
     doomed = {volume.executor_key for volume in market.volumes.doomed()}
     recent = market.rentals.machines_since(market.now() - REMEMBERED)
-    return tuple(sorted((recent | doomed) - watched - {""}))
+    left = sorted((recent.keys() | doomed) - watched - {""})
+    return {key: recent.get(key, "") for key in left}
 
 
-async def _swept(market: Market, executor_key: str) -> None:
+async def _swept(market: Market, executor_key: str, left_by: str) -> None:
     """A machine that gives no answer is swept when it is back."""
     try:
         async with asyncio.timeout(market.policy.renting.look_deadline_s * 2):
-            await market.lookout.look_at(executor_key, ())
+            await market.lookout.look_at(executor_key, (), left_by)
     except (SubnetError, TimeoutError) as error:
         _log.info("%s was not swept: %s", executor_key, error)
     except Exception:  # noqa: BLE001  whatever a machine's answer breaks costs only itself

@@ -49,6 +49,15 @@ class Site(Protocol):
 class _Kept:
     site: Site
     entered_at: float
+    lease_id: str
+    """Under which it was entered."""
+
+
+class Enters(Protocol):
+    """`tasks.renting.market.Market.enter`, as far as it is needed here."""
+
+    def __call__(self, executor_key: str, limit_s: float, *, lease_id: str) -> Awaitable[Site]:
+        """A machine by its key, within so many seconds."""
 
 
 class Lookout:
@@ -60,28 +69,35 @@ class Lookout:
         own_hotkey: str,
         policy: RentingPolicy,
         *,
-        enter: Callable[[str, float], Awaitable[Site]],
+        enter: Enters,
         call: Callable[[Callable[[], Mapping[str, Found]]], Awaitable[Mapping[str, Found]]],
         now: Callable[[], datetime],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`enter`: a machine by its key, within so many seconds; `call` runs what blocks in a thread."""
+        """`call` runs what blocks in a thread."""
         self._engine, self._own_hotkey, self.policy = engine, own_hotkey, policy
         self._enter, self._call, self._now, self._monotonic = enter, call, now, monotonic
         self._kept: dict[str, _Kept] = {}
         self._swept: dict[str, float] = {}
         self._measured: dict[str, float] = {}
 
-    async def look_at(self, executor_key: str, leases: tuple[Rental, ...]) -> Mapping[str, Found]:
-        """What is found of each lease by the look's deadline; raises what entering and the engine do."""
+    async def look_at(
+        self, executor_key: str, leases: tuple[Rental, ...], left_by: str = ""
+    ) -> Mapping[str, Found]:
+        """What is found of each lease by the look's deadline; raises what entering and the engine do.
+
+        `left_by`: the lease that was here last, where none is any more: what it has left is swept in its name.
+        """
         limit_s = self.policy.look_deadline_s
         deadline = self._monotonic() + limit_s
         kept = self._kept.pop(executor_key, None)
-        if kept is not None and self._monotonic() - kept.entered_at > KEEP_S:
+        names = [lease.lease_id for lease in leases] or [left_by]
+        if kept is not None and (self._monotonic() - kept.entered_at > KEEP_S or kept.lease_id not in names):
             kept.site.close()
             kept = None
         if kept is None:
-            kept = _Kept(await self._enter(executor_key, limit_s), self._monotonic())
+            site = await self._enter(executor_key, limit_s, lease_id=names[0])
+            kept = _Kept(site, self._monotonic(), names[0])
         try:
             found = await self._call(partial(self._visit, kept.site, executor_key, leases, deadline))
         except BaseException:

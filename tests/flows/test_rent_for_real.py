@@ -58,7 +58,7 @@ class Door:
     def __init__(self, folder, machine):
         self.folder, self.machine = folder, machine
 
-    async def ask(self, neuron, _epoch, key_line, *_):
+    async def ask(self, neuron, _epoch, key_line, *_, **__):
         let_key_in(self.machine, replace(RENTER, public_line=key_line))
         return MinerReply(neuron.hotkey, neuron.uid, (announced(self.folder, self.machine),), ())
 

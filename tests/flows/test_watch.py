@@ -56,7 +56,7 @@ class World:
             edges, POLICY, sealer, folder / "backups", enter=self._enter, now=lambda: self.now
         )
 
-    async def _enter(self, *_):
+    async def _enter(self, *_, **__):
         if self.is_away:
             raise HostAway("connect", "refused")
         self.entered += 1

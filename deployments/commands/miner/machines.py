@@ -104,6 +104,7 @@ def ls(*, path: Path, alpha_per_day: float | None, as_json: bool) -> None:
 )
 @click.option("--host-key", required=True, help="The text of /etc/ssh/ssh_host_ed25519_key.pub there.")
 @click.option("--authorized-keys", help="The file that lets validators in there, as this host writes it.")
+@click.option("--rent-user", help="That leases log in as there, on a machine that confines validators.")
 @click.option(
     "--price", type=FiniteRange(0, 1_000), required=True, help="USD an hour, all its cards together."
 )
@@ -118,7 +119,7 @@ def add(*, path: Path, executor: str, price: float, as_json: bool, **more: str |
         --host-key "$(ssh-keyscan -t ed25519 203.0.113.8 | cut -d' ' -f2-)"
         --authorized-keys /srv/rack2-a/authorized_keys
     """
-    order = ("address", "port", "user", "python", "host_key", "authorized_keys")
+    order = ("address", "port", "user", "python", "host_key", "authorized_keys", "rent_user")
     entry: dict[str, str | int | float] = {"id": executor}
     entry |= {key: value for key in order if (value := more[key]) is not None}
     entry["price_usd_per_hour"] = float(price)

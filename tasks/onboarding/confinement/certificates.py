@@ -74,6 +74,7 @@ class Authority:
     ) -> str:
         """The certificate of this key, in OpenSSH's one line."""
         key = serialization.load_ssh_public_key(grant.public_key.encode("ascii"))
+        name = ":".join(filter(None, ("subnet", grant.hotkey, str(grant.epoch), grant.lease_id)))
         assert isinstance(key, Ed25519PublicKey)
         until = int(grant.expires_at.timestamp())
         builder = (
@@ -81,7 +82,7 @@ class Authority:
             .public_key(key)
             .type(SSHCertificateType.USER)
             .serial(secrets.randbits(63))
-            .key_id(f"subnet:{grant.hotkey}:{grant.epoch}".encode("ascii"))
+            .key_id(name.encode("ascii"))
             .valid_principals([principal(executor_id, purpose).encode("ascii")])
             .valid_after(int(now.timestamp()) - SKEW_S)
             .valid_before(until)

@@ -28,6 +28,8 @@ class Grant:
     hotkey: str
     epoch: int
     expires_at: datetime
+    lease_id: str = ""
+    """The lease that it is for; empty: it is for validating."""
 
     def line(self) -> bytes:
         """The line for the file, without its newline; ValueError when a part would not be ours again when read."""

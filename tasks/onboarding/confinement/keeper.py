@@ -293,7 +293,7 @@ def runner_for(uid: int, certificate: Certificate, settings: Settings) -> Runner
     """Who logged in to validate runs confined, as the certificate's hotkey; who did to rent, as the user for that."""
     validator, renter = pwd.getpwnam(settings.validate_user), pwd.getpwnam(settings.rent_user)
     if uid == renter.pw_uid:
-        groups = os.getgrouplist(renter.pw_name, renter.pw_gid)
+        groups = [*os.getgrouplist(renter.pw_name, renter.pw_gid), *existing(settings.groups)]
         return Runner(uid, renter.pw_gid, groups, renter.pw_dir, {**settings.environment, "PATH": PATH})
     if uid != validator.pw_uid:
         raise Refused("this user has no sessions")

@@ -28,6 +28,7 @@ CARDS, SHOWN = "/var/lib/cards", "/var/lib/gpus.json"
 
 def main(told: dict[str, Any]) -> None:
     """Set the machine up and keep it until stdin ends."""
+    real = bring_in(told["engine"], Path(told["folder"], "engine.sock")) if told["engine"] else ""
     lay_over(Path(told["folder"]), told["kernels"])
     install_python()
     for name in ("docker", "video"):
@@ -36,7 +37,7 @@ def main(told: dict[str, Any]) -> None:
         add_user(**account)
     install(told["folders"], told["files"])
     furnish(told)
-    engine = open_engine()
+    engine = open_engine(real)
     threading.Thread(target=keep_up, args=([told["keeper"], "serve"],), daemon=True).start()
     sshd = shutil.which("sshd", path="/usr/sbin:/usr/bin")
     subprocess.Popen([str(sshd), "-D", "-E", told["folder"] + "/sshd.log"])
@@ -109,17 +110,33 @@ def furnish(told: dict[str, Any]) -> None:
         shutil.chown(path, OWNER, OWNER)
     for folder in [CARDS, *(path.parent for path in Path(CARDS).glob("*/total"))]:
         Path(folder).chmod(0o1777)
-    own = told["prover_uid"]
-    home = Path("/var/lib/subnet/homes", str(own))
-    (home / ".cache").mkdir(parents=True)
+    own, home = told["prover"], Path(told["prover_home"])
+    for folder in (home / ".cache", home / "toolbox"):
+        folder.mkdir(parents=True)
     (home / ".cache" / "subnet").symlink_to(told["kernels"])
+    toolbox = Path(told["kernels"], "toolbox")
+    shutil.rmtree(toolbox, ignore_errors=True)
+    toolbox.symlink_to(home / "toolbox")  # a real engine mounts what is in it
     subprocess.run(["chown", "-hR", f"{own}:{own}", told["kernels"], str(home)], check=True)
     home.chmod(0o700)
 
 
-def open_engine() -> socket.socket:
-    """A socket as the container engine has it."""
+def bring_in(real: str, path: Path) -> str:
+    """A socket where it can still be seen when this machine has a /run of its own."""
+    path.touch()
+    mount("--bind", real, str(path))
+    return str(path)
+
+
+def open_engine(real: str) -> socket.socket:
+    """A socket as the container engine has it, or a real engine's."""
     engine = socket.socket(socket.AF_UNIX)
+    if real:
+        Path(ENGINE).touch()
+        mount("--bind", real, ENGINE)
+        shutil.chown(ENGINE, "root", "docker")
+        Path(ENGINE).chmod(0o660)
+        return engine
     engine.bind(ENGINE)
     shutil.chown(ENGINE, "root", "docker")
     Path(ENGINE).chmod(0o660)

@@ -84,6 +84,9 @@ def test_what_a_certificate_says(tmp_path):
         "Extensions: (none)",
     ]
     assert len(line) < wire.MAX_CERTIFICATE_CHARS
+    rent = certificate_of(EpochKey.generate().public_line, purpose=Purpose.RENT, lease_id="lease-1")
+    told = shown(rent, tmp_path)
+    assert (told[3], told[7]) == (f'Key ID: "subnet:{HOTKEY}:7:lease-1"', "subnet-rent:a")
 
 
 @needs_sshd

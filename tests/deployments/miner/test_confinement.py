@@ -1,6 +1,7 @@
 """What a validator's key may do on an executor, tried on a real OpenSSH whose owner set nothing up against it."""
 
 import ast
+import asyncio
 import base64
 import contextlib
 import json
@@ -19,6 +20,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import paramiko
 import pytest
@@ -33,11 +35,18 @@ from deployments.localnet import nvidia_smi
 from deployments.localnet.cast import CAST
 from deployments.localnet.homes import _shown_cards, proved_bytes
 from deployments.localnet.warming import warm_cache
+from deployments.miner.agent import build_app, serve
+from deployments.miner.visits import FILE, GRANTED, Sought, read_visits
 from storage.records import Executor
+from tasks.edges.nonces import NonceStore
+from tasks.edges.peers import Peers, PeerSettings
+from tasks.edges.runtime import find_engine
 from tasks.edges.shell import EpochKey, Shell, ShellSession
+from tasks.edges.wire import Offer
 from tasks.errors import HostAway, SettingError
 from tasks.inspection.facts import COMMANDS, read_facts
 from tasks.inspection.talk import ask_facts, measure_bandwidth, start_prover, start_runner
+from tasks.offering.config import MinerConfig, MinerExecutor
 from tasks.onboarding.confinement import files, keeper
 from tasks.onboarding.confinement.certificates import Authority, Purpose
 from tasks.onboarding.confinement.grants import Grant
@@ -46,8 +55,10 @@ from tasks.proof.archive import prover_archive
 from tasks.proof.conversation import converse
 from tasks.proof.verdict import verify_shard
 from tasks.proof.wave import MonotonicClock, Wave, gate_limits_s
+from tasks.renting.reaching import Doors
 from tests.deployments.localnet.visiting import challenge_of, wait_for
 from tests.deployments.miner import confined
+from tests.deployments.miner.test_certificates import MINER, VALIDATOR, miner_at
 
 OURS, OTHER = (
     "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY",
@@ -81,6 +92,8 @@ class Ground:
     port: int
     host_key: bytes
     authority: Ed25519PrivateKey
+    namespace: str = ""
+    """Of its processes."""
 
     def executor(self, user: str) -> Executor:
         """As its miner announces it."""
@@ -129,12 +142,20 @@ def owner() -> Ed25519PrivateKey:
 def ground(tmp_path_factory, request, owner) -> Iterator[Ground]:
     kernels = request.config.cache.mkdir("kernels")
     warm_cache(kernels)
+    with brought_up(tmp_path_factory.mktemp("machine"), kernels, owner) as ground:
+        yield ground
+
+
+@contextlib.contextmanager
+def brought_up(
+    folder: Path, kernels: Path, owner: Ed25519PrivateKey, engine: str = "", rent_home: str = ""
+) -> Iterator[Ground]:
+    """A machine set up as its miner does it; `engine`: the socket of a real one, which sees the home of who rents."""
     authority, host = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("machine")
-    told = machine_told(folder, str(kernels.resolve()), port, (authority, host, owner))
+    told = machine_told(folder, str(kernels.resolve()), port, (authority, host, owner), (engine, rent_home))
     command = [
         "unshare",
         "--mount",
@@ -155,14 +176,15 @@ def ground(tmp_path_factory, request, owner) -> Iterator[Ground]:
             print(json.dumps(told), file=machine.stdin, flush=True)
             if machine.stdout.readline() != "ready\n":
                 pytest.fail("the machine did not come up")
-            yield Ground(port, base64.b64decode(line(host).split()[1]), authority)
+            namespace = str(Path(f"/proc/{machine.pid}/ns/pid_for_children").readlink())
+            yield Ground(port, base64.b64decode(line(host).split()[1]), authority, namespace)
         finally:
             machine.stdin.close()
             machine.kill()
 
 
-def machine_told(folder, kernels, port, keys) -> dict[str, object]:
-    authority, host, owner = keys
+def machine_told(folder, kernels, port, keys, renting) -> dict[str, object]:
+    (authority, host, owner), (engine, rent_home) = keys, renting
     spec = files.Machine(
         "rack1-a",
         line(authority),
@@ -176,6 +198,10 @@ def machine_told(folder, kernels, port, keys) -> dict[str, object]:
         "AllowStreamLocalForwarding yes\nGatewayPorts yes\nX11Forwarding yes\nPermitUserEnvironment yes\n"
         "AcceptEnv *\n"
     )
+    homes, prover = (
+        {files.RENT_USER: {"home": rent_home}} if engine else {},
+        keeper.uid_of(f"subnet:{OURS}:7"),
+    )
     smi = "/usr/local/lib/nvidia_smi.py"
     keys = f"/var/lib/{confined.OWNER}/.ssh/authorized_keys"
     things = [
@@ -185,16 +211,17 @@ def machine_told(folder, kernels, port, keys) -> dict[str, object]:
         (SECRET, "the miner's", 0o644),
         (smi, Path(nvidia_smi.__file__).read_text(), 0o644),
         ("/usr/local/bin/nvidia-smi", f'#!/bin/sh\nexec {confined.PYTHON} -I -S {smi} "$@"\n', 0o755),
-        ("/usr/local/bin/docker", ENGINE, 0o755),
+        *([] if engine else [("/usr/local/bin/docker", ENGINE, 0o755)]),
         ("/usr/local/bin/podman", "#!/bin/sh\nexit 127\n", 0o755),
         (confined.SHOWN, _shown_cards(PROVED), 0o644),
         *((f"{confined.CARDS}/{u}/total", str(proved_bytes(PROVED.model)), 0o644) for u in PROVED.card_uuids),
     ]
     return {
         "folder": str(folder),
+        "engine": engine,
         "kernels": kernels,
         "port": port,
-        "accounts": [asdict(a) for a in files.accounts(spec)]
+        "accounts": [asdict(a) | homes.get(a.name, {}) for a in files.accounts(spec)]
         + [asdict(files.Account(confined.OWNER, f"/var/lib/{confined.OWNER}"))],
         "folders": [asdict(f) for f in files.folders()],
         "files": [asdict(f) for f in files.files(spec)],
@@ -202,7 +229,8 @@ def machine_told(folder, kernels, port, keys) -> dict[str, object]:
         "socket": keeper.SOCKET,
         "things": things,
         "owned": [f"/var/lib/{confined.OWNER}", keys, str(Path(keys).parent)],
-        "prover_uid": keeper.uid_of(f"subnet:{OURS}:7"),
+        "prover": files.RENT_USER if engine else prover,
+        "prover_home": rent_home if engine else f"{files.STATE}/homes/{prover}",
     }
 
 
@@ -394,7 +422,7 @@ def test_sessions_outlive_their_keeper(ground):
         (pid,) = [
             int(path.parent.name)
             for path in Path("/proc").glob("[0-9]*/cmdline")
-            if is_keeper(path) and not is_holder(path)
+            if is_keeper(path) and not is_holder(path) and namespace_of(path) == ground.namespace
         ]
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(HostAway, match="status 129"):
@@ -405,6 +433,13 @@ def test_sessions_outlive_their_keeper(ground):
 
 def is_keeper(path: Path) -> bool:
     return contents(path).endswith(f"{files.KEEPER}\0serve\0".encode())
+
+
+def namespace_of(path: Path) -> str:
+    try:
+        return str((path.with_name("ns") / "pid").readlink())
+    except OSError:
+        return ""
 
 
 def is_holder(path: Path) -> bool:
@@ -713,6 +748,81 @@ def test_only_a_renters_grant_reaches_the_engine(ground):
 
     assert seen["engine"] == "None"
     assert set(seen["files"][:2] + seen["files"][3:]) <= {"PermissionError"}
+
+
+def test_a_grant_for_renting_ends(ground):
+    """What a lease's certificate opened is over at its end, and nobody logs in by it any more."""
+
+    key = epoch_key(ground, principal="subnet-rent:rack1-a", lives_s=2.0)
+    with Shell().open(ground.executor(files.RENT_USER), key, deadline=soon()) as session:
+        assert looked(session)["engine"] == "None"
+        with pytest.raises(HostAway, match="status 129"):
+            session.receive(deadline=soon(15), limit_bytes=10)
+    with pytest.raises(HostAway, match="auth"):
+        Shell().open(ground.executor(files.RENT_USER), key, deadline=soon())
+
+
+def test_only_a_lease_gets_the_grant(ground, tmp_path):
+    """From a validator's request to the engine, by the agent: for a lease as the announced user for rentals, else not.
+
+    A lease that the agent does not let in is told why, and nothing is opened for it.
+    """
+
+    async def live() -> list[object]:
+        config = announcing(ground, tmp_path, max_leases=1)
+        async with visited(config, tmp_path) as ask:
+            lease, validating = await ask("l-1"), await ask("")
+            with pytest.raises(HostAway) as refused:
+                await ask("l-2")
+            return [lease, validating, str(refused.value)]
+
+    lease, validating, refused = asyncio.run(live())
+    assert (lease.executor.user, validating.executor.user) == (files.RENT_USER, files.VALIDATE_USER)
+    assert lease.is_certified
+    with lease.open(soon()) as session:
+        assert find_engine(session, deadline=soon()).engine.version == "28.2.2"
+    with Shell().open(validating.executor, validating.key, deadline=soon()) as session:
+        assert looked(session)["engine"] == "PermissionError"
+    with pytest.raises(HostAway, match="auth"):
+        Shell().open(ground.executor(files.RENT_USER), validating.key, deadline=soon())
+    assert "TOO_MANY_LEASES lease l-2: 1 leases are open on rack1-a" in refused
+    assert [v.reason for v in read_visits(tmp_path / FILE, Sought(code=GRANTED))] == [
+        "epoch 7",
+        "lease l-1",
+    ]
+
+
+def announcing(ground: Ground, folder: Path, **terms: object) -> MinerConfig:
+    """The file of this machine's miner."""
+    (folder / "ca").touch(mode=0o600)
+    (folder / "ca").write_text(pem(ground.authority))
+    executor = ground.executor(files.VALIDATE_USER)
+    offer = Offer(
+        executor_id=executor.executor_id,
+        address=executor.address,
+        port=executor.port,
+        user=executor.user,
+        python=executor.python,
+        host_key=base64.b64encode(executor.host_key).decode(),
+        price_usd_per_hour=executor.price_usd_per_hour,
+    )
+    one = MinerExecutor(offer, rent_user=files.RENT_USER)
+    return MinerConfig((one,), folder=folder, ssh_ca=folder / "ca", **terms)
+
+
+@contextlib.asynccontextmanager
+async def visited(config: MinerConfig, folder: Path):
+    """The miner's agent, and how a validator of ours comes to its machine for a lease."""
+    doors, store = Doors(), NonceStore(folder / "nonces.sqlite")
+    door = build_app(config, MINER, lambda _: True, store)
+    async with (
+        serve(door, "127.0.0.1", 0) as port,
+        Peers(VALIDATOR, PeerSettings(allow_private=True)) as peers,
+    ):
+        seen = SimpleNamespace(epoch=7, neurons={MINER.ss58_address: miner_at(port)})
+        key = f"{MINER.ss58_address}/{config.executors[0].offer.executor_id}"
+        yield lambda lease: doors.way(seen, peers, Shell(), key, lease)
+    store.close()
 
 
 # --- what validators come for ----------------------------------------------------------------------

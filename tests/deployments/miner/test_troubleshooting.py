@@ -3,7 +3,7 @@
 import ast
 from pathlib import Path
 
-from deployments.miner import agent
+from deployments.miner import agent, leases
 from deployments.miner.troubleshooting import DOOR, EFFECTS, MARK, OUR_OWN, PAGE, found_reasons, reference
 from storage.records import Severity
 from tasks.edges import signing
@@ -48,13 +48,13 @@ def test_codes_that_other_rules_name_are_in_the_table():
 
 def test_every_refusal_of_the_door_is_explained():
     """Whatever code the agent answers with, and those of a request that is not authentic."""
-    tree = ast.parse(Path(agent.__file__).read_text())
     refused = {
-        node.args[1].value
-        for node in ast.walk(tree)
+        node.args[place].value
+        for module, name, place in ((agent, "Refused", 1), (leases, "LeaseRefused", 0))
+        for node in ast.walk(ast.parse(Path(module.__file__).read_text()))
         if isinstance(node, ast.Call)
-        and getattr(node.func, "id", "") == "Refused"
-        and isinstance(node.args[1], ast.Constant)
+        and getattr(node.func, "id", "") == name
+        and isinstance(node.args[place], ast.Constant)
     }
     authentic = {
         node.value

@@ -50,10 +50,11 @@ def told(folder, **sought):
     return [(v.code, v.executor_id, v.times) for v in read_visits(folder / FILE, Sought(**sought))]
 
 
-def visited(folder, *exchanges, may_enter=None, before=None):
+def visited(folder, *exchanges, may_enter=None, before=None, paused_from=None, max_grant_s=600, **terms):
     """The door with a log in this folder, asked these raw requests one after another and closed; its answers."""
-    executors = tuple(MinerExecutor(offer(n), folder / f"home-{n}" / "keys") for n in (1, 2))
-    config = MinerConfig(executors, max_grant_s=600, folder=folder)
+    offers = [offer(n).model_copy(update={"paused_from": paused_from}) for n in (1, 2)]
+    executors = tuple(MinerExecutor(offers[n], folder / f"home-{n + 1}" / "keys") for n in (0, 1))
+    config = MinerConfig(executors, max_grant_s=max_grant_s, folder=folder, **terms)
     who = may_enter or (lambda hotkey: hotkey == VALIDATOR.ss58_address or "no validator permit")
     door = build_app(config, MINER, who, NonceStore(folder / "nonces.sqlite"))
 

@@ -591,3 +591,46 @@ def test_a_certificate_is_ours_or_none(line):
 
     assert seen(reply) == ("MINER_BAD_ANSWER", "fail")
     assert reply.certificates == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ({"error": "BAD_REQUEST", "detail": "purpose: Extra inputs are not permitted"}, "RENT_GRANT_UNKNOWN"),
+        ({"error": "BAD_REQUEST", "detail": "epoch: Field required"}, "MINER_REFUSED"),
+        ({"error": "PAUSED", "detail": "lease l-1: box-1 takes no new lease"}, "MINER_REFUSED"),
+    ],
+)
+def test_why_a_lease_gets_no_key(said, code):
+    """An agent of an older version is told from one that refuses: each with the agent's own words."""
+
+    async def run():
+        behave = answering(json.dumps(said).encode(), status=400)
+        async with hostile(behave) as (port, _), Peers(VALIDATOR, SETTINGS) as peers:
+            key = (7, KEY_LINE, int(time.time()) + 300, ("box-1",))
+            return await peers.ask(neuron(f"127.0.0.1:{port}"), *key, lease_id="l-1")
+
+    reply = asyncio.run(run())
+    assert seen(reply) == (code, "no_verdict")
+    assert said["detail"] in reply.reasons[0].got
+
+
+def test_only_a_request_for_a_lease_says_so():
+    """Who validates asks as ever, so that older agents understand it; a lease is of one machine, with a name of plain letters."""
+
+    plain = {"epoch": 7, "public_key": KEY_LINE, "expires_at": 1, "executor_ids": ("a",)}
+    rent = plain | {"purpose": "rent", "lease_id": "lease-1"}
+
+    assert set(wire.KeyRequest(**plain).model_dump()) == set(plain)
+    assert wire.KeyRequest(**rent).model_dump() == rent
+    for changed in (
+        {"lease_id": None},
+        {"purpose": "validate"},
+        {"executor_ids": None},
+        {"executor_ids": ("a", "b")},
+        {"lease_id": 'l" id'},
+        {"lease_id": "l" * 65},
+        {"purpose": "root"},
+    ):
+        with pytest.raises(ValidationError):
+            wire.KeyRequest(**(rent | changed))

@@ -63,6 +63,18 @@ def test_certificates_need_no_keys_file():
     assert config.executors[0].authorized_keys is None
 
 
+def test_what_leases_may():
+    """A user of their own goes with certificates; where no rentals are wanted every machine says that it is paused."""
+
+    bare = {k: v for k, v in ENTRY.items() if k != "authorized_keys"} | {"rent_user": '"subnet-rent"'}
+    config = parse_config(toml('ssh_ca = "/etc/subnet/ca"\nmax_leases = 3\nrentals = false', bare))
+
+    assert (config.rentals, config.max_leases) == (False, 3)
+    assert (config.executors[0].rent_user, config.executors[0].offer.paused_from) == ("subnet-rent", 0)
+    with pytest.raises(SettingError, match="only certificates"):
+        parse_config(toml("", ENTRY | {"rent_user": '"subnet-rent"'}))
+
+
 @pytest.mark.parametrize(
     ("changed", "key"),
     [

@@ -196,7 +196,7 @@ class Town:
             now=self.clock,
         )
 
-    async def _enter(self, market, executor_key, *_):
+    async def _enter(self, market, executor_key, *_, **__):
         disk = self.disks[executor_key]
         await market.call(lambda: disk.meet("enter"))
         self.sites.append(Site(disk))

@@ -9,7 +9,7 @@ from storage.records import MinerReply, Reason, Severity
 from storage.snapshots import Snapshots
 from tasks.edges.shell import EpochKey
 from tasks.errors import BadAnswer, HostAway
-from tasks.renting.reaching import LIFE_S, Doors
+from tasks.renting.reaching import LEAST_CERTIFIED_S, LIFE_S, UNKNOWN, Doors
 from tests.databases import fresh
 from tests.tasks.edges.certified import certificate_of
 from tests.tasks.renting.epochs import MINER, finish, machine
@@ -20,13 +20,17 @@ KEY = f"{MINER}/a"
 class Door:
     """A miner's door that lets in, or says why not."""
 
-    def __init__(self, *reasons, executors=None, certify=lambda _: None):
-        self.reasons, self.asked, self.certify = reasons, [], certify
-        self.executors = (machine("a"),) if executors is None else executors
+    def __init__(self, *reasons, executors=None, certify=lambda _: None, knows_leases=True):
+        self.reasons, self.asked, self.certify, self.knows_leases = reasons, [], certify, knows_leases
+        self.executors, self.leases = (machine("a"),) if executors is None else executors, []
 
-    async def ask(self, neuron, epoch, key_line, expires_at, executor_ids=None):
+    async def ask(self, neuron, epoch, key_line, expires_at, executor_ids=None, *, lease_id=""):
         self.asked.append((neuron.hotkey, epoch, key_line, expires_at, executor_ids))
+        self.leases.append(lease_id)
         await asyncio.sleep(0)
+        if lease_id and not self.knows_leases:
+            why = Reason(UNKNOWN, Severity.NO_VERDICT, "purpose: Extra inputs are not permitted", "", "")
+            return MinerReply(neuron.hotkey, neuron.uid, (), (why,))
         line = self.certify(key_line)
         certificates = ((self.executors[0].executor_id, line),) if line else ()
         return MinerReply(neuron.hotkey, neuron.uid, self.executors, self.reasons, certificates=certificates)
@@ -133,3 +137,53 @@ def test_a_certificate_goes_with_the_key(snapshot):
     other = certificate_of(EpochKey.generate().public_line)
     with pytest.raises(BadAnswer, match="of another key"):
         asyncio.run(way(Door(certify=lambda _: other)))
+
+
+def test_each_lease_has_a_key_of_its_own(snapshot):
+    """Kept for its machine and itself, forgotten when it is over; who validates has another one."""
+    door, doors = Door(), Doors(lambda: 1_000.0)
+
+    async def live():
+        found = [await doors.way(snapshot, door, Shell(), KEY, lease) for lease in ("l-1", "l-2", "", "l-1")]
+        doors.end("l-1")
+        await doors.way(snapshot, door, Shell(), KEY, "l-1")
+        doors.forget(KEY, "l-2")
+        await doors.way(snapshot, door, Shell(), KEY, "l-2")
+        return [way.key.public_line for way in found]
+
+    keys = asyncio.run(live())
+    assert keys[0] == keys[3]
+    assert len(set(keys)) == 3
+    assert door.leases == ["l-1", "l-2", "", "l-1", "l-2"]
+
+
+def test_a_certificate_is_renewed_before_work_would_outlive_it(snapshot):
+    """Sessions end with a certificate, so it is asked for again while the lease lives; what has ended is not kept."""
+    now, door = [1_000.0], Door(certify=certificate_of)
+    doors = Doors(lambda: now[0])
+
+    async def at(seconds, lease="l-1"):
+        now[0] = 1_000.0 + seconds
+        await doors.way(snapshot, door, Shell(), KEY, lease)
+        return len(door.asked)
+
+    async def live():
+        counts = [await at(0), await at(LIFE_S - LEAST_CERTIFIED_S - 1), await at(LIFE_S - LEAST_CERTIFIED_S)]
+        await at(3 * LIFE_S, "l-2")
+        return counts
+
+    assert asyncio.run(live()) == [1, 1, 2]
+    assert len(doors._ways) == len(doors._turns) == 1
+
+
+def test_an_agent_that_does_not_know_leases(snapshot):
+    """Where it writes keys into files it lets in as ever; where it signs certificates the lease fails and says why."""
+
+    def way(**door):
+        return asyncio.run(
+            Doors(lambda: 1_000.0).way(snapshot, Door(knows_leases=False, **door), Shell(), KEY, "l-1")
+        )
+
+    assert not way().is_certified
+    with pytest.raises(HostAway, match=r"door: RENT_GRANT_UNKNOWN: purpose: Extra inputs"):
+        way(certify=certificate_of)

@@ -28,7 +28,7 @@ class World:
     """A lookout over machines that answer as they are told to, by a clock of ours."""
 
     def __init__(self, engine):
-        self.at, self.sites, self.trouble = 0.0, [], None
+        self.at, self.sites, self.trouble, self.names = 0.0, [], None, []
         self.lookout = Lookout(
             engine,
             "5Us",
@@ -39,7 +39,8 @@ class World:
             monotonic=lambda: self.at,
         )
 
-    async def _enter(self, _key, _limit_s):
+    async def _enter(self, _key, _limit_s, *, lease_id):
+        self.names.append(lease_id)
         self.sites.append(Site())
         return self.sites[-1]
 
@@ -48,10 +49,10 @@ class World:
             raise self.trouble
         return {}
 
-    def look(self, at, key="5Miner/a"):
+    def look(self, at, key="5Miner/a", leases=(), left_by=""):
         """A visit then."""
         self.at = at
-        return asyncio.run(self.lookout.look_at(key, ()))
+        return asyncio.run(self.lookout.look_at(key, leases, left_by))
 
 
 @pytest.fixture
@@ -75,6 +76,16 @@ def test_a_session_is_kept_while_it_is_young(world):
     assert len(world.sites) == 1
 
     world.look(KEEP_S + 15)
+    assert [site.is_closed for site in world.sites] == [True, False]
+
+
+def test_a_machine_is_entered_for_a_lease_that_is_there(world):
+    """In the name of one that is watched while it is, of another after it, and of the last one for what it has left."""
+    one, two = rental("l-1"), rental("l-2")
+    for at, leases in enumerate([(one, two), (one, two), (two,), ()]):
+        world.look(15.0 * at, leases=leases, left_by="l-2" if not leases else "")
+
+    assert world.names == ["l-1", "l-2"]
     assert [site.is_closed for site in world.sites] == [True, False]
 
 
@@ -119,5 +130,5 @@ def test_machines_of_leases_are_known(engine):
     rentals.request(rental("l-1", executor_key="5Miner/a", tried=("5Miner/b", "5Miner/c")))
     rentals.request(rental("l-2"))
 
-    assert rentals.machines_since(NOON) == {"5Miner/a", "5Miner/b", "5Miner/c"}
-    assert rentals.machines_since(NOON.replace(hour=13)) == frozenset()
+    assert rentals.machines_since(NOON).keys() == {"5Miner/a", "5Miner/b", "5Miner/c"}
+    assert rentals.machines_since(NOON.replace(hour=13)) == {}
