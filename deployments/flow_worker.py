@@ -6,6 +6,7 @@ It takes the runs of a work pool as Prefect's own worker does (`prefect worker s
 seconds later) and runs all of them in one event loop, with the outside worlds opened once (`flows.edges.keep_edges`). Settings are
 those of the environment, and of `.env` in the folder that it is started in. At most half of its slots are for runs of queues beside
 the pool's default one: what takes long stands there, and nothing else waits for it.
+It looks once a second, and at once when its bell rings (`deployments/bell.py`): a look is a write on Prefect's server.
 Only async flows that wait without blocking belong here. A run that is cancelled in Prefect is cancelled in its task, and SIGTERM
 cancels all of them; what that undoes is the flow's own (a lease's next run goes on with it: `tasks/renting/jobs.py`). After a
 kill -9 Prefect shows the runs as crashed, and what they were about stands in our own state.
@@ -44,12 +45,13 @@ from prefect.flow_engine import run_flow_async
 from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.states import Cancelled, Crashed, Pending
 
+from deployments.bell import bell_of, heard
 from deployments.prefect_client import quick_client
 from deployments.sites import load_dotenv
 from flows.edges import keep_edges
 from tasks.errors import SettingError
 
-POLL_S = 0.2
+LOOK_S = 1.0
 CANCEL_POLL_S = 2.0
 HEARTBEAT_S = 15.0
 GRACE_S = 20.0
@@ -71,35 +73,43 @@ class FlowWorker:
         pool: str,
         *,
         limit: int,
+        look_s: float = LOOK_S,
         load: Callable[[str], Flow[..., Any]] = load_flow_from_entrypoint,
     ) -> None:
         self._client, self._pool, self._limit, self._load = client, pool, limit, load
+        self._look_s = look_s
         self._name = f"{socket.gethostname()}-{os.getpid()}"
         self._flows: dict[UUID, Flow[..., Any]] = {}
         self._running: dict[UUID, asyncio.Task[None]] = {}
         self._aside: set[UUID] = set()
         """Those that run and are of another queue than the default one."""
         self._cancelled: set[UUID] = set()
+        self._rung = asyncio.Event()
 
     async def work(self, stop: asyncio.Event) -> None:
         """Until `stop` is set; then all that runs is cancelled, and has `GRACE_S` to clean up."""
-        next_heartbeat = next_look = 0.0
         try:
-            while not stop.is_set():
-                try:
-                    if time.monotonic() >= next_heartbeat:
-                        next_heartbeat = time.monotonic() + HEARTBEAT_S
-                        await self._client.send_worker_heartbeat(self._pool, self._name, HEARTBEAT_S)
-                    if self._running and time.monotonic() >= next_look:
-                        next_look = time.monotonic() + CANCEL_POLL_S
-                        await self._cancel_what_is_cancelling()
-                    await self.take_due()
-                    await _pause(stop, POLL_S)
-                except _PREFECT_AWAY as error:
-                    _log.warning("Prefect does not answer, tried again in %g s: %s", AWAY_S, error)
-                    await _pause(stop, AWAY_S)
+            with heard(bell_of(str(self._client.api_url), self._pool), self._rung):
+                await self._look_until(stop)
         finally:
             await self._end_all()
+
+    async def _look_until(self, stop: asyncio.Event) -> None:
+        next_heartbeat = next_look = 0.0
+        while not stop.is_set():
+            try:
+                if time.monotonic() >= next_heartbeat:
+                    next_heartbeat = time.monotonic() + HEARTBEAT_S
+                    await self._client.send_worker_heartbeat(self._pool, self._name, HEARTBEAT_S)
+                if self._running and time.monotonic() >= next_look:
+                    next_look = time.monotonic() + CANCEL_POLL_S
+                    await self._cancel_what_is_cancelling()
+                self._rung.clear()
+                await self.take_due()
+                await _pause(self._look_s, stop, self._rung)
+            except _PREFECT_AWAY as error:
+                _log.warning("Prefect does not answer, tried again in %g s: %s", AWAY_S, error)
+                await _pause(AWAY_S, stop)
 
     async def take_due(self) -> None:
         """Start what is due, as far as there is room."""
@@ -179,15 +189,20 @@ class FlowWorker:
             await asyncio.wait(tasks, timeout=GRACE_S)
 
 
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
+async def _pause(seconds: float, *events: asyncio.Event) -> None:
+    """So long, or until one of them is set."""
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for one in waiting:
+            one.cancel()
 
 
-async def serve(pool: str, limit: int, stop: asyncio.Event) -> None:
+async def serve(pool: str, limit: int, look_s: float, stop: asyncio.Event) -> None:
     """Work on a pool until `stop` is set."""
     async with quick_client() as client, keep_edges():
-        await FlowWorker(client, pool, limit=limit).work(stop)
+        await FlowWorker(client, pool, limit=limit, look_s=look_s).work(stop)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -195,6 +210,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m deployments.flow_worker", description=__doc__)
     parser.add_argument("--pool", required=True, help="the work pool whose runs are taken")
     parser.add_argument("--limit", type=int, default=64, help="runs at once (64)")
+    parser.add_argument(
+        "--every",
+        type=float,
+        default=LOOK_S,
+        metavar="SECONDS",
+        help="how often it looks when no bell rings (1)",
+    )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -207,7 +229,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     def live() -> None:
         try:
-            loop.run_until_complete(serve(options.pool, options.limit, stop))
+            loop.run_until_complete(serve(options.pool, options.limit, options.every, stop))
         except BaseException:
             failed.set()
             raise

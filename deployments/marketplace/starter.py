@@ -21,6 +21,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import ObjectNotFound, PrefectException
 from starlette.concurrency import run_in_threadpool
 
+from deployments.bell import bell_of, ring
 from deployments.marketplace.market import Desk, OrchestratorState
 from deployments.prefect_client import quick_client
 from storage.errors import StorageError
@@ -61,15 +62,17 @@ class PrefectStarter:
 
     def __init__(self, client: PrefectClient) -> None:
         self._client = client
-        self._deployments: dict[str, UUID] = {}
+        self._deployments: dict[str, tuple[UUID, str]] = {}
+        """The id of each, and its work pool's bell."""
 
     async def start(self, work: Work) -> str:
         """The run's id."""
         deployment, parameter = DEPLOYMENTS[work.kind]
         try:
             async with asyncio.timeout(START_S):
+                deployment_id, bell = await self._find(deployment)
                 made = await self._client.create_flow_run_from_deployment(
-                    await self._id_of(deployment),
+                    deployment_id,
                     parameters={parameter: work.subject},
                     idempotency_key=work.work_id,
                     name=f"{work.kind.value}-{work.subject}",
@@ -80,12 +83,15 @@ class PrefectStarter:
         except (httpx.HTTPError, PrefectException, OSError, TimeoutError) as error:
             self._deployments.pop(deployment, None)
             raise OrchestratorAway(f"{deployment}: {type(error).__name__}: {error}") from error
+        ring(bell)
         return str(made.id)
 
-    async def _id_of(self, deployment: str) -> UUID:
-        if deployment not in self._deployments:
-            self._deployments[deployment] = (await self._client.read_deployment_by_name(deployment)).id
-        return self._deployments[deployment]
+    async def _find(self, name: str) -> tuple[UUID, str]:
+        if name not in self._deployments:
+            found = await self._client.read_deployment_by_name(name)
+            bell = bell_of(str(self._client.api_url), found.work_pool_name or "")
+            self._deployments[name] = found.id, bell
+        return self._deployments[name]
 
 
 class Starting:

@@ -147,7 +147,7 @@ class Runtime:
 
     # --- a container's life ---
 
-    def create(self, spec: ContainerSpec, image: Image, toolbox: str = "", *, deadline: float) -> Container:
+    def create(self, spec: ContainerSpec, image: Image, toolbox: str = "", *, deadline: float) -> None:
         """Make the container and its volumes, not started; where the same one stands already, that is it.
 
         ContainerRefused with NAME_TAKEN when another one has its name: lease and attempt are somebody's else.
@@ -159,14 +159,14 @@ class Runtime:
         for mount in spec.mounts:
             self.create_volume(spec.renter_id, mount.volume, spec.executor_key, deadline=deadline)
         output = self._run(invocation.argv, deadline, stdin=invocation.stdin)
-        name = name_of(spec.lease_id, spec.attempt)
-        refusal = _refused("create", "container", output) if output.exit_code else None
-        if refusal is not None and refusal.code != "NAME_TAKEN":
+        if output.exit_code == 0:
+            return
+        refusal = _refused("create", "container", output)
+        if refusal.code != "NAME_TAKEN":
             raise refusal
-        made = self.inspect(name, deadline=deadline)
-        if made is None or made.spec_digest != digest_of(spec):
-            raise refusal or ContainerRefused("create", REFUSED, "made, and yet not there")
-        return made
+        standing = self.inspect(name_of(spec.lease_id, spec.attempt), deadline=deadline)
+        if standing is None or standing.spec_digest != digest_of(spec):
+            raise refusal
 
     def start(self, name: str, *, deadline: float) -> None:
         """Start it; one that runs goes on."""
@@ -260,14 +260,14 @@ class Runtime:
 
     def put_keys(self, name: str, archive: bytes, keys: bytes, *, deadline: float) -> None:
         """Replace the keys that let in, at once: by a rename where it runs, from `archive` (keys alone) where not."""
-        container = self.inspect(name, deadline=deadline)
-        if container is None:
-            raise ContainerRefused("keys", "NOT_THERE", name)
-        if not container.is_running:
+        words = (f"{TOOLBOX_AT}/busybox", "sh", "-c", _KEYS_PROGRAM)
+        try:
+            output = self.execute(name, words, stdin=keys, deadline=deadline)
+        except ContainerRefused as refused:
+            if refused.code != "NOT_RUNNING":
+                raise
             self.copy_in(name, archive, deadline=deadline)
             return
-        words = (f"{TOOLBOX_AT}/busybox", "sh", "-c", _KEYS_PROGRAM)
-        output = self.execute(name, words, stdin=keys, deadline=deadline)
         if output.exit_code:
             words_said = (output.stderr or output.stdout).decode("utf-8", "replace")
             raise ContainerRefused("keys", REFUSED, _bounded(words_said))

@@ -11,6 +11,7 @@ from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling
 
+from deployments.bell import bell_of, ring
 from deployments.prefect_server import client_environment
 from deployments.processes import start, tail
 from deployments.sites import REPOSITORY
@@ -41,11 +42,11 @@ def client(server):
 
 
 @contextmanager
-def working(folder, server, name):
+def working(folder, server, name, *options, pool="flows"):
     """A worker on the pool until the end of the block."""
     worker = start(
         name,
-        [sys.executable, "-m", "deployments.flow_worker", "--pool", "flows", "--limit", "4"],
+        [sys.executable, "-m", "deployments.flow_worker", "--pool", pool, "--limit", "4", *options],
         log=folder / f"{name}.log",
         environment={**os.environ, **client_environment(folder, server), "PYTHONPATH": str(REPOSITORY)},
         folder=folder,
@@ -62,13 +63,13 @@ def worker(folder, server, client):
         yield worker
 
 
-def asked(client, name, queue=None, **parameters):
+def asked(client, name, queue=None, pool="flows", **parameters):
     """A run of one of the flows of worker_flows.py, asked for through its deployment."""
     deployment = client.create_deployment(
         client.create_flow_from_name(name),
-        f"{name}-{queue}",
+        f"{name}-{queue}-{pool}",
         entrypoint=f"tests.deployments.worker_flows.{name}",
-        work_pool_name="flows",
+        work_pool_name=pool,
         work_queue_name=queue,
     )
     return client.create_flow_run_from_deployment(deployment, parameters=parameters)
@@ -93,6 +94,28 @@ def test_a_run_is_worked_by_the_worker_itself(client, worker, tmp_path):
 
     assert state_of(client, run).is_completed()
     assert (tmp_path / "f").read_text() == f"done in {worker.process.pid}\n"
+
+
+def test_a_bell_is_heard_at_once(client, server, folder, tmp_path):
+    """A worker that looks once an hour begins what was asked for when the one who asked has rung."""
+    client.create_work_pool(WorkPoolCreate(name="rung", type="process"))
+    with working(folder, server, "hears", "--every", "3600", pool="rung"):
+        first = asked(client, "write", pool="rung", path=str(tmp_path / "f"), text="first")
+        state_of(client, first, rung_until_final(server.api_url))
+        second = asked(client, "write", pool="rung", path=str(tmp_path / "f"), text="second")
+        ring(bell_of(server.api_url, "rung"))
+
+        assert state_of(client, second).is_completed()
+
+
+def rung_until_final(api_url):
+    """Rings at each look: whether the worker listens yet is not known."""
+
+    def is_final(state):
+        ring(bell_of(api_url, "rung"))
+        return state.is_final()
+
+    return is_final
 
 
 def test_settings_come_from_the_folders_file(client, worker, tmp_path):

@@ -18,7 +18,7 @@ from deployments.processes import free_port
 from tasks.edges.engine import Container, Image
 from tasks.edges.runtime import Runtime
 from tasks.edges.toolbox import HostKey, install_toolbox, seed
-from tasks.renting.containers import ContainerSpec, Port
+from tasks.renting.containers import ContainerSpec, Port, name_of
 from tests.engines import PLAIN, EngineRig, executor, soon
 
 _NUMBERS = itertools.count(1)
@@ -127,7 +127,9 @@ def rented(
     assert image is not None
     toolbox = install_toolbox(runtime.session, deadline=soon())
     host_key = HostKey.generate()
-    container = runtime.create(wanted, image, toolbox, deadline=soon())
+    runtime.create(wanted, image, toolbox, deadline=soon())
+    container = runtime.inspect(name_of(wanted.lease_id, wanted.attempt), deadline=soon())
+    assert container is not None
     try:
         runtime.copy_in(container.name, seed(host_key, [renter.key for renter in renters]), deadline=soon())
         if is_started:

@@ -9,7 +9,7 @@ from tasks.edges.engine import RegistryLogin
 from tasks.edges.shell import Shell, ShellSettings
 from tasks.edges.toolbox import keys_file, keys_seed
 from tasks.errors import ContainerRefused, ImageRefused, SpecRefused, VolumeRefused
-from tasks.renting.containers import Mount, create, volume_name
+from tasks.renting.containers import Mount, create, name_of, volume_name
 from tests.engines import PLAIN, soon
 from tests.tasks.edges.rented import rented, spec
 
@@ -104,12 +104,13 @@ def test_words_and_values_arrive_as_they_are(docker, runtime, canary, has_toolbo
             check(runtime, box.name, words, values)
         return
     image = runtime.image(PLAIN, deadline=soon())
-    container = runtime.create(wanted, image, deadline=soon())
+    name = name_of(wanted.lease_id, wanted.attempt)
+    runtime.create(wanted, image, deadline=soon())
     try:
-        runtime.start(container.name, deadline=soon())
-        check(runtime, container.name, words, values)
+        runtime.start(name, deadline=soon())
+        check(runtime, name, words, values)
     finally:
-        runtime.remove(container.name, deadline=soon())
+        runtime.remove(name, deadline=soon())
 
 
 def check(runtime, name, words, values):

@@ -94,7 +94,8 @@ def test_making_it_twice_makes_one(podman, runtime):
     with rented(podman, runtime, wanted, is_started=False) as box:
         image = runtime.image(PLAIN, deadline=soon())
         toolbox = podman.run("inspect", "--format={{range .Mounts}}{{.Source}} {{end}}", box.name).split()[-1]
-        assert runtime.create(wanted, image, toolbox, deadline=soon()) == box.container
+        runtime.create(wanted, image, toolbox, deadline=soon())
+        assert runtime.inspect(box.name, deadline=soon()) == box.container
     runtime.remove_volume(runtime.volumes(deadline=soon())[0].name, deadline=soon())
 
 
