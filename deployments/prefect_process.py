@@ -1,0 +1,57 @@
+"""Prefect's own command line, with what its server needs to stand on SQLite beside many writers.
+
+    python -m deployments.prefect_process server start --port 4200
+
+Prefect begins most transactions as DEFERRED: one that reads first and then writes fails with "database is locked" whenever
+another has written in between, and its client is told 503. Begun as IMMEDIATE it waits for its turn instead.
+
+And a connection waits for its turn for a minute at most, in a thread that holds the connection's mutex. When Python throws
+an old cursor of that connection away meanwhile, the server's event loop waits for the mutex, so that nobody's turn ends: the
+whole server stood still for 60 s (seen with a debugger, Prefect 3.8.8). `BUSY_MS` bounds that.
+
+Neither changes anything where the server is on PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import runpy
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from sqlalchemy.pool import Pool
+
+BUSY_MS = 5_000
+_ASKED, _BOUNDED = "BEGIN DEFERRED", "subnet_busy_ms"
+
+
+def bound_sqlite() -> None:
+    """For every engine of this process, those that are made later among them."""
+    event.listen(Engine, "before_cursor_execute", _begin_at_once, retval=True)
+    event.listen(Pool, "checkout", _wait_less)
+
+
+def _begin_at_once(
+    _connection: Any,  # noqa: ANN401  SQLAlchemy's
+    _cursor: Any,  # noqa: ANN401
+    statement: str,
+    parameters: Any,  # noqa: ANN401
+    _context: Any,  # noqa: ANN401
+    _many: bool,  # noqa: FBT001
+) -> tuple[str, Any]:
+    return ("BEGIN IMMEDIATE" if statement == _ASKED else statement), parameters
+
+
+def _wait_less(connection: Any, record: Any, _proxy: Any) -> None:  # noqa: ANN401
+    """Once for each connection: Prefect has set its own when the connection was made."""
+    if _BOUNDED in record.info or "sqlite" not in type(connection).__name__:
+        return
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+    cursor.close()
+    record.info[_BOUNDED] = BUSY_MS
+
+
+if __name__ == "__main__":
+    bound_sqlite()
+    runpy.run_module("prefect", run_name="__main__", alter_sys=True)
