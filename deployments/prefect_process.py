@@ -32,17 +32,17 @@ def bound_sqlite() -> None:
 
 
 def _begin_at_once(
-    _connection: Any,  # noqa: ANN401  SQLAlchemy's
-    _cursor: Any,  # noqa: ANN401
+    _connection: Any,
+    _cursor: Any,
     statement: str,
-    parameters: Any,  # noqa: ANN401
-    _context: Any,  # noqa: ANN401
+    parameters: Any,
+    _context: Any,
     _many: bool,  # noqa: FBT001
 ) -> tuple[str, Any]:
     return ("BEGIN IMMEDIATE" if statement == _ASKED else statement), parameters
 
 
-def _wait_less(connection: Any, record: Any, _proxy: Any) -> None:  # noqa: ANN401
+def _wait_less(connection: Any, record: Any, _proxy: Any) -> None:
     """Once for each connection: Prefect has set its own when the connection was made."""
     if _BOUNDED in record.info or "sqlite" not in type(connection).__name__:
         return

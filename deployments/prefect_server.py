@@ -59,7 +59,17 @@ def launch(folder: Path, repository: Path, port: int = DEFAULT_PORT) -> PrefectS
     port = free_port(port)
     child = start(
         "Prefect server",
-        [sys.executable, "-m", "deployments.prefect_process", "server", "start", "--host", "127.0.0.1", "--port", str(port)],
+        [
+            sys.executable,
+            "-m",
+            "deployments.prefect_process",
+            "server",
+            "start",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+        ],
         log=folder / "logs" / "prefect-server.log",
         environment=server_environment(os.environ, folder, port),
         folder=repository,

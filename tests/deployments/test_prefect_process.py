@@ -67,7 +67,8 @@ def test_many_who_write_at_once_are_all_served(prefect_server):
         def write(number):
             made = client.post("/variables/", json={"name": f"v_{number}", "value": "0"})
             changed = [
-                client.patch(f"/variables/name/v_{number}", json={"value": str(time)}) for time in range(TIMES)
+                client.patch(f"/variables/name/v_{number}", json={"value": str(time)})
+                for time in range(TIMES)
             ]
             return [made.status_code, *(one.status_code for one in changed)]
 
