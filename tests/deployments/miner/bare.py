@@ -34,6 +34,8 @@ GONE = (
     "/var/lib/docker",
 )
 """Not there: the machine has no container engine, and nothing of ours."""
+UID = 1_234
+"""Of the user who logs in where that is not root."""
 ENGINES = ("docker.io", "docker-cli", "docker-ce", "docker-ce-cli", "podman")
 
 
@@ -62,12 +64,15 @@ def main(told: dict[str, Any]) -> None:
     mount("-t", "tmpfs", "-o", "mode=1777", "none", f"{root}/var/lib/cards")
     for path, text in told["cards"].items():
         write(root, path, text)
-        (root / path.lstrip("/")).parent.chmod(0o1777)
-    if told["is_read_only"]:
-        mount("-o", "remount,ro", str(root))
+        card = (root / path.lstrip("/")).parent
+        card.chmod(0o777)
+        (card / "lock").touch()
+        (card / "lock").chmod(0o666)  # whoever proves first would make it for itself alone
     inside(root, ["/usr/sbin/sshd"])
     wait_for(root / "run" / "sshd.pid")
     began = changed(upper, base)
+    if told["is_read_only"]:
+        mount("-o", "remount,ro", str(root))
     print("ready", flush=True)
     for line in sys.stdin:
         asked = json.loads(line)
@@ -120,7 +125,32 @@ def furnish(base: Path, told: dict[str, Any]) -> None:
     without_engines(base)
     for path, text, mode in told["things"]:
         write(base, path, text, mode)
+    for path, target in told["links"].items():
+        (folder(base, str(Path(path).parent)) / Path(path).name).symlink_to(target)
+    if told["user"]:
+        let_live(base, told["user"])
     packages(base, told["packages"])
+
+
+def let_live(base: Path, name: str) -> None:
+    """A user who may do everything by `sudo`, which a setuid interpreter plays."""
+    for path, line in (
+        ("/etc/passwd", f"{name}:x:{UID}:{UID}::/home/{name}:/bin/sh"),
+        ("/etc/group", f"{name}:x:{UID}:"),
+        ("/etc/shadow", f"{name}:*:19000:0:99999:7:::"),
+    ):
+        at = base / path.lstrip("/")
+        write(
+            base,
+            path,
+            (at if at.exists() else Path(path)).read_text() + line + "\n",
+            0o640 if path == "/etc/shadow" else 0o644,
+        )
+        os.chown(at, 0, Path(path).stat().st_gid)
+    subprocess.run(["chown", "-R", f"{UID}:{UID}", str(base / "home" / name)], check=True)
+    root_python = base / "usr/local/lib/as-root"
+    shutil.copyfile("/usr/bin/python3", root_python)
+    root_python.chmod(0o4755)
 
 
 def packages(base: Path, told: dict[str, dict[str, str]]) -> None:
@@ -216,9 +246,9 @@ def changed(upper: Path, base: Path) -> dict[str, str]:
             if before is not None:
                 found[path] = "gone"
         elif before is None:
-            found[path] = "new"
-        elif difference := differs(at, before):
-            found[path] = difference
+            found[path] = f"new: {what_is(at)}"
+        elif what_is(at) != what_is(before):
+            found[path] = f"{what_is(at)}, was {what_is(before)}"
     return found
 
 
@@ -244,18 +274,15 @@ def is_opaque(at: Path) -> bool:
         return False
 
 
-def differs(at: Path, before: Path) -> str:
-    """In what, empty when in nothing that counts."""
-    now, then = at.lstat(), before.lstat()
-    if stat.S_IFMT(now.st_mode) != stat.S_IFMT(then.st_mode):
-        return "another kind"
-    if (now.st_uid, now.st_gid, now.st_mode) != (then.st_uid, then.st_gid, then.st_mode):
-        return f"{now.st_uid}:{now.st_gid} {now.st_mode:o}, was {then.st_uid}:{then.st_gid} {then.st_mode:o}"
-    if stat.S_ISLNK(now.st_mode) and at.readlink() != before.readlink():
-        return "another target"
-    if stat.S_ISREG(now.st_mode) and at.read_bytes() != before.read_bytes():
-        return "another content"
-    return ""
+def what_is(at: Path) -> str:
+    """All of it that counts: kind, mode, owner, and content or target."""
+    status = at.lstat()
+    told = f"{status.st_mode:o} {status.st_uid}:{status.st_gid}"
+    if stat.S_ISLNK(status.st_mode):
+        return f"{told} -> {at.readlink()}"
+    if stat.S_ISREG(status.st_mode):
+        return f"{told} {hashlib.blake2s(at.read_bytes(), digest_size=8).hexdigest()}"
+    return told
 
 
 if __name__ == "__main__":

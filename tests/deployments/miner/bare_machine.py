@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import itertools
 import json
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -48,6 +48,8 @@ CARDS, SHOWN = "/var/lib/cards", "/var/lib/gpus.json"
 PACKAGES = "/usr/local/packages"
 PYTHON = f"/usr/local/base/bin/python{sys.version_info.major}.{sys.version_info.minor}"
 """The machine's own interpreter: that of the tests, without their packages."""
+PROVER = "/usr/local/announced/bin/python"
+"""Another one of the owner's, which has what the prover imports."""
 ENVIRONMENT = (("SUBNET_SIMULATED_CARDS", CARDS), ("SUBNET_FAKE_GPUS", SHOWN))
 """What a prover of simulated cards is told: `Wanted.environment`."""
 NOT_OURS = (
@@ -103,7 +105,6 @@ while words and words[0].startswith("-"):
 os.environ["PATH"] = "/usr/sbin:/usr/bin:/sbin:/bin"
 os.execvp(words[0], words)
 """
-_numbers = itertools.count(os.getpid() * 4)
 
 
 def why_not() -> str:
@@ -147,7 +148,8 @@ class BareMachine:
         place = self.kernels.resolve()
         self.run("mkdir", "-p", f"{home}/.cache")
         self.run("ln", "-sfn", str(place), f"{home}/.cache/subnet")
-        self.run("chown", "-hR", f"{own}:{own}", home, str(place))
+        self.run("chown", "-hR", f"{own}:{own}", home)
+        self.run("chmod", "-R", "a+rwX", str(place))
         self.run("chmod", "700", home)
 
     def changed(self) -> dict[str, str]:
@@ -170,6 +172,7 @@ def bare_machine(
     executor: CastExecutor = PROVED,
     *,
     user: str = "root",
+    has_sudo: bool = True,
     sshd_config: str = SSHD_CONFIG,
     things: Mapping[str, str] | None = None,
     gone: tuple[str, ...] = (),
@@ -190,8 +193,11 @@ def bare_machine(
         "folder": str(folder),
         "things": [
             *_things(host, key, user, sshd_config, executor),
-            *((p, t, 0o644) for p, t in (things or {}).items()),
+            *([("/usr/bin/sudo", SUDO, 0o755)] if has_sudo else []),
+            *((p, t, 0o755 if t.startswith("#!") else 0o644) for p, t in (things or {}).items()),
         ],
+        "links": {PROVER: PYTHON},
+        "user": "" if user == "root" else user,
         "hidden": [str(REPOSITORY)],
         "gone": gone,
         "copies": [str(kernels.resolve())] if kernels else [],
@@ -244,7 +250,11 @@ def line(key: Ed25519PrivateKey) -> str:
 
 
 def _things(
-    host: Ed25519PrivateKey, key: Ed25519PrivateKey, user: str, sshd_config: str, executor: CastExecutor
+    host: Ed25519PrivateKey,
+    key: Ed25519PrivateKey,
+    user: str,
+    sshd_config: str,
+    executor: CastExecutor,
 ) -> list[tuple[str, str, int]]:
     smi = "/usr/local/lib/nvidia_smi.py"
     home = "/root" if user == "root" else f"/home/{user}"
@@ -253,6 +263,8 @@ def _things(
         ("/etc/ssh/ssh_host_ed25519_key", pem(host), 0o600),
         ("/etc/ssh/ssh_host_ed25519_key.pub", line(host) + "\n", 0o644),
         (f"{home}/.ssh/authorized_keys", line(key) + "\n", 0o644),
+        ("/usr/local/announced/pyvenv.cfg", f"home = {Path(PYTHON).parent}\n", 0o644),
+        (f"/usr/local/announced/lib/{Path(PYTHON).name}/site-packages/packages.pth", f"{PACKAGES}\n", 0o644),
         ("/etc/pip.conf", "[global]\nno-index = true\nfind-links = /usr/local/wheels\n", 0o644),
         (smi, Path(nvidia_smi.__file__).read_text(), 0o644),
         (
@@ -268,11 +280,14 @@ def _wheels(folder: Path) -> Path:
     """Packages that lead to those of the tests: what `pip install` makes of them proves, and nothing is copied."""
     made = folder / "wheels"
     made.mkdir()
-    for name, version in (("numpy", "2.2.0"), ("numba", "0.68.0")):
+    for name, version in (("numpy", "2.2.0"), ("numba", "0.68.0"), ("numba_cuda", "0.30.0")):
         with zipfile.ZipFile(made / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
             info = f"{name}-{version}.dist-info"
             wheel.writestr(f"tests-{name}.pth", f"{PACKAGES}\n")
-            wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+            wheel.writestr(
+                f"{info}/METADATA",
+                f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\nProvides-Extra: cu13\n",
+            )
             wheel.writestr(
                 f"{info}/WHEEL",
                 "Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
@@ -284,13 +299,14 @@ def _wheels(folder: Path) -> Path:
 @contextlib.contextmanager
 def _network() -> Iterator[tuple[str, str]]:
     """A network with one address of its own, which this computer reaches: its name and that address."""
-    number = next(_numbers) % 32_768
-    name, near, far = f"subnet-bare-{number}", f"sbn{number}a", f"sbn{number}b"
+    _sweep()
+    number, near = _link()
     prefix = f"198.{18 + number // 16_384}.{number // 64 % 256}"
     ours, theirs = (f"{prefix}.{number % 64 * 4 + last}" for last in (1, 2))
-    _ip("netns", "add", name)
+    name, far = f"subnet-bare-{os.getpid()}-{number}", f"{near}b"
     try:
-        _ip("link", "add", near, "type", "veth", "peer", "name", far, "netns", name)
+        _ip("netns", "add", name)
+        _ip("link", "set", far, "netns", name)
         _ip("address", "add", f"{ours}/30", "dev", near)
         _ip("link", "set", near, "up")
         _ip("-n", name, "address", "add", f"{theirs}/30", "dev", far)
@@ -299,7 +315,27 @@ def _network() -> Iterator[tuple[str, str]]:
         _ip("-n", name, "route", "add", "default", "via", ours)
         yield name, theirs
     finally:
+        subprocess.run(["ip", "link", "delete", near], check=False)
         subprocess.run(["ip", "netns", "delete", name], check=False)
+
+
+def _link() -> tuple[int, str]:
+    """A pair of devices that nobody else has, and with their number an address."""
+    while True:
+        number = secrets.randbelow(32_768)
+        name = f"sbn{number}"
+        made = ["ip", "link", "add", name, "type", "veth", "peer", "name", f"{name}b"]
+        done = subprocess.run(made, check=False, capture_output=True, text=True)
+        if done.returncode == 0:
+            return number, name
+        assert "exists" in done.stderr, done.stderr
+
+
+def _sweep() -> None:
+    """Networks of runs that were killed."""
+    for path in Path("/run/netns").glob("subnet-bare-*-*"):
+        if not Path("/proc", path.name.split("-")[2]).exists():
+            subprocess.run(["ip", "netns", "delete", path.name], check=False)
 
 
 def _ip(*words: str) -> None:

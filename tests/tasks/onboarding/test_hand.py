@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -11,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from deployments.localnet.warming import warm_cache
 from storage.records import Executor
 from tasks.edges.shell import EpochKey, Shell
+from tasks.errors import OnboardingFailed
 from tasks.onboarding.confinement import files
 from tasks.onboarding.confinement.certificates import Authority
 from tasks.onboarding.confinement.grants import Grant
@@ -18,7 +22,16 @@ from tasks.onboarding.preflight import Preflight
 from tasks.onboarding.steps import STEPS, MachinePlan, PlanState, StepState, Wanted
 from tasks.policy import LOCALNET
 from tests.deployments.localnet.visiting import proved
-from tests.deployments.miner.bare_machine import ENVIRONMENT, PROVED, BareMachine, bare_machine, line
+from tests.deployments.miner.bare_machine import (
+    ENVIRONMENT,
+    PROVED,
+    PROVER,
+    PYTHON,
+    BareMachine,
+    bare_machine,
+    line,
+)
+from tests.tasks.onboarding import mortal
 
 HOTKEY = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
 AUTHORITY = Ed25519PrivateKey.generate()
@@ -117,8 +130,6 @@ def life(tmp_path_factory, request) -> Life:
 
 
 def soon() -> float:
-    import time
-
     return time.monotonic() + 20.0
 
 
@@ -161,3 +172,91 @@ def test_the_journal_holds_no_secret(life):
     assert "PRIVATE" not in life.journal
     assert "authorized_keys/subnet" in life.journal
     assert line(AUTHORITY).split()[1] not in life.journal
+
+
+# --- killed, and again -----------------------------------------------------------------------------
+
+MORTAL = "/usr/local/bin/mortal"
+MORTAL_THINGS = {
+    MORTAL: f'#!/bin/sh\nexec {PYTHON} -I /usr/local/lib/mortal.py "$@"\n',
+    "/usr/local/lib/mortal.py": Path(mortal.__file__).read_text(),
+}
+QUICK = replace(WANTED, python=PROVER)
+
+
+def dying(machine: BareMachine, lives: int | None) -> BareMachine:
+    """The same machine, on which the hand's program makes so many changes and is killed at the next; None: it lives."""
+    machine.run(
+        "sh", "-c", f"echo {lives} > {mortal.LIVES}" if lives is not None else f"rm -f {mortal.LIVES}"
+    )
+    return replace(machine, named=replace(machine.named, python=MORTAL))
+
+
+def tried(act, machine: BareMachine, lives: int) -> bool:
+    """Whether it came to its end before it was killed."""
+    try:
+        act(dying(machine, lives))
+    except OnboardingFailed as failed:
+        if "cut off" in failed.why:
+            return False
+        raise
+    return True
+
+
+def brought_in(machine: BareMachine, wanted: Wanted, report) -> None:
+    plan = machine.hand.plan(machine.named, wanted, report)
+    machine.hand.carry_out(plan, lambda _: None)
+
+
+def taken_out(machine: BareMachine) -> None:
+    assert machine.hand.undo(machine.named, lambda _: None) == ()
+
+
+def changes_of(act, machine: BareMachine) -> int:
+    """How many changes it makes when nobody disturbs it."""
+    act(dying(machine, 1_000_000))
+    return 1_000_000 - int(machine.run("cat", mortal.LIVES))
+
+
+def test_killed_amid_its_changes_it_ends_the_same(tmp_path):
+    """The hand's program, run by `sudo`, is killed amid its work and run again: the machine ends as it would have.
+
+    Undoing is killed as well, and run again: the machine is as it was.
+    """
+
+    with bare_machine(tmp_path / "m", user="miner", things=MORTAL_THINGS) as machine:
+        report = report_of(machine)
+        taken_in = partial(brought_in, wanted=QUICK, report=report)
+        number = changes_of(taken_in, machine)
+        whole = machine.changed()
+        back = changes_of(taken_out, machine)
+        assert machine.changed() == {}
+
+        for part in (0, 0.3, 0.4):  # each of what is left
+            assert not tried(taken_in, machine, int(part * number))
+        assert tried(taken_in, machine, number)
+        assert machine.changed() == whole
+        for part in (0, 0.5):
+            assert not tried(taken_out, machine, int(part * back))
+        assert tried(taken_out, machine, back + 2)
+        assert machine.changed() == {}
+
+
+@pytest.mark.long
+def test_killed_at_every_change_it_ends_the_same(tmp_path):
+    """Killed at the first change, at the sixth, and so on to the last: each time it is gone on with, and undone, to the end."""
+
+    with bare_machine(tmp_path / "m", things=MORTAL_THINGS) as machine:
+        report = report_of(machine)
+        taken_in = partial(brought_in, wanted=QUICK, report=report)
+        number = changes_of(taken_in, machine)
+        whole = machine.changed()
+        back = changes_of(taken_out, machine)
+
+        for lives in range(0, max(number, back), 6):
+            assert tried(taken_in, machine, lives) is (lives >= number)
+            assert tried(taken_in, machine, number)
+            assert machine.changed() == whole, lives
+            assert tried(taken_out, machine, lives) is (lives >= back)
+            assert tried(taken_out, machine, back + 2)
+            assert machine.changed() == {}, lives
