@@ -163,8 +163,8 @@ class Children:
 
 
 def kill_group(pid: int) -> None:
-    """Kill a command with all that it started."""
-    with contextlib.suppress(ProcessLookupError):
+    """Kill a command with all that it started, but for what has become another user's."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import time
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
@@ -50,7 +50,6 @@ PACKAGE = "tasks.onboarding.changing"
 LOGIN_S, STEP_S = 30.0, 1_800.0
 REPLY_BYTES = 262_144
 WHEEL_PIECE_BYTES = 131_072
-MAX_WHEELS_BYTES = 8 << 30
 PLANNING = "plan"
 """Where a step's name stands: nothing is changed yet."""
 
@@ -59,9 +58,7 @@ class Hand:
     """Changes machines whose host keys are pinned; one object for any number of them, each used by one thread."""
 
     def __init__(self, shell: Shell, pins: Pins, key: EpochKey) -> None:
-        self._pins, self._key = pins, key
-        bounds = Bounds.for_bytes(MAX_WHEELS_BYTES, lifetime_s=len(STEPS) * STEP_S)
-        self._shell = Shell(replace(shell.settings, bounds=bounds), shell.pacer)
+        self._shell, self._pins, self._key = shell, pins, key
 
     def plan(self, machine: Machine, wanted: Wanted, report: Report) -> MachinePlan:
         """What there is to do on this machine; HostAway and the like when it can't be asked."""
@@ -78,11 +75,12 @@ class Hand:
         for planned in plan.blocked:
             raise OnboardingFailed(planned.step.name, plan.machine.label, planned.detail, planned.mend)
         steps = [planned for planned in plan.steps if planned.state is not PlanState.NOT_NEEDED]
-        with self._talk(plan.machine) as talk:
+        wheels = sum(wheel.stat().st_size for wheel in _wheels(plan.wanted))
+        with self._talk(plan.machine, wheels) as talk:
             for planned in steps:
                 with _shown(plan.machine, planned.step, on_step) as done:
-                    if planned.step is PYTHON and plan.wanted.wheels and planned.state is PlanState.TO_DO:
-                        _hand_over(talk, plan.wanted.wheels)
+                    if planned.step is PYTHON and planned.state is PlanState.TO_DO:
+                        _hand_over(talk, _wheels(plan.wanted))
                     request = {"do": "change", "step": planned.step.name, "changes": planned.changes}
                     done.extend(talk.ask(planned.step.name, request, ANSWERED).answer().done)
 
@@ -101,12 +99,15 @@ class Hand:
         return tuple(left)
 
     @contextmanager
-    def _talk(self, machine: Machine) -> Iterator[_Talk]:
+    def _talk(self, machine: Machine, carried_bytes: int = 0) -> Iterator[_Talk]:
+        """A session that may last as long as all steps, and carry so much beside what is usual."""
         pinned = self._pins.of(machine)
         if pinned is None:
             raise SettingError("known_hosts", machine.label, "a host key that was agreed to")
         deadline = time.monotonic() + LOGIN_S
-        with self._shell.open(machine.executor(pinned), self._key, deadline=deadline) as session:
+        bounds = Bounds.for_bytes(carried_bytes, lifetime_s=len(STEPS) * STEP_S)
+        shell = Shell(replace(self._shell.settings, bounds=bounds), self._shell.pacer)
+        with shell.open(machine.executor(pinned), self._key, deadline=deadline) as session:
             start_runner(session, deadline=deadline)
             yield _Talk(machine, session)
 
@@ -146,14 +147,21 @@ class _Talk:
         return parsed(self.machine, step, output.stdout, adapter)
 
 
-def _hand_over(talk: _Talk, folder: Path) -> None:
-    """The packages of a folder of ours, one after the other."""
-    wheels = sorted(folder.glob("*.whl"))
-    if not wheels:
-        raise SettingError("--wheels", str(folder), "a folder of packages (*.whl)")
-    place = OWN_PYTHON.removesuffix("/bin/python")
+def _wheels(wanted: Wanted) -> list[Path]:
+    """The packages that go with us; SettingError when the folder has none."""
+    if wanted.wheels is None:
+        return []
+    found = sorted(wanted.wheels.glob("*.whl"))
+    if not found:
+        raise SettingError("--wheels", str(wanted.wheels), "a folder of packages (*.whl)")
+    return found
+
+
+def _hand_over(talk: _Talk, wheels: Sequence[Path]) -> None:
+    """Each of them to where pip finds it."""
+    folder = OWN_PYTHON.removesuffix("/bin/python")
     for wheel in wheels:
-        request = {"do": "wheel", "step": PYTHON.name, "folder": place, "name": wheel.name}
+        request = {"do": "wheel", "step": PYTHON.name, "folder": folder, "name": wheel.name}
         talk.ask(PYTHON.name, request, ANSWERED, wheel)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import shutil
+import time
 import urllib.request
 from pathlib import Path
 
@@ -13,9 +14,9 @@ from tasks.onboarding.changing.journal import Change, Entry, Failed, Left, Work,
 from tasks.onboarding.changing.system import PATH, QUICK_S, WORDS, is_systemd, need, run, tool
 from tasks.onboarding.changing.users import add_group
 
-APT_S = 1_200
+APT_S, LOCK_S = 1_200, 120
 APT_OPTIONS = (
-    "DPkg::Lock::Timeout=120",
+    f"DPkg::Lock::Timeout={LOCK_S}",
     "Dpkg::Use-Pty=0",
     "Dpkg::Options::=--force-confdef",
     "Dpkg::Options::=--force-confold",
@@ -121,7 +122,11 @@ def apt(command: list[str]) -> str:
     """The manager, which asks nothing and waits for whoever else uses it; what it said."""
     if command[0] == "apt-get":
         command = [command[0], *(word for option in APT_OPTIONS for word in ("-o", option)), *command[1:]]
+    end = time.monotonic() + LOCK_S
     done = run(command, APT_S)
+    while done.returncode != 0 and "lock" in done.stdout and time.monotonic() < end:
+        time.sleep(0.5)  # dpkg does not wait: somebody else's, or one of ours whose session has died
+        done = run(command, APT_S)
     if done.returncode != 0:
         raise Failed("APT_FAILED", f"{command[0]}: {done.stdout[-WORDS:]}")
     return done.stdout
@@ -134,8 +139,9 @@ def configure_runtime(_: Change, work: Work) -> list[str]:
     if before and "data" in before and b'"nvidia"' in base64.b64decode(str(before["data"])):
         return []
     if not work.is_dry:
-        folder = str(Path(path).parent)
-        make_folder({"path": folder, "mode": 0o755, "owner": "root", "is_whole": False}, work)
+        folder = Path(path).parent
+        if not folder.is_dir():
+            make_folder({"path": str(folder), "mode": 0o755, "owner": "root", "is_whole": False}, work)
         entry = work.journal.note("file", path, before=before)
         tool(["nvidia-ctk", "runtime", "configure", "--runtime=docker"])
         entry["after"] = kept(path)

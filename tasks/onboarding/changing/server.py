@@ -17,7 +17,7 @@ from tasks.onboarding.changing.filing import kept, put_file, refuse_read_only, u
 from tasks.onboarding.changing.journal import Change, Entry, Failed, Left, Work
 from tasks.onboarding.changing.system import PATH, WORDS, lines_of, parent_of, run, title_of
 
-SSHD_S = 10.0
+SSHD_S = 5.0
 
 
 def tell_sshd(wanted: Change, work: Work) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from tasks.onboarding.changing.journal import Failed
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-ENDING_S = 5.0
+ASKING_S, ENDING_S = 1.0, 5.0
 QUICK_S = 60
 WORDS = 600
 """Characters of a program's last words."""
@@ -58,14 +58,15 @@ def owner_of(pid: int) -> int:
 
 
 def end_all(is_meant: Callable[[int], bool]) -> None:
-    """Kill them until there is none."""
-    end = time.monotonic() + ENDING_S
-    while (
-        left := [pid for pid in processes() if is_meant(pid) and not is_dead(pid)]
-    ) and time.monotonic() < end:
+    """Ask them to end until there is none, and then make them."""
+    began = time.monotonic()
+    while left := [pid for pid in processes() if is_meant(pid) and not is_dead(pid)]:
+        took_s = time.monotonic() - began
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, signal.SIGTERM if took_s < ASKING_S else signal.SIGKILL)
+        if took_s > ENDING_S:
+            return
         time.sleep(0.05)
 
 

@@ -81,6 +81,9 @@ def undo_account(entry: Entry) -> Left:
     has = user_of(entry["key"])
     if has is not None:
         end_all(lambda pid: owner_of(pid) == has.pw_uid)
+        # sshd's word of how the user came in (ExposeAuthInfo), which stays where a session is killed.
+        told = Path("/tmp").glob("sshauth.*")  # noqa: S108  sshd's own place for it
+        remove([str(path) for path in told if path.lstat().st_uid == has.pw_uid])
     remove_account(entry["key"])
     remove(entry["absent"])
     return []

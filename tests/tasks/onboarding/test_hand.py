@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -14,10 +17,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from deployments.localnet.warming import warm_cache
 from storage.records import Executor
 from tasks.edges.shell import EpochKey, Shell
-from tasks.errors import OnboardingFailed
+from tasks.errors import HostAway, OnboardingFailed
+from tasks.inspection.talk import start_runner
 from tasks.onboarding.confinement import files
 from tasks.onboarding.confinement.certificates import Authority
 from tasks.onboarding.confinement.grants import Grant
+from tasks.onboarding.confinement.keeper import uid_of
 from tasks.onboarding.preflight import Preflight
 from tasks.onboarding.steps import STEPS, MachinePlan, PlanState, StepState, Wanted
 from tasks.policy import LOCALNET
@@ -31,7 +36,7 @@ from tests.deployments.miner.bare_machine import (
     bare_machine,
     line,
 )
-from tests.tasks.onboarding import mortal
+from tests.tasks.onboarding import bringing, mortal
 
 HOTKEY = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
 AUTHORITY = Ed25519PrivateKey.generate()
@@ -89,6 +94,7 @@ class Life:
     left: tuple
     at_the_end: dict[str, str]
     undone_again: list[tuple[str, StepState]]
+    processes: str
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +116,12 @@ def life(tmp_path_factory, request) -> Life:
         key, executor = certified(EpochKey.generate()), announced(machine, plan.python)
         with Shell().open(executor, key, deadline=soon()) as session:
             verdict = proved(session, PROVED).code
-        left = machine.hand.undo(machine.named, lambda _: None)
-        at_the_end = machine.changed()
+        with Shell().open(executor, key, deadline=soon()) as session:
+            start_runner(session, deadline=soon())
+            left = machine.hand.undo(machine.named, lambda _: None)
+            with pytest.raises(HostAway):
+                session.receive(deadline=soon(), limit_bytes=1)
+        at_the_end, processes = machine.changed(), machine.run("ps", "-eo", "uid,args")
         machine.hand.undo(machine.named, lambda e: undone_again.append((e.step.name, e.state)))
         return Life(
             plan,
@@ -126,6 +136,7 @@ def life(tmp_path_factory, request) -> Life:
             left,
             at_the_end,
             undone_again,
+            processes,
         )
 
 
@@ -164,6 +175,13 @@ def test_undone_leaves_exactly_what_was_before(life):
     assert life.left == ()
     assert life.at_the_end == {}
     assert {state for _, state in life.undone_again} == {StepState.BEGUN, StepState.NOTHING_TO_DO}
+
+
+def test_undone_ends_what_runs_there(life):
+    """A validator's session that was open is over, and the keeper gone."""
+
+    assert "keeper" not in life.processes
+    assert str(uid_of(f"subnet:{HOTKEY}:7")) not in life.processes
 
 
 def test_the_journal_holds_no_secret(life):
@@ -239,6 +257,29 @@ def test_killed_amid_its_changes_it_ends_the_same(tmp_path):
         for part in (0, 0.5):
             assert not tried(taken_out, machine, int(part * back))
         assert tried(taken_out, machine, back + 2)
+        assert machine.changed() == {}
+
+
+def test_killed_on_the_control_host_it_ends_the_same(tmp_path):
+    """The process that brings a machine in is killed amid a step; another one, at once, gets the machine to the same end.
+
+    What it began there as root, by `sudo`, may go on meanwhile: the other one waits for it.
+    """
+
+    wanted = replace(WANTED, python=PROVER)
+    with bare_machine(tmp_path / "m", user="miner") as machine:
+        report = report_of(machine)
+        brought_in(machine, wanted, report)
+        whole = machine.changed()
+        taken_out(machine)
+        for amid in ("engine", "accounts", "keeper"):
+            words = [machine.named.address, str(machine.folder), wanted.authority_line, amid]
+            done = subprocess.run([sys.executable, bringing.__file__, *words], check=False, timeout=120)
+            assert done.returncode == -signal.SIGKILL
+        brought_in(machine, wanted, report)
+
+        assert machine.changed() == whole
+        taken_out(machine)
         assert machine.changed() == {}
 
 
