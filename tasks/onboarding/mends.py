@@ -78,5 +78,10 @@ COMMANDS: Mapping[str, Line] = {
 
 def command_for(reason: Reason, machine: Machine) -> str:
     """What to run, empty when no one command mends it."""
-    line = COMMANDS.get(reason.code)
+    return command_of(reason.code, machine)
+
+
+def command_of(code: str, machine: Machine) -> str:
+    """The same by a code, for what is no reason of a verdict."""
+    line = COMMANDS.get(code)
     return line(machine) if line else ""

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from storage.records import Reason, Severity
 from tasks.onboarding.confinement import files, keeper
 from tasks.onboarding.machine import Machine
-from tasks.onboarding.mends import MODULES, OWN_PYTHON, command_for
+from tasks.onboarding.mends import MODULES, OWN_PYTHON, command_of
 from tasks.onboarding.needs import PRIVILEGES
 from tasks.onboarding.preflight import Report
 from tasks.onboarding.steps import (
@@ -122,7 +121,7 @@ def mend_for(code: str, machine: Machine) -> str:
     """What to run on the machine; empty when no one command mends it."""
     line = MENDS.get(code)
     if line is None:
-        return command_for(Reason(code, Severity.FAIL, "", "", ""), machine)
+        return command_of(code, machine)
     return line("" if machine.user == "root" else "sudo ")
 
 
