@@ -1,6 +1,7 @@
 """A request becomes a lease that its renter can log in to, or is refused with the reason of every machine that was tried.
 
     reserve -> enter -> prove -> pull -> create -> probe -> hand over      on failure: undo in reverse, next machine
+                     (and make the container, where its image is there)
 
 The lease's name is the only parameter; everything else is in our own state, moved by compare-and-set. Killed at any line,
 the next run takes the lease over: it removes what is there of it, and begins again on the same machine.

@@ -25,6 +25,7 @@ from tasks.errors import EndAsked, HostAway, LeaseMoved, StepFailed, SubnetError
 from tasks.renting.blame import party_of
 from tasks.renting.market import Market
 from tasks.renting.moves import CLOSED
+from tasks.renting.readying import Readying
 from tasks.renting.site import Site
 
 _log = logging.getLogger("subnet.lease")
@@ -55,6 +56,8 @@ class Job:
         self.site: Site | None = None
         self.key: EpochKey | None = None
         """What this run goes the renter's way in with."""
+        self.ready: Readying | None = None
+        """The container that is made beside the proof."""
         self.undo: list[tuple[str, Callable[[float], Awaitable[None]]]] = []
         """What has to be undone when a step fails, in the order in which it was done."""
 

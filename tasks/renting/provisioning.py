@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from storage.errors import StorageError
@@ -24,7 +25,7 @@ from tasks.edges.toolbox import HostKey, keys_file, keys_seed, seed
 from tasks.errors import ContainerRefused, LeaseMoved, ProofRefused, StepFailed, SubnetError
 from tasks.proof.challenge import ProofKind
 from tasks.renting.blocking import repository_of
-from tasks.renting.containers import name_of
+from tasks.renting.containers import ContainerSpec, name_of
 from tasks.renting.jobs import CREATE, Job, failure_of
 from tasks.renting.limits import is_short
 from tasks.renting.making import (
@@ -43,6 +44,7 @@ from tasks.renting.making import (
 )
 from tasks.renting.moves import handed_over, let_go, moved, noted
 from tasks.renting.proving import Subject, certificate_of
+from tasks.renting.readying import Ready, Readying
 from tasks.renting.reserving import funds_for, give_up
 from tasks.renting.settling import commit
 from tasks.renting.site import Site
@@ -135,9 +137,27 @@ def clear_away(job: Job, deadline: float, keep: str = "") -> None:
 
 @step("prove", deadline_s=LONG_S)
 async def prove(job: Job) -> None:
-    """The full proof of the lease's cards, by themselves: its certificate is kept, whatever it says."""
+    """The full proof of the lease's cards, by themselves: its certificate is kept, whatever it says.
+
+    Beside it the container is made, where nothing has to be fetched for it; it is not started.
+    """
     policy = job.market.policy.renting
-    await job.step("prove", policy.prove_s, partial(prove_now, job, ProofKind.FULL, HAND_OVER))
+    await _keep_host_key(job)
+    job.undo.append((CREATE, partial(_remove_container, job, job.lease.attempt)))
+    await job.step("prove", policy.prove_s, partial(_prove_and_make_ready, job, job.lease))
+
+
+def _prove_and_make_ready(job: Job, lease: Rental, deadline: float) -> None:
+    job.ready = Readying(partial(_make_ready, job, lease, deadline))
+    prove_now(job, ProofKind.FULL, HAND_OVER, deadline)
+
+
+def _make_ready(job: Job, lease: Rental, deadline: float) -> Ready | None:
+    image = image_at_hand(job, lease.pod.image, secrets_of(job), deadline)
+    if image is None:
+        return None
+    mount_volumes(job, lease)
+    return Ready(image.image_id, make(job, image, lease, deadline))
 
 
 def prove_now(job: Job, kind: ProofKind, occasion: str, deadline: float) -> None:
@@ -175,24 +195,46 @@ def subject_of(job: Job) -> Subject:
 async def pull(job: Job) -> Image:
     """The image on the machine, unless an operator has blocked it under any of its names."""
     policy = job.market.policy.renting
-    return await job.step("pull", policy.pull_s, partial(pull_now, job, job.lease.pod.image))
+    return await job.step("pull", policy.pull_s, partial(_pull_when_ready, job, job.lease.pod.image))
+
+
+def _pull_when_ready(job: Job, reference: str, deadline: float) -> Image:
+    if job.ready is not None:
+        job.ready.wait(deadline)
+    return pull_now(job, reference, deadline)
 
 
 def pull_now(job: Job, reference: str, deadline: float, sealed: dict[str, object] | None = None) -> Image:
-    """Have an image; one that is there already is not asked for again, unless somebody else's login brought it there."""
-    patterns = [blocked.pattern for blocked in job.market.blocked.all()]
-    check_blocked(reference, patterns)
-    engine = site_of(job).engine(deadline)
+    """Have an image; one that is there already is not asked for again."""
     values = sealed or secrets_of(job)
+    image = image_at_hand(job, reference, values, deadline)
+    if image is not None:
+        return image
     login = login_of(values)
     if login is not None:
         job.note(Happening(LOGGED_IN, repository_of(reference)))
-    image = None if login is not None else engine.image(reference, deadline=deadline)
-    if image is not None and may_be_private(job, reference):
-        image = None
-    image = image or engine.pull(reference, login, deadline=deadline)
-    check_blocked(reference, patterns, digest_of(image))
+    image = site_of(job).engine(deadline).pull(reference, login, deadline=deadline)
+    check_blocked(reference, _blocked(job), digest_of(image))
     return image
+
+
+def image_at_hand(job: Job, reference: str, values: dict[str, object], deadline: float) -> Image | None:
+    """The image that is on the machine; None: a registry has to be asked, since it is not there or may be another's.
+
+    ImageRefused when an operator has blocked it, under any of its names.
+    """
+    check_blocked(reference, _blocked(job))
+    if login_of(values) is not None:
+        return None
+    image = site_of(job).engine(deadline).image(reference, deadline=deadline)
+    if image is None or may_be_private(job, reference):
+        return None
+    check_blocked(reference, _blocked(job), digest_of(image))
+    return image
+
+
+def _blocked(job: Job) -> list[str]:
+    return [blocked.pattern for blocked in job.market.blocked.all()]
 
 
 # --- create and start ------------------------------------------------------------------------------
@@ -202,8 +244,6 @@ def pull_now(job: Job, reference: str, deadline: float, sealed: dict[str, object
 async def create(job: Job, image: Image) -> Access:
     """The container, running, with its SSH server, the renter's keys and one of ours to probe it."""
     policy = job.market.policy.renting
-    await _keep_host_key(job)
-    job.undo.append((CREATE, partial(_remove_container, job, job.lease.attempt)))
     return await job.step("create", policy.start_s, partial(create_now, job, image, job.lease))
 
 
@@ -227,13 +267,11 @@ def create_now(job: Job, image: Image, lease: Rental, deadline: float) -> Access
     mount_volumes(job, lease)
     site = site_of(job)
     site.expect_proof(ProofKind.LEASED, deadline)
-    engine, toolbox = site.engine(deadline), site.toolbox(deadline)
+    engine, ready = site.engine(deadline), _taken_ready(job, image, deadline)
     name = name_of(lease.lease_id, lease.attempt)
     for attempt in range(1, PORT_TRIES + 1):
-        spec = spec_of(job, lease, image, choose_ports(job, lease, is_fresh=attempt > 1))
-        engine.create(spec, image, toolbox, deadline=deadline)
-        archive = seed(host_key_of(values), lease.pod.public_keys, ours=probe_key(job).public_line)
-        engine.copy_in(name, archive, deadline=deadline)
+        spec = ready or make(job, image, lease, deadline, is_fresh=attempt > 1)
+        ready = None
         try:
             engine.start(name, deadline=deadline)
         except ContainerRefused as refused:
@@ -245,10 +283,41 @@ def create_now(job: Job, image: Image, lease: Rental, deadline: float) -> Access
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
+def make(job: Job, image: Image, lease: Rental, deadline: float, *, is_fresh: bool = False) -> ContainerSpec:
+    """Make the container, with its host key and the keys that let in; not started. `is_fresh`: none of the ports it had."""
+    site, values = site_of(job), job.market.sealer.open(lease.lease_id, lease.sealed)
+    engine = site.engine(deadline)
+    spec = spec_of(job, lease, image, choose_ports(job, lease, is_fresh=is_fresh))
+    engine.create(spec, image, site.toolbox(deadline), deadline=deadline)
+    archive = seed(host_key_of(values), lease.pod.public_keys, ours=probe_key(job).public_line)
+    engine.copy_in(name_of(lease.lease_id, lease.attempt), archive, deadline=deadline)
+    return spec
+
+
+def _taken_ready(job: Job, image: Image, deadline: float) -> ContainerSpec | None:
+    """What was made beside the proof; what came half-way, or is of another image, is removed."""
+    ready, job.ready = job.ready, None
+    if ready is None:
+        return None
+    ready.wait(deadline)
+    spec = ready.take(image)
+    if spec is None:
+        name = name_of(job.lease.lease_id, job.lease.attempt)
+        site_of(job).engine(deadline).remove(name, deadline=deadline)
+    return spec
+
+
 async def _remove_container(job: Job, attempt: int, deadline: float) -> None:
     site = await come(job)
     name = name_of(job.lease.lease_id, attempt)
-    await job.market.call(lambda: site.engine(deadline).remove(name, deadline=deadline))
+    await job.market.call(lambda: _removed(job, site, name, deadline))
+
+
+def _removed(job: Job, site: Site, name: str, deadline: float) -> None:
+    ready, job.ready = job.ready, None
+    if ready is not None:
+        ready.wait(deadline)
+    site.engine(deadline).remove(name, deadline=deadline)
 
 
 async def _give_volumes_back(job: Job, deadline: float) -> None:
@@ -272,10 +341,12 @@ async def probe(job: Job, access: Access) -> None:
 
 def probe_now(job: Job, access: Access, deadline: float) -> None:
     """SSH banner, host key, login, `nvidia-smi` with the lease's cards and no others; a kernel on each card."""
-    seen = job.market.knock(place_of(access), probe_key(job), deadline)
+    with ThreadPoolExecutor(1, thread_name_prefix="knock") as pool:
+        knocking = pool.submit(job.market.knock, place_of(access), probe_key(job), deadline)
+        prove_now(job, ProofKind.LEASED, IN_USE, deadline)
+        seen = knocking.result()
     if sorted(seen) != sorted(job.lease.card_uuids):
         raise ProofRefused("CARDS_DIFFER", f"nvidia-smi lists {len(seen)} cards that are not the lease's")
-    prove_now(job, ProofKind.LEASED, IN_USE, deadline)
     lock_up(job, access, deadline)
 
 

@@ -1,6 +1,7 @@
 """A saga: every step that fails is undone in reverse, the failure names step and party, and nothing is charged."""
 
 import asyncio
+import threading
 import time
 from datetime import UTC, datetime
 
@@ -227,6 +228,63 @@ def test_nobody_gives_way_to_who_cannot_pay(town):
     assert town.lease("l-1").notice_until is None
     assert rent(town, "l-3").state is RentalState.REQUESTED
     assert town.lease("l-1").notice_until is not None
+
+
+def test_a_container_is_made_while_its_cards_are_proved(town):
+    """Made and not started, since its image is there; nobody runs on cards that are not proved."""
+    seen = []
+
+    def look():
+        end = time.monotonic() + 5
+        while "copy" not in [what for what, *_ in town.disks[A].done]:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        seen.extend((one.name, one.status) for one in town.disks[A].containers.values())
+
+    town.disks[A].fails["prove full"] = look
+    town.ask()
+
+    assert rent(town).state is RentalState.ACTIVE
+    assert seen == [("subnet-l-1-1", "created")]
+    assert [what for what, *_ in town.disks[A].done].count("create") == 1
+
+
+def test_a_proof_that_fails_leaves_nothing_of_what_was_made_beside_it(town):
+    """Though it is still being made when the proof has failed: it is waited for, and removed."""
+    is_failing = threading.Event()
+
+    def fail():
+        is_failing.set()
+        return HostAway("talk", "the machine went away")
+
+    town.disks[A].fails["prove full"] = fail
+    town.disks[A].fails["create"] = lambda: is_failing.wait(5) and time.sleep(0.2)
+    town.ask()
+
+    assert rent(town).executor_key == B
+    assert town.disks[A].containers == {}
+
+
+def test_what_was_made_half_way_beside_the_proof_is_made_anew(town):
+    """Its step says why it fails, if it does again."""
+    town.disks[A].fails["copy"] = lambda: town.disks[A].fails.clear() or HostAway("talk", "reset")
+    town.ask()
+    lease = rent(town)
+
+    assert (lease.state, lease.executor_key) == (RentalState.ACTIVE, A)
+    assert [what for what, *_ in town.disks[A].done].count("create") == 2
+    assert town.containers == ["subnet-l-1-1"]
+    assert town.failures() == []
+
+
+def test_what_has_to_be_fetched_is_fetched_when_the_cards_are_proved(town):
+    """A pull takes a machine's line and processors: it would disturb the proof."""
+    town.disks[A].images.clear()
+    town.ask()
+
+    assert rent(town).state is RentalState.ACTIVE
+    done = [what for what, *_ in town.disks[A].done]
+    assert done.index("prove full") < done.index("pull") < done.index("create")
 
 
 def test_a_hand_over_is_not_broken_off_half_way(tmp_path, engine):
