@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-HIDDEN = ("/home", "/mnt", "/media", "/srv", "/opt", "/tmp", "/usr/local", "/var/log", "/run", "/var/tmp")
+HIDDEN = ("/home", "/mnt", "/media", "/srv", "/opt", "/tmp", "/usr/local", "/var/lib/dpkg/updates", "/var/log", "/run", "/var/tmp")
 """Empty on the machine, whatever lies there on this computer."""
 GONE = (
     "/etc/subnet",
