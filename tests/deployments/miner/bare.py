@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import stat
 import subprocess
 import sys
@@ -19,7 +20,19 @@ import time
 from pathlib import Path
 from typing import Any
 
-HIDDEN = ("/home", "/mnt", "/media", "/srv", "/opt", "/tmp", "/usr/local", "/var/lib/dpkg/updates", "/var/log", "/run", "/var/tmp")
+HIDDEN = (
+    "/home",
+    "/mnt",
+    "/media",
+    "/srv",
+    "/opt",
+    "/tmp",
+    "/usr/local",
+    "/var/lib/dpkg/updates",
+    "/var/log",
+    "/run",
+    "/var/tmp",
+)
 """Empty on the machine, whatever lies there on this computer."""
 GONE = (
     "/etc/subnet",
@@ -34,6 +47,23 @@ GONE = (
     "/var/lib/docker",
 )
 """Not there: the machine has no container engine, and nothing of ours."""
+HIERARCHIES = ("systemd", "unified") if Path("/sys/fs/cgroup/systemd").exists() else ("",)
+"""Of control groups: those of version 1 that systemd needs, or version 2."""
+BOOT = """\
+umount -lR "$0/sys/fs/cgroup"
+if [ -d /sys/fs/cgroup/systemd ]; then
+  mount -t tmpfs -o mode=755 none "$0/sys/fs/cgroup"
+  mkdir "$0/sys/fs/cgroup/systemd" "$0/sys/fs/cgroup/unified"
+  mount -t cgroup -o none,name=systemd,xattr none "$0/sys/fs/cgroup/systemd"
+  mount -t cgroup2 none "$0/sys/fs/cgroup/unified"
+else
+  mount -t cgroup2 none "$0/sys/fs/cgroup"
+fi
+mount -t proc proc "$0/proc"
+exec chroot "$0" env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin \\
+  /lib/systemd/systemd --system --unit=bare.target --log-target=console --log-level=err --show-status=no
+"""
+SYSTEMD = ("unshare", "--pid", "--fork", "--mount", "--cgroup", "--kill-child", "sh", "-ec", BOOT)
 UID = 1_234
 """Of the user who logs in where that is not root."""
 ENGINES = ("docker.io", "docker-cli", "docker-ce", "docker-ce-cli", "podman")
@@ -51,6 +81,24 @@ def main(told: dict[str, Any]) -> None:
         made.mkdir()
     furnish(base, told)
     mount("-t", "overlay", "none", "-o", f"lowerdir={base}:/,upperdir={upper},workdir={work}", str(root))
+    attach(root, layers, told)
+    start(root, told)
+    began = changed(upper, base)
+    if told["is_read_only"]:
+        mount("-o", "remount,ro", str(root))
+    print("ready", flush=True)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if "run" in asked:
+            done = inside(root, asked["run"], asked["stdin"])
+            print(json.dumps([done.returncode, done.stdout]), flush=True)
+        else:
+            found = changed(upper, base).items()
+            print(json.dumps({path: what for path, what in found if began.get(path) != what}), flush=True)
+
+
+def attach(root: Path, layers: Path, told: dict[str, Any]) -> None:
+    """What is no part of its disk: the kernel's file systems, the tests' Python, cards."""
     for name in ("proc", "dev", "sys"):
         mount("--rbind" if name != "proc" else "--bind", f"/{name}", f"{root}/{name}")
     for path, source in told["mounts"].items():
@@ -68,28 +116,32 @@ def main(told: dict[str, Any]) -> None:
         card.chmod(0o777)
         (card / "lock").touch()
         (card / "lock").chmod(0o666)  # whoever proves first would make it for itself alone
-    inside(root, ["/usr/sbin/sshd"])
-    wait_for(root / "run" / "sshd.pid")
-    began = changed(upper, base)
-    if told["is_read_only"]:
-        mount("-o", "remount,ro", str(root))
-    print("ready", flush=True)
-    for line in sys.stdin:
-        asked = json.loads(line)
-        if "run" in asked:
-            done = inside(root, asked["run"], asked["stdin"])
-            print(json.dumps([done.returncode, done.stdout]), flush=True)
-        else:
-            found = changed(upper, base).items()
-            print(json.dumps({path: what for path, what in found if began.get(path) != what}), flush=True)
 
 
-def wait_for(path: Path) -> None:
-    """Until it is there."""
+def start(root: Path, told: dict[str, Any]) -> None:
+    """Its SSH server, by a systemd of its own where it has one."""
+    if told["cgroup"]:
+        for hierarchy in HIERARCHIES:
+            group = Path("/sys/fs/cgroup", hierarchy, told["cgroup"])
+            group.mkdir()
+            (group / "cgroup.procs").write_text("0")
+        subprocess.Popen([*SYSTEMD, str(root)], stdin=subprocess.DEVNULL, stdout=sys.stderr)
+    else:
+        inside(root, ["/usr/sbin/sshd"])
+    wait_for_port(22)
+
+
+def wait_for_port(port: int) -> None:
+    """Until somebody answers there."""
     end = time.monotonic() + 20
-    while not path.exists():
-        assert time.monotonic() < end, path
-        time.sleep(0.02)
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            assert time.monotonic() < end, port
+            time.sleep(0.02)
+        else:
+            return
 
 
 def inside(root: Path, words: list[str], stdin: str = "") -> subprocess.CompletedProcess[str]:

@@ -94,6 +94,24 @@ APT = {
         'echo \'{"runtimes": {"nvidia": {"path": "nvidia-container-runtime"}}}\' > /etc/docker/daemon.json\n',
     },
 }
+_TARGET = "[Unit]\nDefaultDependencies=no\n"
+UNITS = {
+    **{
+        f"/etc/systemd/system/{name}.target": _TARGET
+        for name in ("sysinit", "basic", "shutdown", "multi-user", "local-fs", "network")
+    },
+    "/etc/systemd/system/bare.target": f"{_TARGET}Requires=ssh.service multi-user.target\n",
+    "/etc/systemd/system/ssh.service": f"{_TARGET}[Service]\nType=notify\nRuntimeDirectory=sshd\nKillMode=process\n"
+    "ExecStart=/usr/sbin/sshd -D\n",
+}
+"""All that its systemd starts is an SSH server."""
+SYSTEMD_HIDDEN = (
+    "/etc/systemd/system",
+    *(
+        f"/usr/lib/systemd/system/{name}.target.wants"
+        for name in ("multi-user", "sysinit", "sockets", "local-fs")
+    ),
+)
 SUDO = """\
 #!/usr/local/lib/as-root -I
 import os, sys
@@ -114,6 +132,8 @@ def why_not() -> str:
     missing = [name for name in tools if shutil.which(name, path=path) is None]
     if os.geteuid() != 0 or missing:
         return f"root, {', '.join(missing) or 'and no more'}"
+    if subprocess.run(["unshare", "--mount", "--net", "true"], check=False).returncode != 0:
+        return "namespaces of its own"
     return ""
 
 
@@ -178,6 +198,7 @@ def bare_machine(
     gone: tuple[str, ...] = (),
     kernels: Path | None = None,
     is_read_only: bool = False,
+    has_systemd: bool = False,
 ) -> Iterator[BareMachine]:
     """A machine with these cards, until the end; skipped by name where there can be none.
 
@@ -194,11 +215,13 @@ def bare_machine(
         "things": [
             *_things(host, key, user, sshd_config, executor),
             *([("/usr/bin/sudo", SUDO, 0o755)] if has_sudo else []),
+            *((p, t, 0o644) for p, t in (UNITS if has_systemd else {}).items()),
             *((p, t, 0o755 if t.startswith("#!") else 0o644) for p, t in (things or {}).items()),
         ],
         "links": {PROVER: PYTHON},
         "user": "" if user == "root" else user,
-        "hidden": [str(REPOSITORY)],
+        "hidden": [str(REPOSITORY), *(SYSTEMD_HIDDEN if has_systemd else ())],
+        "cgroup": f"subnet-bare-{os.getpid()}" if has_systemd else "",
         "gone": gone,
         "copies": [str(kernels.resolve())] if kernels else [],
         "mounts": {
@@ -235,6 +258,8 @@ def bare_machine(
             finally:
                 process.stdin.close()
                 process.kill()
+                process.wait()
+                _remove_cgroups(told["cgroup"])
 
 
 def pem(key: Ed25519PrivateKey) -> str:
@@ -336,6 +361,19 @@ def _sweep() -> None:
     for path in Path("/run/netns").glob("subnet-bare-*-*"):
         if not Path("/proc", path.name.split("-")[2]).exists():
             subprocess.run(["ip", "netns", "delete", path.name], check=False)
+
+
+def _remove_cgroups(name: str) -> None:
+    """Those of a systemd that has ended."""
+    for hierarchy in bare.HIERARCHIES if name else ():
+        groups = Path("/sys/fs/cgroup", hierarchy, name)
+        for group in sorted([groups, *(p for p in groups.rglob("*") if p.is_dir())], reverse=True):
+            for _ in range(100):
+                with contextlib.suppress(OSError):
+                    group.rmdir()
+                if not group.exists():
+                    break
+                time.sleep(0.02)
 
 
 def _ip(*words: str) -> None:
