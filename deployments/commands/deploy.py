@@ -13,7 +13,7 @@ from deployments.sites import load_dotenv
 from flows.settings import read_settings
 from tasks.errors import SettingError, SubnetError, UserError
 
-POOLS = ("validator", "renting")
+POOLS = ("validator", "renting", "miner")
 
 
 @click.command()
@@ -39,5 +39,6 @@ def command() -> None:
         raise SubnetError(f"the server at {url} would not take the crash automation now; try again")
     click.echo(
         "Ready. Start workers under a supervisor: `prefect worker start --pool validator` for epochs,\n"
-        "`python -m deployments.flow_worker --pool renting` for renting (docs/market.md)."
+        "`python -m deployments.flow_worker --pool renting` for renting (docs/market.md),\n"
+        "`prefect worker start --pool miner` for bringing machines in (docs/miner.md)."
     )

@@ -24,7 +24,6 @@ from deployments.sites import local_substrate
 from flows.edges import load_wallet
 from flows.settings import Settings
 from storage.records import SubnetView
-from tasks.edges import wire
 from tasks.edges.chain import Chain, ChainSettings, Wallet
 from tasks.edges.nonces import NonceStore
 from tasks.edges.signing import Signer
@@ -87,20 +86,6 @@ def named_wallet(
         wallet_hotkey=hotkey or settings.wallet_hotkey,
     )
     return load_wallet(found)
-
-
-def endpoint_of(text: str) -> tuple[str, int]:
-    """Address and port of `203.0.113.7:8091` or `[2001:db8::1]:8091`; SettingError for anything else."""
-    host, _, port = text.rpartition(":")
-    number = int(port[:6]) if port.isascii() and port.isdigit() else 0
-    wanted = "a literal address and a port, 203.0.113.7:8091"
-    if not 1 <= number <= 65_535:
-        raise SettingError("--announce", text, wanted)
-    try:
-        address = wire.literal_address(host.removeprefix("[").removesuffix("]"))
-    except ValueError:
-        raise SettingError("--announce", text, wanted) from None
-    return str(address), number
 
 
 async def _run(

@@ -30,11 +30,14 @@ _ANY_HEADER = re.compile(r"[ \t]*\[")
 _NUMBER_LINE = r"(?P<before>[ \t]*{key}[ \t]*=[ \t]*)(?P<value>[^#\s]+)(?P<after>[ \t]*(#.*)?)"
 
 
-def change(path: Path, edit: Edit) -> bool:
-    """Edit the file under its lock; False when it is as wanted already. SettingError with what to do about it."""
+def change(path: Path, edit: Edit, *, begin: str | None = None) -> bool:
+    """Edit the file under its lock; False when it is as wanted already. SettingError with what to do about it.
+
+    `begin`: what stands in a file that is not there yet, before it is edited; without it there has to be one.
+    """
     place = path.resolve()  # a link stays one
     with _at(place):
-        old = _read(place)
+        old = begin if begin is not None and not place.exists() else _read(place)
         new = edit(old)
         if new != old:
             parse_config(new)

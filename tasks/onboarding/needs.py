@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from storage.records import HostFacts, Reason, Severity
+from tasks.edges.wire import literal_address
 from tasks.inspection.facts.fact import Fact
 from tasks.inspection.facts.text import Unreadable, decimal, shown
 from tasks.inspection.output import Command, FactOutput
@@ -70,6 +71,8 @@ class Found:
     """Half a round trip: by so much the offset may be wrong."""
     is_port_open: bool | None = None
     """Whether a port of its own choice could be reached from here; None: not tried."""
+    seen_from: str | None = None
+    """The address that this computer has for the machine, where it told one."""
     needs_cards: bool = True
     """Whether its cards are real: simulated ones are proved without numba-cuda."""
 
@@ -109,6 +112,14 @@ def parse_clock(text: str) -> float | Unreadable:
     return Unreadable(f"no seconds: {shown(text, 40)!r}") if seconds is None else seconds
 
 
+def parse_seen_from(text: str) -> str | Unreadable:
+    """`203.0.113.5 40022 203.0.113.7 22` -> '203.0.113.5'."""
+    try:
+        return str(literal_address(text.partition(" ")[0][:45]))
+    except ValueError:
+        return Unreadable(f"no address: {shown(text, 40)!r}")
+
+
 PRIVILEGE = Fact(
     Command(
         "privilege",
@@ -129,8 +140,13 @@ TOOLKIT = Fact(
     parse_toolkit,
     Severity.WARN,
 )
+SEEN_FROM = Fact(
+    Command("seen-from", 'echo "$SSH_CONNECTION"', timeout_s=5, limit_bytes=256),
+    parse_seen_from,
+    Severity.WARN,
+)
 CLOCK = Fact(Command("clock", "date +%s.%N", timeout_s=5, limit_bytes=64), parse_clock, Severity.WARN)
-ASKED: tuple[Command, ...] = (PRIVILEGE.command, ENVIRONMENT.command, TOOLKIT.command)
+ASKED: tuple[Command, ...] = (PRIVILEGE.command, ENVIRONMENT.command, TOOLKIT.command, SEEN_FROM.command)
 """Together; the clock is asked by itself, or its answer would be as old as the slowest of the others."""
 
 
@@ -142,11 +158,13 @@ def read_needs(outputs: Mapping[str, FactOutput], facts: HostFacts) -> Found:
         return None if isinstance(value, Unreadable) else value
 
     privilege, environment, toolkit = told(PRIVILEGE), told(ENVIRONMENT), told(TOOLKIT)
+    seen_from = told(SEEN_FROM)
     return Found(
         facts,
         privilege=privilege if isinstance(privilege, str) else None,
         environment=environment if isinstance(environment, Environment) else None,
         toolkit=toolkit if isinstance(toolkit, str) else None,
+        seen_from=seen_from if isinstance(seen_from, str) else None,
     )
 
 

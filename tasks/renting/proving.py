@@ -59,11 +59,13 @@ class Surroundings:
 
     open_session: Callable[[float], Session]
     """A session of its own with the runner started, by this instant of `time.monotonic()`: the prover takes its channel."""
-    claims: Claims
-    holder: str
-    notary: Notary
     own_hotkey: str
     policy: Policy
+    claims: Claims | None = None
+    """Where our other processes see that we are at it; None: there are none."""
+    holder: str = ""
+    notary: Notary | None = None
+    """None: nothing is said to validators that meet us at the cards, and nothing of theirs is believed."""
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     """By the same clock."""
@@ -127,6 +129,9 @@ def certificate_of(rental: Rental, occasion: str, verdict: Verdict, at: datetime
 
 @contextmanager
 def _seat(executor_key: str, around: Surroundings, deadline: float) -> Iterator[None]:
+    if around.claims is None:
+        yield
+        return
     subject, now = own_proof(executor_key), datetime.now(UTC)
     until = now + timedelta(seconds=max(0.0, deadline - time.monotonic()) + AFTERGLOW_S)
     around.claims.take(subject, around.holder, until, now)

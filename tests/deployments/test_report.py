@@ -103,4 +103,4 @@ def test_every_deployment_names_a_flow(file):
 
     assert {"validate", "report"} <= set(found)
     unasked = {name for name, deployment in zip(found, listed, strict=True) if "schedules" not in deployment}
-    assert unasked <= {"rent", "teardown", "operate"}
+    assert unasked <= {"rent", "teardown", "operate", "onboard", "offboard"}

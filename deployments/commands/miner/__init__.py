@@ -11,6 +11,8 @@ from deployments.lazy import lazy_group
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
+        "onboard": "Bring machines in, from bare to their first verdict: a plan first, then all of it.",
+        "offboard": "Take machines out again: each is as it was before.",
         "check": "Look at machines as validators will, over your own SSH login, with the command that mends what they lack.",
         "coldkey": "Make or import the coldkey that owns what a miner earns.",
         "fund": "Give TAO to a coldkey, on the local subnet only.",
@@ -30,10 +32,11 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 
 @click.group(cls=lazy_group(__name__, COMMANDS))
 def command() -> None:
-    """Check machines, get a place, let validators in, see what you earn and why, change what you offer, tell of swapped cards.
+    """Bring machines in, check them, get a place, let validators in, see what you earn and why, change what you offer, tell of swapped cards.
 
     \b
     Examples:
+      subnet miner onboard root@203.0.113.7 --dry-run
       subnet miner check root@203.0.113.7
       subnet miner register --max-tao 0.8
       subnet miner serve --config /etc/subnet/miner.toml --announce 203.0.113.7:8091

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from deployments.histories import json_option
-from deployments.miner.tao import rao_of
 from deployments.miner.wallet_options import wallet_options, wallet_place
 from tasks.errors import UserError
+from tasks.offering.typed import rao_of
 
 
 @click.command()

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from deployments.histories import json_option
-from deployments.miner.tao import rao_of
 from deployments.miner.wallet_options import WalletPlace, secret_of, wallet_options, wallet_place
 from deployments.sites import local_substrate
 from tasks.errors import SettingError
+from tasks.offering.typed import rao_of
 
 if TYPE_CHECKING:
     from tasks.edges.chain import Chain

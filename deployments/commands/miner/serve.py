@@ -9,6 +9,7 @@ import click
 
 from deployments.miner.config_option import config_option
 from deployments.miner.wallet_options import wallet_options
+from tasks.offering.typed import endpoint_of
 
 
 @click.command()
@@ -34,7 +35,7 @@ def command(*, path: Path, host: str, port: int, announce: str | None, **wallet:
       subnet miner serve --config /etc/subnet/miner.toml --announce 203.0.113.7:8091
       subnet miner serve --config miner.toml --host 127.0.0.1 --port 8091
     """
-    from deployments.miner.serving import Place, endpoint_of, miner_wallet, named_wallet, run_agent  # noqa: PLC0415  the chain's SDK is slow to import
+    from deployments.miner.serving import Place, miner_wallet, named_wallet, run_agent  # noqa: PLC0415  the chain's SDK is slow to import
     from deployments.sites import load_dotenv, site_settings  # noqa: PLC0415  as above
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")

@@ -12,6 +12,7 @@ from deployments.miner.systemd import Start, unit
 from deployments.miner.wallet_options import wallet_options
 from tasks.errors import SettingError
 from tasks.offering.config import load_config
+from tasks.offering.typed import endpoint_of
 
 
 @click.command()
@@ -35,8 +36,6 @@ def command(*, path: Path, user: str, port: int, announce: str | None, **wallet:
         raise SettingError("--user", user, "a user's name")
     arguments = ["miner", "serve", "--config", str(path.absolute()), "--port", str(port)]
     if announce is not None:
-        from deployments.miner.serving import endpoint_of  # noqa: PLC0415  the chain's SDK is slow to import
-
         endpoint_of(announce)
         arguments += ["--announce", announce]
     if (folder := wallet["wallet_path"]) is not None:

@@ -60,14 +60,41 @@ class Authority:
             raise SettingError("ssh_ca", str(path), _WANTED)
         return cls(key, session)
 
+    @classmethod
+    def generate(cls) -> Self:
+        """A fresh key, which lies nowhere yet."""
+        return cls(Ed25519PrivateKey.generate())
+
+    def save(self, path: Path) -> None:
+        """Write the key where none is, for its owner alone, its public half beside it; SettingError when that can't be."""
+        private = serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH
+        text = self.key.private_bytes(*private, serialization.NoEncryption())
+        draft = path.with_name(f".{path.name}.new")
+        try:
+            path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            draft.unlink(missing_ok=True)
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            # Unlike a rename, a link takes no other key's place.
+            path.hardlink_to(draft)
+            path.with_name(f"{path.name}.pub").write_text(f"{self.public} {path.name}\n", encoding="utf-8")
+        except OSError as error:
+            wanted = f"a place for a new key ({error.strerror})"
+            raise SettingError("ssh_ca", str(path), wanted) from None
+        finally:
+            draft.unlink(missing_ok=True)
+
+    @property
+    def public(self) -> str:
+        """The public half: `ssh-ed25519 AAAA...`."""
+        form = serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+        return self.key.public_key().public_bytes(*form).decode("ascii")
+
     def line(self, executor_id: str, purpose: Purpose = Purpose.VALIDATE) -> str:
         """What the executor's authorized_keys file holds, once and for all."""
-        public = self.key.public_key().public_bytes(
-            serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
-        )
-        return (
-            f'restrict,cert-authority,principals="{principal(executor_id, purpose)}" {public.decode("ascii")}'
-        )
+        return f'restrict,cert-authority,principals="{principal(executor_id, purpose)}" {self.public}'
 
     def issue(
         self, grant: Grant, executor_id: str, *, now: datetime, purpose: Purpose = Purpose.VALIDATE

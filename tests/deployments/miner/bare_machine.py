@@ -60,6 +60,7 @@ NOT_OURS = (
     "/var/log",
     "/run/motd.dynamic",
     "/var/cache/apt",
+    "/var/cache/swcatalog",
     "/var/lib/apt",
     "/var/lib/dpkg",
 )

@@ -211,3 +211,17 @@ def test_a_certificate_on_the_wire_is_an_ssh_string_of_an_ssh_string():
     assert wire.certified_key(blob) == wire.blob_of_line(key.public_line)
     (size,) = struct.unpack(">I", blob[:4])
     assert blob[4 : 4 + size] == b"ssh-ed25519-cert-v01@openssh.com"
+
+
+def test_an_authority_is_made_once(tmp_path):
+    """Its file is for its owner alone, the public half beside it; where a key is, none is written."""
+    made, path = Authority.generate(), tmp_path / "etc" / "ca"
+    made.save(path)
+
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert Authority.load(path).public == made.public
+    assert path.with_name("ca.pub").read_text() == f"{made.public} ca\n"
+    with pytest.raises(SettingError, match="a place for a new key"):
+        Authority.generate().save(path)
+    assert Authority.load(path).public == made.public
+    assert sorted(p.name for p in path.parent.iterdir()) == ["ca", "ca.pub"]

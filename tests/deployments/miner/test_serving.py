@@ -20,7 +20,7 @@ from deployments.localnet.chain.substrate import LocalSubstrate
 from deployments.localnet.layout import Layout
 from deployments.miner.admission import Admission
 from deployments.miner.keys import read_authorized
-from deployments.miner.serving import endpoint_of, look_at_chain
+from deployments.miner.serving import look_at_chain
 from deployments.miner.systemd import Start, unit
 from deployments.miner.visits import FILE, GRANTED, Sought, read_visits
 from storage.records import Neuron
@@ -29,6 +29,7 @@ from tasks.edges.peers import Peers, PeerSettings
 from tasks.edges.shell import EpochKey
 from tasks.errors import ChainAway, ChainRefused, SettingError
 from tasks.offering.config import MinerConfig, MinerExecutor, load_config, parse_config
+from tasks.offering.typed import endpoint_of
 from tests.deployments.miner.test_agent import neuron, view
 from tests.deployments.miner.test_visits import ENTRY, offer
 from tests.tasks.nodes import make_node

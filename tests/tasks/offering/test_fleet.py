@@ -60,6 +60,19 @@ def test_a_machine_is_added_at_the_end_and_removed_again():
     assert "# the old one" in fleet.remove("rack1-a")(added)
 
 
+def test_the_first_machine_begins_the_file(tmp_path):
+    """It is made with what stands above it; the same again changes nothing, and without a beginning there has to be a file."""
+    entry = tomllib.loads(toml("", {**ENTRY, "authorized_keys": '"/k"'}))["executor"][0]
+    path = tmp_path / "miner.toml"
+
+    assert fleet.change(path, fleet.add(entry), begin='folder = "/var/lib/x"\n')
+    assert not fleet.change(path, fleet.add(entry), begin='folder = "/elsewhere"\n')
+    assert path.read_text().startswith('folder = "/var/lib/x"\n\n[[executor]]\n')
+    assert [e.offer.executor_id for e in load_config(path).executors] == ["rack1-a"]
+    with pytest.raises(SettingError):
+        fleet.change(tmp_path / "none.toml", fleet.add(entry))
+
+
 def test_what_is_so_already_is_left(tmp_path):
     """Each change typed twice is made once: the second leaves the very file there."""
     path = tmp_path / "miner.toml"

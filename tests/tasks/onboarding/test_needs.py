@@ -23,6 +23,7 @@ from tasks.onboarding.needs import (
     Environment,
     Found,
     check_needs,
+    parse_seen_from,
     read_needs,
 )
 
@@ -172,3 +173,14 @@ def test_no_command_throws_away_what_may_be_a_renters():
     lines = [line(Machine("host", 22, "root")) for line in COMMANDS.values()]
 
     assert not any(word in line for line in lines for word in (" prune", " rm ", "kill"))
+
+
+@pytest.mark.parametrize(
+    ("printed", "seen"),
+    [("203.0.113.5 40022 203.0.113.7 22", "203.0.113.5"), ("2001:db8::5 1 2001:db8::7 22\n", "2001:db8::5")],
+)
+def test_a_machine_tells_where_it_sees_us(printed, seen):
+    """As its SSH server has it; anything that is no literal address is not told."""
+    assert parse_seen_from(printed) == seen
+    for nonsense in ("", "host.example 1 2 3", "fe80::1%eth0 1 2 3", "x" * 500):
+        assert isinstance(parse_seen_from(nonsense), Unreadable)

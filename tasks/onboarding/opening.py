@@ -1,0 +1,268 @@
+"""The last steps of bringing machines in: a place on the subnet, the agent's file, the agent, and the first verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from contextlib import closing
+from pathlib import Path
+
+from tasks.edges.registering import Terms, tao
+from tasks.edges.wallets import hotkey_address, is_coldkey_encrypted, load_coldkey, owner_address
+from tasks.edges.wire import MachineResult, Results
+from tasks.errors import OnboardingFailed, SettingError, SubnetError, TransportError
+from tasks.inspection.talk import run_program, start_runner
+from tasks.offering import fleet
+from tasks.offering.memory import told_results
+from tasks.onboarding.confinement.files import RENT_USER
+from tasks.onboarding.deciding import own_price
+from tasks.onboarding.installing import announced
+from tasks.onboarding.login import looked_up
+from tasks.onboarding.machine import Machine
+from tasks.onboarding.stages import AGENT, HERE, OFFER, PLACE, PROOF, VERDICT
+from tasks.onboarding.steps import StepState
+from tasks.onboarding.work import Onboarding
+from tasks.policy import digest_of
+from tasks.stepping import step
+
+POLL_S, REACH_S = 0.5, 20.0
+KNOCK = "import socket,sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 5).close()"
+"""Run on a machine, with the agent's address."""
+ANSWER_S = 90.0
+"""For an agent to listen, and for the chain to tell validators where."""
+
+
+@step("take a place", deadline_s=900.0)
+async def take_place(work: Onboarding) -> None:
+    """The hotkey is registered, for at most what was agreed to; one that is already costs nothing."""
+    await asyncio.to_thread(_take_place, work)
+
+
+@step("offer", deadline_s=60.0)
+async def offer(work: Onboarding) -> None:
+    """Every proved machine stands in the agent's file; one that can't be written there costs only itself."""
+    await asyncio.to_thread(_offer_all, work)
+
+
+@step("serve", deadline_s=300.0)
+async def serve(work: Onboarding) -> None:
+    """The agent runs with that file, and the chain tells validators where."""
+    if work.wishes.runs_agent:
+        await asyncio.to_thread(_serve, work)
+
+
+async def hear(work: Onboarding) -> None:
+    """Wait until a validator has told of each machine."""
+    await asyncio.gather(*(hear_of(work, machine) for machine in work.going))
+
+
+@step("verdict", run_name="verdict on {machine.label}", deadline_s=86_400.0)
+async def hear_of(work: Onboarding, machine: Machine) -> None:
+    """The first verdict on one machine since it is offered as it is."""
+    try:
+        await asyncio.to_thread(_hear, work, machine)
+    except OnboardingFailed as failure:
+        work.fail(failure)
+
+
+def _take_place(work: Onboarding) -> None:
+    wallet = work.wishes.wallet
+    owner = owner_address(wallet.path, wallet.name)
+    with work.here(PLACE, mend="subnet miner register") as turn:
+        hotkey = hotkey_address(wallet.path, wallet.name, wallet.hotkey)
+        terms = work.chain.registration(hotkey, owner)
+        turn.is_new = terms.uid is None
+        turn.detail = f"uid {terms.uid}" if terms.uid is not None else _bought(work, hotkey, terms)
+
+
+def _bought(work: Onboarding, hotkey: str, terms: Terms) -> str:
+    wallet = work.wishes.wallet
+    limit_rao = work.limit_rao
+    if limit_rao is None:
+        # It had a place when that was planned, or the chain was away then.
+        limit_rao = work.limit_rao = work.human.ceiling_rao(terms.price_rao)
+    password, work.coldkey_password = work.coldkey_password, None
+    if password is None and is_coldkey_encrypted(wallet.path, wallet.name):
+        password = work.human.coldkey_password()
+    coldkey = load_coldkey(wallet.path, wallet.name, password)
+    place = work.chain.register(coldkey, hotkey, limit_rao=limit_rao)
+    return f"uid {place.uid}, {tao(place.spent_rao)} TAO paid, fees among them"
+
+
+def _offer_all(work: Onboarding) -> None:
+    for machine in work.going:
+        try:
+            entry = _entry(work, machine)
+            with work.at(OFFER, machine, mark=digest_of(str(entry))) as turn:
+                turn.is_new = fleet.change(work.wishes.agent_file, fleet.add(entry), begin=_head(work))
+                price = entry["price_usd_per_hour"]
+                turn.detail = f"{entry['id']} at {price:g} USD an hour, in {work.wishes.agent_file}"
+        except OnboardingFailed as failure:
+            work.fail(failure)
+        except SubnetError as error:
+            work.fail(OnboardingFailed(OFFER.name, machine.label, str(error)))
+
+
+def _entry(work: Onboarding, machine: Machine) -> fleet.Entry:
+    """The machine's table; its price stays what its owner has made of it."""
+    executor = announced(work, machine)
+    entry: dict[str, str | int | float] = {
+        "id": executor.executor_id,
+        "address": executor.address,
+        "port": executor.port,
+        "user": executor.user,
+        "python": executor.python,
+        "host_key": f"ssh-ed25519 {base64.b64encode(executor.host_key).decode()}",
+    }
+    if work.wishes.has_engine:
+        entry["rent_user"] = RENT_USER
+    config = work.read_config()
+    known = (
+        next((e for e in config.executors if e.offer.executor_id == entry["id"]), None) if config else None
+    )
+    if known is not None:
+        return entry | {"price_usd_per_hour": known.offer.price_usd_per_hour}
+    price = work.wishes.price_usd_per_hour
+    price = own_price(work.plan.report_of(machine).found.facts) if price is None else price
+    if price is None:
+        raise SettingError(
+            "--price", "not given", "USD an hour: our list of models has no price for this one"
+        )
+    return entry | {"price_usd_per_hour": float(price)}
+
+
+def _head(work: Onboarding) -> str:
+    """What stands above the machines of a file that is made here."""
+    lines = {"folder": str(work.folder), "ssh_ca": str(work.authority_file)}
+    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in lines.items())
+
+
+def _serve(work: Onboarding) -> None:
+    command = f"subnet miner serve --config {work.wishes.agent_file}"
+    with work.here(AGENT, mend=command) as turn:
+        address, port = _endpoint(work)
+        turn.is_new = work.agent.ensure(_words(work, address, port))
+        _until_announced(work, address, port)
+        turn.detail = f"at {address} port {port}, {_reach(work, address, port)}, log {work.agent.log}"
+
+
+def _endpoint(work: Onboarding) -> tuple[str, int]:
+    """Where validators reach the agent: as was said, or where the machines see this computer."""
+    if work.wishes.announce is not None:
+        return work.wishes.announce
+    seen = {report.found.seen_from for report in work.plan.reports} - {None}
+    if len(seen) != 1:
+        told = ", ".join(sorted(str(address) for address in seen)) or "no machine tells it"
+        wanted = "ADDRESS:PORT at which validators reach this computer"
+        raise SettingError("--announce", f"not given, seen as: {told}", wanted)
+    return str(seen.pop()), work.wishes.port
+
+
+def _words(work: Onboarding, address: str, port: int) -> tuple[str, ...]:
+    wishes, wallet = work.wishes, work.wishes.wallet
+    shown = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    return (
+        *("miner", "serve", "--config", str(wishes.agent_file.absolute())),
+        *("--host", wishes.host, "--port", str(wishes.port), "--announce", shown),
+        *("--wallet-path", str(wallet.path.absolute()), "--wallet", wallet.name, "--hotkey", wallet.hotkey),
+    )
+
+
+def _reach(work: Onboarding, address: str, port: int) -> str:
+    """Who of the machines, which see this computer from outside, reaches the agent: told, since validators may all the same."""
+    reached = sum(_is_reached(work, machine, address, port) for machine in work.going)
+    if reached:
+        return f"reached from {reached} of {len(work.going)} machines"
+    return (
+        f"NOT reached from any machine: let port {port} through to {address}, or name another by --announce"
+    )
+
+
+def _is_reached(work: Onboarding, machine: Machine, address: str, port: int) -> bool:
+    host_key, deadline = work.pins.of(machine), time.monotonic() + REACH_S
+    assert host_key is not None, "it was looked at"
+    try:
+        session = work.shell.open(looked_up(machine).executor(host_key), work.key, deadline=deadline)
+        with closing(session):
+            start_runner(session, deadline=deadline)
+            words = (machine.python, "-I", "-c", KNOCK, address, str(port))
+            output = run_program(session, words, timeout_s=8.0, limit_bytes=64, deadline=deadline)
+    except SubnetError:
+        return False
+    return output.exit_code == 0
+
+
+def _until_announced(work: Onboarding, address: str, port: int) -> None:
+    """Until the agent has told the chain where it is: it does so once it listens, and has seen its own place."""
+    wallet, until = work.wishes.wallet, time.monotonic() + ANSWER_S
+    hotkey = hotkey_address(wallet.path, wallet.name, wallet.hotkey)
+    wanted = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    while True:
+        if work.agent.running() is None:
+            raise OnboardingFailed(AGENT.name, HERE, f"it ended: {work.agent.last_words()[-300:]}")
+        me = None
+        try:
+            me = work.chain.view().by_hotkey(hotkey)
+        except TransportError:
+            if time.monotonic() > until:
+                raise
+        if me is not None and me.endpoint == wanted:
+            return
+        if time.monotonic() > until:
+            told = me.endpoint if me is not None else "no such miner"
+            raise OnboardingFailed(
+                AGENT.name, HERE, f"the chain says {told}, not {wanted}: {work.agent.last_words()}"
+            )
+        time.sleep(POLL_S)
+
+
+def _hear(work: Onboarding, machine: Machine) -> None:
+    name, records = work.executor_id(machine), work.records
+    offered, last = records.get(machine.label, OFFER.name), records.get(machine.label, VERDICT.name)
+    if records.holds(machine.label, VERDICT.name, name) and newest_told(work.folder, name, 0):
+        return
+    since_s = offered.at_s if offered is not None else 0.0
+    if last is not None and last.state == StepState.FAILED:
+        since_s = max(since_s, last.at_s + last.seconds)  # what was told until then has been told
+    mend = f"subnet miner visits --config {work.wishes.agent_file} --executor {name}"
+    with work.at(VERDICT, machine, mark=name, mend=mend) as turn:
+        told = _first_told(work, machine, int(since_s), mend)
+        if not any(result.score > 0 for _, _, result in told):
+            records.drop(machine.label, PROOF.name)  # what has changed since is to be seen here first
+            raise _unpaid(machine, [result for _, _, result in told])
+        turn.detail = "; ".join(f"{hotkey[:6]}.. scores it {result.score:.4g}" for hotkey, _, result in told)
+
+
+def _first_told(
+    work: Onboarding, machine: Machine, since_s: int, mend: str
+) -> list[tuple[str, Results, MachineResult]]:
+    name, until = work.executor_id(machine), time.monotonic() + work.wishes.wait_s
+    while not (told := newest_told(work.folder, name, since_s)):
+        if time.monotonic() > until:
+            why = f"no validator told of it in {work.wishes.wait_s:.0f} s"
+            raise OnboardingFailed(VERDICT.name, machine.label, why, mend)
+        time.sleep(POLL_S)
+    return told
+
+
+def _unpaid(machine: Machine, told: list[MachineResult]) -> OnboardingFailed:
+    """Nobody who told of it pays it: the first reason that decides."""
+    decides = [r for result in told for r in result.reasons if r.severity != "warn" and not r.is_shadow]
+    if not decides:
+        return OnboardingFailed(VERDICT.name, machine.label, "it is not paid, and no reason was told")
+    first = decides[0]
+    return OnboardingFailed(
+        VERDICT.name, machine.label, f"{first.code}: got {first.got}; wanted {first.wanted}", first.mend
+    )
+
+
+def newest_told(folder: Path, executor_id: str, since_s: int) -> list[tuple[str, Results, MachineResult]]:
+    """What validators have told of a machine since then: hotkey, the whole of it, and the machine's part."""
+    return [
+        (hotkey, results, machine)
+        for hotkey, results in sorted(told_results(folder).items())
+        for machine in results.machines
+        if machine.executor_id == executor_id and results.scored_at >= since_s
+    ]

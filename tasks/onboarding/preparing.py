@@ -1,0 +1,178 @@
+"""The first steps of bringing machines in: look at all of them, plan, be agreed to, and have keys and authority here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+from tasks.edges.registering import Terms, check_terms, tao
+from tasks.edges.wallets import (
+    ensure_hotkey,
+    hotkey_address,
+    hotkey_file,
+    is_coldkey_encrypted,
+    owner_address,
+)
+from tasks.errors import ChainAway, OnboardingFailed, RegistrationRefused, SettingError, SubnetError
+from tasks.onboarding.deciding import Plan, stopped
+from tasks.onboarding.preflight import Preflight, Report
+from tasks.onboarding.stages import AGENT, AUTHORITY, HERE, KEYS, LOOK, OFFER, PLACE
+from tasks.onboarding.steps import MachinePlan, PlannedStep, PlanState, Step, Wanted
+from tasks.onboarding.work import Onboarding
+from tasks.stepping import step
+
+
+@step("look and plan", deadline_s=600.0)
+async def make_plan(work: Onboarding) -> None:
+    """What there is to do on every machine and here; what can't be brought in is out, and nothing is changed anywhere."""
+    preflight = Preflight(work.shell, work.pins, work.policy, work.human.knows)
+    reports = await asyncio.to_thread(preflight.look_at_all, work.wishes.machines, work.key)
+    for report in reports:
+        if (failure := stopped(report)) is not None:
+            work.fail(failure)
+    plans = await asyncio.gather(*(asyncio.to_thread(_plan, work, r) for r in reports))
+    known = [plan for plan in plans if plan is not None]
+    for plan in known:
+        for first in plan.blocked[:1]:
+            label = plan.machine.label
+            work.fail(OnboardingFailed(first.step.name, label, first.detail, first.mend))
+    terms, why = await asyncio.to_thread(_terms, work)
+    here = tuple(_here(work, terms, why))
+    for planned in here:
+        if planned.state is PlanState.BLOCKED:
+            work.fail_all(OnboardingFailed(planned.step.name, HERE, planned.detail, planned.mend))
+    work.plan = Plan(reports, tuple(known), here, terms)
+
+
+@step("agree", deadline_s=86_400.0)
+async def agree(work: Onboarding) -> bool:
+    """Whether somebody wants it, price and ceiling known; what can't be is told before anybody is asked."""
+    if not work.going or work.plan.is_empty:
+        return bool(work.going)
+    # Not in a thread: whoever ends it at a question ends it at once, and nothing else is at work.
+    terms = work.plan.terms
+    if terms is not None and terms.uid is None and not _can_pay(work, terms):
+        return False
+    return work.human.agrees(work.plan, _question(work, terms))
+
+
+def _can_pay(work: Onboarding, terms: Terms) -> bool:
+    """Ask for the ceiling and the coldkey's password, where they are needed; whether the ceiling is high enough."""
+    if work.limit_rao is None:
+        work.limit_rao = work.human.ceiling_rao(terms.price_rao)
+        try:
+            check_terms(terms, work.limit_rao)
+        except RegistrationRefused as error:
+            work.fail_all(OnboardingFailed(PLACE.name, HERE, f"{error.code}: {error.detail}", error.mend))
+            return False
+    wallet = work.wishes.wallet
+    if is_coldkey_encrypted(wallet.path, wallet.name):
+        work.coldkey_password = work.human.coldkey_password()
+    return True
+
+
+@step("keys and authority", deadline_s=60.0)
+async def prepare(work: Onboarding) -> None:
+    """A hotkey and an authority lie on this computer, and each machine has its name."""
+    await asyncio.to_thread(_prepare, work)
+
+
+def _prepare(work: Onboarding) -> None:
+    wallet = work.wishes.wallet
+    with work.here(KEYS, mend=f"subnet miner coldkey new --wallet {wallet.name}") as turn:
+        owner = owner_address(wallet.path, wallet.name)
+        key = ensure_hotkey(wallet.path, wallet.name, wallet.hotkey)
+        turn.is_new = key.is_new
+        turn.detail = f"hotkey {key.address} in {key.file}, coldkey {owner}"
+    with work.here(AUTHORITY) as turn:
+        turn.is_new = not work.authority_file.exists()
+        if turn.is_new:
+            work.authority.save(work.authority_file)
+        turn.detail = str(work.authority_file)
+    for machine in work.going:
+        work.records.know(machine.label, work.executor_id(machine))
+
+
+def _plan(work: Onboarding, report: Report) -> MachinePlan | None:
+    label = report.machine.label
+    if label in work.failed:
+        return None
+    wishes = work.wishes
+    wanted = Wanted(
+        executor_id=work.executor_id(report.machine),
+        authority_line=work.authority.public,
+        has_engine=wishes.has_engine,
+        wheels=wishes.wheels,
+        environment=wishes.environment,
+    )
+    try:
+        return work.hand.plan(report.machine, wanted, report)
+    except SubnetError as error:
+        work.fail(
+            error
+            if isinstance(error, OnboardingFailed)
+            else OnboardingFailed(LOOK.name, label, str(error), f"subnet miner check {label}")
+        )
+        return None
+
+
+def _terms(work: Onboarding) -> tuple[Terms | None, str]:
+    """What a place costs, and why that is not known; a hotkey that is not there yet has no place."""
+    wallet = work.wishes.wallet
+    try:
+        owner = owner_address(wallet.path, wallet.name)
+        has_hotkey = hotkey_file(wallet.path, wallet.name, wallet.hotkey).is_file()
+        hotkey = hotkey_address(wallet.path, wallet.name, wallet.hotkey) if has_hotkey else owner
+        return work.chain.registration(hotkey, owner), ""
+    except (ChainAway, SettingError) as error:
+        return None, str(error)
+
+
+def _here(work: Onboarding, terms: Terms | None, why: str) -> Iterator[PlannedStep]:
+    wallet = work.wishes.wallet
+    try:
+        owner_address(wallet.path, wallet.name)
+    except SettingError as error:
+        command = f"subnet miner coldkey new --wallet-path {wallet.path} --wallet {wallet.name}"
+        yield PlannedStep(KEYS, PlanState.BLOCKED, str(error), command)
+        return
+    hotkey = hotkey_file(wallet.path, wallet.name, wallet.hotkey)
+    yield _planned(KEYS, hotkey.is_file(), f"{hotkey}")
+    if work.config is not None and work.config.ssh_ca is None:
+        told = f"{work.wishes.agent_file} has no ssh_ca: its machines let validators in by keys files"
+        mend = f'ssh_ca = "{work.wishes.new_authority}"  # in that file, once all its machines trust that key'
+        yield PlannedStep(AUTHORITY, PlanState.BLOCKED, told, mend)
+    yield _planned(AUTHORITY, work.authority_file.exists(), str(work.authority_file))
+    yield _place(work, terms, why)
+    offered = {e.offer.executor_id for e in work.config.executors} if work.config else set()
+    names = [work.executor_id(machine) for machine in work.going]
+    yield _planned(OFFER, offered.issuperset(names), f"{', '.join(names)} in {work.wishes.agent_file}")
+    if work.wishes.runs_agent:
+        yield _planned(AGENT, work.agent.running() is not None, f"of {work.folder}")
+
+
+def _place(work: Onboarding, terms: Terms | None, why: str) -> PlannedStep:
+    if terms is None:
+        return PlannedStep(PLACE, PlanState.BLOCKED, why, "subnet miner register --json")
+    if terms.uid is not None:
+        return PlannedStep(PLACE, PlanState.DONE, f"uid {terms.uid}")
+    limit_rao = work.limit_rao
+    try:
+        check_terms(terms, terms.price_rao if limit_rao is None else limit_rao)
+    except RegistrationRefused as error:
+        return PlannedStep(PLACE, PlanState.BLOCKED, f"{error.code}: {error.detail}", error.mend)
+    locked = f", {tao(terms.locked_rao)} of it locked as collateral" if terms.locked_rao else ""
+    ceiling = "" if limit_rao is None else f", at most {tao(limit_rao)} TAO are paid"
+    told = f"costs {tao(terms.price_rao)} TAO now{locked}, {terms.coldkey} has {tao(terms.free_rao)}{ceiling}"
+    return PlannedStep(PLACE, PlanState.TO_DO, told)
+
+
+def _planned(what: Step, is_done: bool, detail: str) -> PlannedStep:  # noqa: FBT001  what it says of the step
+    return PlannedStep(what, PlanState.DONE if is_done else PlanState.TO_DO, detail)
+
+
+def _question(work: Onboarding, terms: Terms | None) -> str:
+    machines = f"{len(work.going)} machine" + ("s" if len(work.going) > 1 else "")
+    if terms is None or terms.uid is not None or work.limit_rao is None:
+        return f"Bring {machines} in?"
+    return f"Bring {machines} in, and pay at most {tao(work.limit_rao)} TAO for a place?"
