@@ -69,9 +69,9 @@ class Typed:
         return click.confirm("Is it what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` says there?")
 
     def agrees(self, plan: Plan, question: str) -> bool:
-        """Whether to go on, the plan before the eyes."""
+        """Whether to go on, the plan before the eyes; a no ends the command."""
         show_plan(self._console, plan)
-        return self._is_agreed or click.confirm(question)
+        return self._is_agreed or click.confirm(question, abort=True)
 
     def ceiling_rao(self, price_rao: int) -> int:
         """The most that a place may cost."""

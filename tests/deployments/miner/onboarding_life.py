@@ -95,6 +95,12 @@ class Life:
             )
         return json.loads(printed) if "--json" in words else {}
 
+    def tried(self, *words: str, but: tuple[str, ...] = ()) -> dict[str, object]:
+        """A command that may go wrong, without some of its words; its JSON and its exit code."""
+        kept = [word for word in words if word not in but]
+        status, printed = self.run(lambda: subnet.main(["miner", *kept], standalone_mode=False))
+        return {"status": status, "told": json.loads(printed or "{}")}
+
     def onboard(self, is_last: Callable[[int, Progress], bool]) -> Callable[[], object]:
         """The command, which kills itself at the first moment for which that holds."""
 
@@ -184,16 +190,34 @@ def lived(life: Life, kills: str) -> dict[str, object]:
     after, here = life.machine.changed(), life.here()
     places = life.run(lambda: print(extrinsics(life)))[1]
     again = life.typed("onboard", *life.host, *life.how)
+    seen["with another"] = life.tried("onboard", silent(life), *life.host, *life.how, but=("--id", NAME))
     seen |= {"again": again, "changed again": differing(after, life.machine.changed())}
     seen |= {
         "here again": differing(here, life.here()),
         "paid again": life.run(lambda: print(extrinsics(life)))[1] != places,
     }
     seen |= {"new": sorted(set(after)), "config": here.get("miner.toml", "")}
+    seen["rented"] = rented(life)
+    seen["config while rented"] = life.here()["miner.toml"]
     seen["off"] = life.typed("offboard", *life.host, "--yes", "--json")
     seen |= {"left": life.machine.changed(), "here at the end": sorted(life.here())}
     seen["off again"] = life.typed("offboard", *life.host, "--yes", "--json")
     return seen
+
+
+def silent(life: Life) -> str:
+    """A machine where nobody answers, beside the one that does."""
+    return f"root@{life.machine.named.name.rpartition('.')[0]}.250:9"
+
+
+def rented(life: Life) -> dict[str, object]:
+    """Taking the machine out while its engine has a renter's container."""
+    engine = life.machine.run("cat", "/usr/bin/docker")
+    shown = '#!/bin/sh\n[ "$1" = ps ] && echo 0123456789ab\n'
+    life.machine.run("tee", "/usr/bin/docker", stdin=shown)
+    told = life.tried("offboard", *life.host, "--yes", "--json")
+    life.machine.run("tee", "/usr/bin/docker", stdin=engine)
+    return told
 
 
 def killed(life: Life, kills: str) -> list[str]:

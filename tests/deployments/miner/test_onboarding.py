@@ -109,6 +109,31 @@ def test_twice_changes_nothing(life):
     assert (life["changed again"], life["here again"], life["paid again"]) == ([], [], False)
 
 
+def test_one_that_does_not_answer_costs_only_itself(life):
+    """Its step, the reason and the command that mends it are told; the other one has its verdict as before."""
+
+    silent, good = life["with another"]["told"]["machines"]
+
+    assert life["with another"]["status"] == 1
+    assert (silent["failed"]["step"], silent["failed"]["why"].partition(":")[0]) in [
+        ("look", "HOST_UNREACHABLE"),
+        ("look", "HOST_TIMEOUT"),
+    ]
+    assert silent["failed"]["mend"].startswith("ssh -p 9 root@")
+    assert (good["failed"], len(good["told"]), good["executor"]) == (None, 1, "rack1-a")
+
+
+def test_a_machine_with_renters_stays(life):
+    """It is paused, so that none comes anew, and how to take it out all the same is told; nothing on it is undone."""
+
+    (machine,) = life["rented"]["told"]["machines"]
+
+    assert (life["rented"]["status"], machine["failed"]["step"]) == (1, "withdraw")
+    assert machine["failed"]["why"] == "1 container of renters on it"
+    assert "--force" in machine["failed"]["mend"]
+    assert "paused_from = " in life["config while rented"]
+
+
 def test_offboard_leaves_the_machine_as_it_was(life):
     """Path, mode, owner and content; the agent ended, its file is put aside, and once more there is nothing to do."""
 

@@ -1,0 +1,129 @@
+"""The last steps of bringing machines in, over what an agent was told and over a chain that plays along."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tasks.edges.shell import EpochKey, Shell
+from tasks.edges.wire import MachineResult, Results, ToldReason
+from tasks.offering.memory import keep_results
+from tasks.onboarding.agent import AgentProcess
+from tasks.onboarding.login import Pins
+from tasks.onboarding.machine import parse_machine
+from tasks.onboarding.opening import hear
+from tasks.onboarding.records import Records
+from tasks.onboarding.stages import OFFER, PROOF, VERDICT, Progress
+from tasks.onboarding.wishes import Nobody, WalletNames, Wishes
+from tasks.onboarding.work import Onboarding, first_failure
+from tasks.policy import LOCALNET
+
+VALIDATOR = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
+MACHINE = parse_machine("203.0.113.7")
+NAME = "203-0-113-7"
+REASON = ToldReason(
+    code="WALK_STATE_WRONG",
+    severity="fail",
+    got="this",
+    wanted="that",
+    mend="Test the card.",
+    is_shadow=False,
+)
+
+
+class Ran:
+    """Runs of the last step, one after the other, over one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.told = folder, list[Progress]()
+
+    def hear(self) -> Onboarding:
+        """Wait for a verdict, for no time at all."""
+        wishes = Wishes(
+            (MACHINE,), self.folder / "miner.toml", WalletNames(self.folder, "miner", "rack1"), wait_s=0.0
+        )
+        work = Onboarding(
+            wishes, shell=Shell(), pins=Pins(self.folder / "pins"), key=EpochKey.generate(), hand=None, chain=None,
+            netuid=51, policy=LOCALNET, agent=AgentProcess(self.folder / "agent", {}), human=Nobody(),
+            tell=self.told.append,
+        )  # fmt: skip
+        if work.records.get(MACHINE.label, OFFER.name) is None:
+            work.records.begin(MACHINE.label, OFFER.name, "", 1_000.0)
+        asyncio.run(hear(work))
+        work.close()
+        return work
+
+    def tell(self, scored_at: int, score: float, *reasons: ToldReason) -> None:
+        """A validator tells the agent."""
+        machine = MachineResult(
+            executor_id=NAME, score=score, terms={}, cards=(), passed_since=None, resets=0, reset_at=None, reset_code="",
+            reasons=reasons,
+        )  # fmt: skip
+        results = Results(
+            epoch=7,
+            policy="localnet",
+            scored_at=scored_at,
+            weight=0.1,
+            reasons=(),
+            machines=(machine,),
+            left_out=0,
+        )
+        keep_results(self.folder / "agent", VALIDATOR, results)
+
+
+@pytest.fixture
+def ran(tmp_path):
+    return Ran(tmp_path)
+
+
+def test_what_was_told_before_it_was_offered_is_no_verdict(ran):
+    """Nothing came in time: how to see who came to the agent is told."""
+
+    ran.tell(999, 1.0)
+    failure = first_failure(ran.hear())
+
+    assert (failure.step, failure.why) == ("verdict", "no validator told of it in 0 s")
+    assert failure.mend.startswith("subnet miner visits --config ")
+    assert f"--executor {NAME}" in failure.mend
+
+
+def test_the_first_verdict_that_pays_ends_it(ran):
+    """Once more it is not waited for."""
+
+    ran.tell(1_001, 0.25)
+    first, again = ran.hear(), ran.hear()
+
+    assert (first_failure(first), first_failure(again)) == (None, None)
+    assert [p.detail for p in ran.told if p.is_over] == ["5Grwva.. scores it 0.25"]
+
+
+def test_a_verdict_that_does_not_pay_is_a_failure_with_its_mend(ran):
+    """The next run waits for what is told from then on."""
+
+    now = int(datetime.now(UTC).timestamp())
+    ran.tell(1_001, 0.0, REASON)
+    failure, stale = first_failure(ran.hear()), first_failure(ran.hear())
+    ran.tell(now + 60, 0.5)
+
+    assert failure.why == "WALK_STATE_WRONG: got this; wanted that"
+    assert failure.mend == "Test the card."
+    assert "no validator told of it" in stale.why
+    assert first_failure(ran.hear()) is None
+
+
+def test_the_failure_forgets_the_proof(ran):
+    """What was mended is to be seen by the miner's own proof first."""
+
+    records = Records(ran.folder / "agent")
+    records.begin(MACHINE.label, PROOF.name, "mark", 1.0)
+    records.end(MACHINE.label, PROOF.name, "done", 2.0, "")
+    records.close()
+    ran.tell(1_001, 0.0, REASON)
+    work = ran.hear()
+
+    assert work.records.get(MACHINE.label, PROOF.name) is None
+    assert work.records.get(MACHINE.label, VERDICT.name).state == "failed"
+    work.records.close()
