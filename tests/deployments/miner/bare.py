@@ -228,6 +228,7 @@ def packages(base: Path, told: dict[str, dict[str, str]]) -> None:
         index += f"{control}Filename: ./{name}.deb\nSize: {len(data)}\nSHA256: {hashlib.sha256(data).hexdigest()}\n\n"
     (place / "Packages").write_text(index)
     opaque(base, "/etc/apt/sources.list.d")
+    opaque(base, "/etc/apt/apt.conf.d")  # this computer's hooks are none of the machine's
     opaque(base, "/var/lib/apt/lists")
     write(base, "/etc/apt/sources.list", "deb [trusted=yes] file:/srv/apt ./\n")
 

@@ -59,8 +59,7 @@ NOT_OURS = (
     "/etc/gshadow-",
     "/var/log",
     "/run/motd.dynamic",
-    "/var/cache/apt",
-    "/var/cache/swcatalog",
+    "/var/cache",
     "/var/lib/apt",
     "/var/lib/dpkg",
 )
