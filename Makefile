@@ -58,7 +58,8 @@ format-check: setup
 # What tests need beside Python: installed where that is possible, else the tests that need it are skipped by name.
 # Program:package; the container engines are started by the tests themselves, beside whatever runs already.
 SYSTEM_PACKAGES := sshd:openssh-server ssh:openssh-client dockerd:docker.io podman:podman runc:runc dropbear:dropbear-bin \
-  sftp-server:openssh-sftp-server busybox:busybox-static ip:iproute2 nsenter:util-linux iptables:iptables rsync:rsync
+  sftp-server:openssh-sftp-server busybox:busybox-static ip:iproute2 nsenter:util-linux iptables:iptables rsync:rsync \
+  chromium:chromium
 SYSTEM_PATH := /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/lib/openssh
 
 .PHONY: system-packages

@@ -16,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from deployments.marketplace.front import App, Front
 from deployments.marketplace.market import Desk, Market
 from deployments.marketplace.models import Problem
+from deployments.marketplace.pages import PAGES
 from deployments.marketplace.problems import add_handlers
 from deployments.marketplace.routes import ROUTERS
 
@@ -72,7 +73,7 @@ def build_app(market: Market, beside: Sequence[Beside] = ()) -> App:
     )
     app.state.desk = desk
     add_handlers(app)
-    for router in ROUTERS:
+    for router in (*ROUTERS, *PAGES):
         app.include_router(router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     if market.cors_origins:

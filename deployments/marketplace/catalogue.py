@@ -72,9 +72,13 @@ class Snapshot:
 
     def answer(self, question: object, query: OfferQuery) -> Answer:
         """The page that fits the query, made once for the question."""
+        return self.made(question, lambda: self.page(query).model_dump_json().encode())
+
+    def made(self, question: object, make: Callable[[], bytes]) -> Answer:
+        """What is made of these offers for a question, once."""
         found = self.cached(question)
         if found is None:
-            body = self.page(query).model_dump_json().encode()
+            body = make()
             etag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
             found = Answer(body, gzip.compress(body, GZIP_LEVEL, mtime=0), etag)
             with self._lock:
@@ -85,14 +89,18 @@ class Snapshot:
 
     def page(self, query: OfferQuery) -> Page[Offer]:
         """The offers that fit, in order, from the cursor on."""
-        fit = [(_rank(query, view), view) for view in self._views if _fits(query, view)]
-        fit.sort(key=lambda pair: pair[0])
+        fit = self.fitting(query)
         if query.cursor:
             after = cursors.decode(query.cursor, float, str)
             fit = [pair for pair in fit if pair[0] > after]
         page = fit[: query.limit]
         rest = cursors.encode(*page[-1][0]) if len(fit) > len(page) else None
         return Page(items=tuple(view for _, view in page), next_cursor=rest)
+
+    def fitting(self, query: OfferQuery) -> list[tuple[Key, Offer]]:
+        """All offers that fit, in order, whatever the page."""
+        fit = [(_rank(query, view), view) for view in self._views if _fits(query, view)]
+        return sorted(fit, key=lambda pair: pair[0])
 
 
 class Catalogue:

@@ -138,8 +138,9 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self._has_begun = True
             rate = self.scope.get("state", {}).get("rate", {})
-            headers = [*message.get("headers", ()), *HEADERS]
+            headers = [*message.get("headers", ())]
             names = {name.lower() for name, _ in headers}
+            headers += [(name, value) for name, value in HEADERS if name not in names]
             if b"cache-control" not in names:
                 headers.append((b"cache-control", b"no-store"))
             headers += [

@@ -37,6 +37,7 @@ from tasks.policy import DEFAULT, Policy
 
 PER_KEY = Rate(per_s=50.0, burst=400)
 PER_ADDRESS = Rate(per_s=200.0, burst=1_000)
+PER_VISITOR = Rate(per_s=10.0, burst=100)
 FAILURES = Rate(per_s=0.2, burst=20)
 
 
@@ -47,6 +48,8 @@ class Limits:
     per_key: Rate = PER_KEY
     per_address: Rate = PER_ADDRESS
     """Many renters can be behind one address."""
+    per_visitor: Rate = PER_VISITOR
+    """Pages that anybody may look at, per address."""
     failures: Rate = FAILURES
     """Keys that open nothing, per address: after so many it is not looked whether one does."""
     body_bytes: int = 2 << 20
@@ -193,6 +196,7 @@ class Desk:
         limits, clock = market.limits, market.clock
         self.per_key = Buckets(limits.per_key, clock)
         self.per_address = Buckets(limits.per_address, clock)
+        self.visits = Buckets(limits.per_visitor, clock)
         self.failures = Buckets(limits.failures, clock)
         self.streams = Counted(limits.streams_per_key, limits.streams)
         self.containers = Counted(limits.containers_per_renter, limits.containers_waiting)

@@ -105,6 +105,9 @@ class Offer(Model):
     micro_usd_per_hour: int = Field(examples=[15_200_000], description="Of the whole machine.")
     usd_per_hour: str = Field(examples=["15.200000"])
     performance: float = Field(examples=[0.98], description="Proved memory bandwidth over that of its model.")
+    bandwidth_gb_s: float = Field(
+        examples=[3_283.0], description="Proved of each card, 1e9 bytes a second; 0: the model is not known."
+    )
     performance_per_usd: float = Field(
         examples=[0.52], description="Performance over the USD an hour of one card: more is better value."
     )

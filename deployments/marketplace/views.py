@@ -16,6 +16,7 @@ from deployments.marketplace.models import Json
 from storage import rental as nouns
 from storage import renter as kept
 from storage.health import Metric
+from tasks.inspection import models as gpu_models
 from tasks.renting.metering import cost_micro_usd
 from tasks.renting.moves import CLOSED
 
@@ -44,11 +45,18 @@ def offer(one: nouns.Offer, free: int) -> models.Offer:
         micro_usd_per_hour=one.micro_usd_per_hour,
         usd_per_hour=usd(one.micro_usd_per_hour),
         performance=round(one.performance, 4),
+        bandwidth_gb_s=round(bandwidth_of(one), 1),
         performance_per_usd=round(value_of(one), 4),
         reliability=round(one.reliability, 4),
         region=one.region,
         epoch=one.epoch,
     )
+
+
+def bandwidth_of(one: nouns.Offer) -> float:
+    """Proved memory bandwidth of a card, 1e9 bytes a second; 0 for a model that we have no figure of."""
+    model = gpu_models.find(one.model)
+    return one.performance * model.bandwidth_gb_s if model else 0.0
 
 
 def value_of(one: nouns.Offer) -> float:

@@ -79,6 +79,7 @@ def test_an_offer_says_what_was_proved(varied):
         "micro_usd_per_hour": 2_000_000,
         "usd_per_hour": "2.000000",
         "performance": 1.0,
+        "bandwidth_gb_s": 300.0,
         "performance_per_usd": 2.0,
         "reliability": 0.9,
         "region": "eu",

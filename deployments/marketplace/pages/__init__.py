@@ -1,0 +1,5 @@
+"""The marketplace's pages: HTML made here of what the API's own rules say, one stylesheet, one small script, nothing from elsewhere."""
+
+from deployments.marketplace.pages import browse
+
+PAGES = (browse.router,)

@@ -1,0 +1,131 @@
+"""What every page is: made of a template, sent with a policy under which it can load and run nothing but our own files.
+
+router = page_router()      routes whose refusals are pages
+page(request, "browse.html", status=200, **values)
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from deployments.marketplace.catalogue import GZIP_LEVEL
+from deployments.marketplace.pages import words
+from deployments.marketplace.pages.assets import ASSETS
+from deployments.marketplace.problems import Refused, problem_of
+from deployments.renting.look import short_machine
+from deployments.renting.quantities import short_usd
+
+POLICY = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; "
+    "trusted-types page"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "same-origin",  # with none at all a browser sends forms without saying where they come from
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
+    "Vary": "Accept-Encoding, Cookie",
+}
+_HTML = "text/html; charset=utf-8"
+
+
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {
+        "shown": words.shown,
+        "path": words.path_of,
+        "share": words.share,
+        "gib": words.gib,
+        "moment": words.moment,
+        "lasting": words.lasting,
+        "usd": short_usd,
+        "machine": lambda key: words.shown(short_machine(key), 40),
+    }
+    made.globals |= {"asset": lambda name: ASSETS[name].address, "between": words.between}
+    return made
+
+
+_TEMPLATES = _environment()
+
+
+def text_of(template: str, **values: object) -> str:
+    """A template filled."""
+    return _TEMPLATES.get_template(template).render(**values)
+
+
+def page(
+    request: Request,
+    template: str,
+    *,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+    **values: object,
+) -> Response:
+    """The page, compressed where the browser takes that; nobody keeps it."""
+    text = text_of(template, path=request.url.path, **values)
+    sent = {**HEADERS, "Cache-Control": "no-store", **(headers or {})}
+    body = text.encode("utf-8", "replace")
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        body = gzip.compress(body, GZIP_LEVEL, mtime=0)
+        sent["Content-Encoding"] = "gzip"
+    return Response(body, status, sent, _HTML)
+
+
+class PageRoute(APIRoute):
+    """A route that answers whoever it refuses with a page."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The usual one, within the translation."""
+        handle = super().get_route_handler()
+
+        async def handled(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except Exception as error:  # noqa: BLE001  the last place that knows it is a page
+                return refusal_page(request, _refused(error))
+
+        return handled
+
+
+def page_router() -> APIRouter:
+    """For routes of pages, of which the API's description says nothing."""
+    return APIRouter(route_class=PageRoute, include_in_schema=False)
+
+
+def refusal_page(request: Request, refused: Refused) -> Response:
+    """Why it was refused, and what to do."""
+    return page(
+        request,
+        "refusal.html",
+        status=refused.status,
+        headers=refused.headers,
+        title=HTTPStatus(refused.status).phrase,
+        refused=refused,
+    )
+
+
+def _refused(error: Exception) -> Refused:
+    """The refusal behind what a route raised; what an address has that it may not have is told by its place alone."""
+    if isinstance(error, RequestValidationError):
+        return Refused(404, "NO_SUCH_PATH", "there is no such page", "go back to the list of machines")
+    if isinstance(error, HTTPException):
+        return Refused(error.status_code, "REFUSED", str(error.detail), "go back and try again")
+    return problem_of(error)

@@ -1,0 +1,54 @@
+"""How numbers, times and foreign text stand on a page. Whatever a miner or a renter has chosen is shown as text: bounded, printable."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from urllib.parse import quote
+
+MAX_CHARACTERS = 80
+
+
+def shown(text: object, most: int = MAX_CHARACTERS) -> str:
+    """Foreign text: what can't be printed, marks that turn the direction of writing included, is replaced; too much is cut out of the middle."""
+    plain = "".join(c if c.isprintable() else "\ufffd" for c in str(text)[: most * 8])
+    if len(plain) <= most:
+        return plain
+    head = (most - 1) * 2 // 3
+    return f"{plain[:head]}…{plain[len(plain) - (most - 1 - head) :]}"
+
+
+def path_of(text: str) -> str:
+    """A name within an address of our own: nothing in it can end the path."""
+    return quote(text, safe="/")
+
+
+def share(part: float) -> str:
+    """A share of 1 in percent; 100 only when it is exactly that."""
+    percent = f"{100 * part:.1f}"
+    return "99.9" if percent == "100.0" and part < 1 else percent
+
+
+def gib(size: float) -> str:
+    """Memory without needless digits."""
+    return f"{size:.1f}".removesuffix(".0")
+
+
+def moment(at: datetime | None) -> str:
+    """A time of day in UTC, to the second."""
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else "-"
+
+
+def lasting(seconds: float) -> str:
+    """A length of time in its two largest units: 2 h 5 min."""
+    left = max(0, round(seconds))
+    parts = []
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2]) or "0 s"
+
+
+def between(begin: datetime, end: datetime) -> str:
+    """How long it was from one moment to another."""
+    return lasting(max(timedelta(0), end - begin).total_seconds())

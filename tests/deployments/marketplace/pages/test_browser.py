@@ -1,0 +1,131 @@
+"""The pages in a real browser: what moves by itself, who can use it, and how soon it is there."""
+
+import pytest
+
+from tests.deployments.marketplace.pages.browser import CHROMIUM, chromium, faults_for_some
+from tests.deployments.marketplace.serving import served
+from tests.deployments.marketplace.world import world
+from tests.tasks.renting.leases import USD, offer
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("chromium"),
+    pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed"),
+]
+MODELS = (("L4", 24, 0.3), ("GeForce RTX 4090", 24, 0.4), ("L40S", 48, 0.8), ("H200", 141, 2.6))
+FIRST_ROW_MS = 300
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory):
+    """A thousand machines of four models, behind a server."""
+    with world(tmp_path_factory.mktemp("browser"), machines=0) as made:
+        made.machines += [
+            offer(
+                f"5{n:047x}/box-{n}",
+                model=model,
+                vram_gib=float(vram),
+                micro_usd_per_card_hour=int(usd * USD * (1 + n / 2_000)),
+                performance=0.8 + (7 * n % 1_000) / 5_000,
+            )
+            for n in range(1_000)
+            for model, vram, usd in (MODELS[n % 4],)
+        ]
+        with served(made.app) as made.url:
+            yield made
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """One for all tests."""
+    with chromium() as made:
+        yield made
+
+
+@pytest.fixture
+def page(browser, market):
+    """A page of a visitor who is new; whatever the browser complains of fails the test."""
+    context = browser.new_context(base_url=market.url, viewport={"width": 1_280, "height": 900})
+    made = context.new_page()
+    complaints = []
+    made.on("console", lambda told: complaints.append(told.text) if told.type == "error" else None)
+    made.on("pageerror", lambda error: complaints.append(str(error)))
+    yield made
+    context.close()
+    assert complaints == []
+
+
+def test_the_first_row_is_there_at_once(market, page):
+    """Painted within 300 ms of asking, with a thousand machines, once the server has answered anybody."""
+    page.goto("/")
+    times = []
+    for _ in range(3):
+        page.goto("/?sort=price")
+        times.append(
+            page.evaluate(
+                "new Promise(told => new PerformanceObserver(seen => told(seen.getEntries()[0].startTime))"
+                ".observe({type: 'paint', buffered: true}))"
+            )
+        )
+
+    assert page.locator("table.offers tbody tr").count() == 50
+    assert min(times) < FIRST_ROW_MS
+
+
+def test_machines_come_and_go_without_a_reload(market, page):
+    """The list asks by itself, and who stands on a machine by keyboard stays there."""
+    page.goto("/?sort=price&model=L4")
+    page.evaluate("document.body.dataset.mark = 'same page'")
+    first = page.locator("table.offers tbody a").first
+    first.focus()
+    market.machines.append(offer("5New/cheapest", micro_usd_per_card_hour=1, model="L4"))
+    market.clock.passes(3)
+    page.get_by_role("link", name="5New/cheapest").wait_for(timeout=15_000)
+
+    assert page.evaluate("document.body.dataset.mark") == "same page"
+    assert page.evaluate("document.activeElement.textContent").endswith("/box-0")
+    market.machines.pop()
+    market.clock.passes(3)
+    page.get_by_role("link", name="5New/cheapest").wait_for(state="detached", timeout=15_000)
+
+
+def test_a_machine_is_found_by_the_form_and_the_picture(page):
+    """Filters lead to an address to keep; a click on a point leads to its machine."""
+    page.goto("/")
+    page.get_by_label("Model").select_option("H200")
+    page.get_by_label("Cards, at least").fill("2")
+    page.get_by_role("button", name="Show").click()
+    page.wait_for_url("**/?model=H200&count=2&**")
+    assert page.locator("circle").count() == 250
+    page.locator("circle.best").last.click()
+    page.wait_for_url("**/machines/**")
+
+    assert "H200" in page.get_by_role("heading", level=1).inner_text()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1_920, "light")])
+def test_everybody_can_use_the_pages(page, width, scheme):
+    """Contrast, names and roles by axe-core: nothing serious; and nothing is wider than the screen."""
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": width, "height": 900})
+    for path in (
+        "/?model=H200&max_usd_per_hour=2.63",
+        "/?look=cards&model=L4&mode=spot&max_usd_per_hour=0.091",
+        f"/machines/5{3:047x}/box-3",
+    ):
+        page.goto(path)
+        assert faults_for_some(page) == [], path
+        assert page.evaluate("document.documentElement.scrollWidth") == width, path
+
+
+def test_without_scripts_everything_can_be_read(browser, market):
+    """The form works, and every machine has its row and its page."""
+    context = browser.new_context(base_url=market.url, java_script_enabled=False)
+    page = context.new_page()
+    page.goto("/")
+    page.locator("select[name=model]").select_option("L40S")
+    page.locator("form.filters button").click()
+    page.locator("table.offers tbody a").first.click()
+
+    assert "L40S" in page.locator("h1").inner_text()
+    context.close()
