@@ -85,7 +85,7 @@ class Hand:
                     done.extend(talk.ask(planned.step.name, request, ANSWERED).answer().done)
 
     def undo(self, machine: Machine, on_step: OnStep) -> tuple[Left, ...]:
-        """Everything backwards that was ever done there; what had to be left. None when nothing was."""
+        """Everything backwards that was ever done there; what had to be left, which is nothing as a rule."""
         machine, left = looked_up(machine), list[Left]()
         with self._talk(machine) as talk:
             for step in reversed(STEPS):

@@ -208,7 +208,7 @@ def test_a_disk_that_is_read_only_is_told(tmp_path):
 
 
 def test_a_machine_with_cards_and_no_way_to_an_index(tmp_path):
-    """Packages are handed over where pip has none; Docker learns of NVIDIA's runtime, and what its owner adds stays."""
+    """Packages are handed over where pip has none; Docker learns of NVIDIA's runtime, and what its owner adds stays when it is undone."""
 
     daemon = "/etc/docker/daemon.json"
     with bare_machine(tmp_path / "m", things={"/etc/pip.conf": "[global]\nno-index = true\n"}) as machine:
@@ -224,6 +224,7 @@ def test_a_machine_with_cards_and_no_way_to_an_index(tmp_path):
         imported = machine.run(with_wheels.python, "-I", "-c", "import numba, numba_cuda; print('yes')")
         again = machine.hand.plan(machine.named, wanted, report)
         machine.run("sh", "-c", f"echo '{{\"debug\": true}}' > {daemon}")
+        machine.run("sh", "-c", "echo hers > /etc/subnet/miner.toml")
         left = machine.hand.undo(machine.named, lambda _: None)
         changed = machine.changed()
 
@@ -232,8 +233,9 @@ def test_a_machine_with_cards_and_no_way_to_an_index(tmp_path):
     assert list(runtimes) == ["nvidia"]
     assert imported == "yes\n"
     assert {one.state for one in again.steps} == {PlanState.DONE}
-    assert [one.what for one in left] == [daemon, "/etc/docker"]
-    assert sorted(changed) == ["/etc/docker", daemon]
+    assert [one.what for one in left] == ["/etc/subnet", daemon, "/etc/docker"]
+    assert "miner.toml" in left[0].why
+    assert sorted(changed) == ["/etc/docker", daemon, "/etc/subnet", "/etc/subnet/miner.toml"]
 
 
 def test_a_machine_whose_host_key_nobody_agreed_to_is_not_touched(machine, tmp_path):
