@@ -1,6 +1,7 @@
 """The nouns of a renter: who it is, how it proves it, and what it keeps with us. Frozen records.
 
 Renter ─┬─ ApiKey       proves that a request is the renter's; its secret is never stored
+        │  └─ PageSession  a browser that was signed in with it
         ├─ SshKey       a public key that its containers let in
         ├─ Template     a pod that it starts often
         └─ Webhook ──── Delivery     one event of a lease on its way to one address
@@ -75,6 +76,17 @@ class ApiKey:
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None
     """To the minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageSession:
+    """A browser that is signed in by an API key: it may what the key may, as long as that lives."""
+
+    digest: str
+    """BLAKE2b, hex, of what the browser holds; that itself is nowhere."""
+    key_id: str
+    begun_at: datetime
+    ends_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -679,6 +679,23 @@ api_keys = sa.Table(
     sa.Index("ix_api_keys_renter_id", "renter_id"),
 )
 
+page_sessions = sa.Table(
+    "page_sessions",
+    metadata,
+    sa.Column("digest", sa.Text, primary_key=True, info={"about": "BLAKE2b, hex, of what the browser holds"}),
+    sa.Column(
+        "key_id",
+        sa.Text,
+        sa.ForeignKey("api_keys.key_id"),
+        nullable=False,
+        info={"about": "the API key that it was signed in with"},
+    ),
+    _column("begun_at", UtcDateTime, "UTC"),
+    _column("ends_at", UtcDateTime, "UTC; it opens nothing from then on"),
+    sa.Index("ix_page_sessions_key_id", "key_id"),
+    sa.Index("ix_page_sessions_ends_at", "ends_at"),
+)
+
 ssh_keys = sa.Table(
     "ssh_keys",
     metadata,

@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from deployments.marketplace.market import Desk
 from deployments.marketplace.problems import Refused, answer, problem_of
-from deployments.marketplace.proxies import client_of
+from deployments.marketplace.proxies import client_of, scheme_of
 from deployments.marketplace.quick import Quick
 
 Message = MutableMapping[str, Any]
@@ -74,7 +74,11 @@ class Front:
         trusted, peer = self._desk.market.trusted_proxies, scope.get("client")
         if not trusted or not peer:
             return scope
-        return {**scope, "client": (client_of(peer[0], scope["headers"], trusted), peer[1])}
+        return {
+            **scope,
+            "client": (client_of(peer[0], scope["headers"], trusted), peer[1]),
+            "scheme": scheme_of(peer[0], scope["headers"], trusted, scope["scheme"]),
+        }
 
     def _check_address(self, scope: ASGIScope) -> None:
         client = scope.get("client")

@@ -25,6 +25,7 @@ from storage.health import LeaseHealth
 from storage.lease_events import LeaseEvents
 from storage.money import Money
 from storage.operations import Operations
+from storage.page_sessions import PageSessions
 from storage.rental import Offer, Rental
 from storage.rentals import Rentals
 from storage.renters import Renters
@@ -176,6 +177,7 @@ class Stores:
 
     def __init__(self, engine: sa.Engine) -> None:
         self.renters, self.requests = Renters(engine), RequestsSeen(engine)
+        self.page_sessions = PageSessions(engine)
         self.ssh_keys, self.templates, self.blocked = (
             SshKeys(engine),
             Templates(engine),

@@ -19,6 +19,7 @@ MOST_PROXIES = 32
 """So many entries are read, from the end."""
 _LONGEST_ENTRY = 64
 HEADER = b"x-forwarded-for"
+SCHEME_HEADER = b"x-forwarded-proto"
 _Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -38,6 +39,17 @@ def client_of(peer: str, headers: Iterable[tuple[bytes, bytes]], trusted: tuple[
         if not _is_in(found, trusted):
             break
     return str(nearest)
+
+
+def scheme_of(
+    peer: str, headers: Iterable[tuple[bytes, bytes]], trusted: tuple[Network, ...], own: str
+) -> str:
+    """How whoever asks has asked: as a proxy of ours says, which speaks TLS in our place; else as it came to us."""
+    nearest = _address(peer)
+    if nearest is None or not _is_in(nearest, trusted):
+        return own
+    told = [value.strip().lower() for name, value in headers if name == SCHEME_HEADER]
+    return told[-1].decode() if told and told[-1] in (b"http", b"https") else own
 
 
 def _from_the_end(values: list[bytes]) -> Iterator[str]:

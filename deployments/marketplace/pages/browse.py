@@ -13,13 +13,14 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from deployments.marketplace.catalogue import Answer, Snapshot
-from deployments.marketplace.guard import OfDesk, address_of
+from deployments.marketplace.guard import OfDesk
 from deployments.marketplace.market import Desk
 from deployments.marketplace.models import Fault
 from deployments.marketplace.pages import plot
 from deployments.marketplace.pages.assets import BY_ADDRESS
 from deployments.marketplace.pages.choosing import Question, card_price, choose
 from deployments.marketplace.pages.frame import HEADERS, page, page_router, text_of
+from deployments.marketplace.pages.visitors import visitor_of
 from deployments.marketplace.problems import Refused, printable
 from deployments.marketplace.routes.offers import reply
 from storage.rental import Mode
@@ -28,23 +29,10 @@ router = page_router()
 KEPT_S = 31_536_000
 
 
-def check_visits(request: Request, desk: OfDesk) -> None:
-    """Refused when an address without a key asks for more pages than are made for it."""
-    grant = desk.visits.take(address_of(request))
-    if not grant.is_granted:
-        raise Refused(
-            429,
-            "TOO_MANY_REQUESTS",
-            "too many pages are asked for from this address",
-            "wait a moment, then load it again",
-            headers=grant.headers,
-        )
+Seen = Depends(visitor_of)
 
 
-Visits = Depends(check_visits)
-
-
-@router.get("/", dependencies=[Visits])
+@router.get("/", dependencies=[Seen])
 def browse(request: Request, desk: OfDesk) -> Response:
     """The form, the picture and the list."""
     question, faults = asked_of(request.query_params)
@@ -65,7 +53,7 @@ def browse(request: Request, desk: OfDesk) -> Response:
     )
 
 
-@router.get("/offers", dependencies=[Visits])
+@router.get("/offers", dependencies=[Seen])
 def offers(request: Request, desk: OfDesk) -> Response:
     """The picture and the list alone, for a page that is open already; nothing while nothing has changed."""
     question, faults = asked_of(request.query_params)
@@ -77,7 +65,7 @@ def offers(request: Request, desk: OfDesk) -> Response:
     return sent
 
 
-@router.get("/machines/{executor_key:path}", dependencies=[Visits])
+@router.get("/machines/{executor_key:path}", dependencies=[Seen])
 def machine(
     request: Request, executor_key: Annotated[str, Path(pattern=r"^[!-~]{1,200}$")], desk: OfDesk
 ) -> Response:

@@ -11,17 +11,20 @@ from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from deployments.marketplace.catalogue import GZIP_LEVEL
+from deployments.marketplace.guard import desk_of
 from deployments.marketplace.pages import words
 from deployments.marketplace.pages.assets import ASSETS
+from deployments.marketplace.pages.forms import token_of
 from deployments.marketplace.problems import Refused, problem_of
 from deployments.renting.look import short_machine
 from deployments.renting.quantities import short_usd
@@ -51,6 +54,7 @@ def _environment() -> Environment:
     )
     made.filters |= {
         "shown": words.shown,
+        "sentence": words.sentence,
         "path": words.path_of,
         "share": words.share,
         "gib": words.gib,
@@ -80,7 +84,14 @@ def page(
     **values: object,
 ) -> Response:
     """The page, compressed where the browser takes that; nobody keeps it."""
-    text = text_of(template, path=request.url.path, **values)
+    visitor = getattr(request.state, "visitor", None)
+    secret = visitor.secret if visitor else ""
+    shared = {
+        "path": request.url.path,
+        "visitor": visitor,
+        "form_token": lambda action: token_of(desk_of(request), secret, action),
+    }
+    text = text_of(template, **shared, **values)
     sent = {**HEADERS, "Cache-Control": "no-store", **(headers or {})}
     body = text.encode("utf-8", "replace")
     if "gzip" in request.headers.get("accept-encoding", ""):
@@ -100,7 +111,9 @@ class PageRoute(APIRoute):
             try:
                 return await handle(request)
             except Exception as error:  # noqa: BLE001  the last place that knows it is a page
-                return refusal_page(request, _refused(error))
+                refused = _refused(error)
+                is_signed_out = refused.code == "SIGNED_OUT"
+                return _to_sign_in(request) if is_signed_out else refusal_page(request, refused)
 
         return handled
 
@@ -120,6 +133,13 @@ def refusal_page(request: Request, refused: Refused) -> Response:
         title=HTTPStatus(refused.status).phrase,
         refused=refused,
     )
+
+
+def _to_sign_in(request: Request) -> Response:
+    """To the form, and from there back to what was asked for; a form that was sent is not sent again."""
+    query = f"?{request.url.query}" if request.url.query else ""
+    back = f"{request.url.path}{query}" if request.method == "GET" else ""
+    return RedirectResponse(f"/sign-in?{urlencode({'next': back})}" if back else "/sign-in", 303)
 
 
 def _refused(error: Exception) -> Refused:

@@ -17,6 +17,11 @@ def shown(text: object, most: int = MAX_CHARACTERS) -> str:
     return f"{plain[:head]}…{plain[len(plain) - (most - 1 - head) :]}"
 
 
+def sentence(text: str) -> str:
+    """A refusal as a sentence begins."""
+    return text[:1].upper() + text[1:]
+
+
 def path_of(text: str) -> str:
     """A name within an address of our own: nothing in it can end the path."""
     return quote(text, safe="/")

@@ -181,8 +181,8 @@ class World:
 class Client:
     """A synchronous client over the app, for tests that read like a conversation."""
 
-    def __init__(self, app, headers):
-        self.app, self.headers = app, headers
+    def __init__(self, app, headers, base="http://market"):
+        self.app, self.headers, self.base = app, headers, base
 
     def request(self, method, path, *, key=None, headers=None, **more):
         """One request; `key` is its Idempotency-Key."""
@@ -192,7 +192,7 @@ class Client:
 
         async def once():
             transport = httpx.ASGITransport(self.app, client=("192.0.2.1", 1234))
-            async with httpx.AsyncClient(transport=transport, base_url="http://market") as client:
+            async with httpx.AsyncClient(transport=transport, base_url=self.base) as client:
                 return await client.request(method, path, headers=sent, **more)
 
         return asyncio.run(once())

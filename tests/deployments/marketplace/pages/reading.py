@@ -12,14 +12,19 @@ class Page(HTMLParser):
 
     def __init__(self, html):
         super().__init__(convert_charrefs=True)
-        self.elements, self.texts, self._open = [], [], []
+        self.elements, self.texts, self._open, self.forms = [], [], [], {}
         self.feed(html)
         self.close()
         assert self._open == [], "every element is closed"
 
     def handle_starttag(self, tag, attrs):
         """One more."""
-        self.elements.append((tag, dict(attrs)))
+        found = dict(attrs)
+        self.elements.append((tag, found))
+        if tag == "form":
+            self._form = self.forms.setdefault(found["action"], {})
+        if tag == "input" and found.get("type") == "hidden":
+            self._form[found["name"]] = found["value"]
         if tag not in VOID:
             self._open.append(tag)
 
@@ -34,6 +39,14 @@ class Page(HTMLParser):
     def handle_data(self, data):
         """What stands between."""
         self.texts.append(data)
+
+    def fault(self, name):
+        """What is told at a field."""
+        (marked,) = [
+            found for _, found in self.elements if found.get("name") == name or name == found.get("id")
+        ][:1]
+        assert marked.get("aria-invalid") == "true", name
+        return marked["aria-describedby"]
 
     @property
     def text(self):

@@ -1,5 +1,6 @@
 """The pages in a real browser: what moves by itself, who can use it, and how soon it is there."""
 
+import httpx
 import pytest
 
 from tests.deployments.marketplace.pages.browser import CHROMIUM, chromium, faults_for_some
@@ -14,6 +15,14 @@ pytestmark = [
 ]
 MODELS = (("L4", 24, 0.3), ("GeForce RTX 4090", 24, 0.4), ("L40S", 48, 0.8), ("H200", 141, 2.6))
 FIRST_ROW_MS = 300
+TO_LOOK_AT = (
+    "/?model=H200&max_usd_per_hour=2.63",
+    "/?look=cards&model=L4&mode=spot&max_usd_per_hour=0.091",
+    f"/machines/5{3:047x}/box-3",
+    "/sign-in",
+)
+"""Few machines each: what holds for a row holds for all."""
+SIGNED_IN = ("/account",)
 
 
 @pytest.fixture(scope="module")
@@ -104,18 +113,49 @@ def test_a_machine_is_found_by_the_form_and_the_picture(page):
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1_920, "light")])
-def test_everybody_can_use_the_pages(page, width, scheme):
+def test_everybody_can_use_the_pages(market, page, width, scheme):
     """Contrast, names and roles by axe-core: nothing serious; and nothing is wider than the screen."""
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 900})
-    for path in (
-        "/?model=H200&max_usd_per_hour=2.63",
-        "/?look=cards&model=L4&mode=spot&max_usd_per_hour=0.091",
-        f"/machines/5{3:047x}/box-3",
-    ):
-        page.goto(path)
-        assert faults_for_some(page) == [], path
-        assert page.evaluate("document.documentElement.scrollWidth") == width, path
+    for path in TO_LOOK_AT:
+        check_usable(page, path, width)
+    sign_in(page, market)
+    for path in SIGNED_IN:
+        check_usable(page, path, width)
+
+
+def check_usable(page, path, width):
+    """Nobody is kept out of this page, and it is no wider than the screen."""
+    page.goto(path)
+    assert faults_for_some(page) == [], path
+    assert page.evaluate("document.documentElement.scrollWidth") == width, path
+
+
+def sign_in(page, market):
+    """As alice, with a key that may everything."""
+    page.goto("/account")
+    page.get_by_label("API key").fill(market.key())
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/account")
+
+
+def test_a_key_is_made_by_whoever_is_signed_in(market, page):
+    """The browser sends our forms with where they come from, keeps the session, and gives it up at the end."""
+    sign_in(page, market)
+    page.get_by_label("Name").fill("ci")
+    page.get_by_label("read: look").check()
+    page.get_by_role("button", name="Make").click()
+    made = page.locator("#token").inner_text()
+    page.goto("/account")
+    page.get_by_role("button", name="Revoke ci").click()
+    page.get_by_text("Keys that open nothing any more").wait_for()
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url(market.url + "/")
+
+    headers = {"Authorization": f"Bearer {made}"}
+    assert httpx.get(f"{market.url}/v1/me", headers=headers, trust_env=False).status_code == 401
+    assert page.get_by_role("link", name="Sign in").is_visible()
+    assert page.context.cookies()[0]["name"] == "form"
 
 
 def test_without_scripts_everything_can_be_read(browser, market):

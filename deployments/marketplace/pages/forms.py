@@ -1,0 +1,104 @@
+"""Forms that pages send: bounded, from our own pages only, each with a token that only the browser's own page can have.
+
+    token of a form = keyed digest of (what the browser's cookie holds, where the form goes)
+
+Beside it a form is taken only when the browser says that it comes from a page of ours.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Annotated
+from urllib.parse import parse_qs, urlsplit
+
+from fastapi import Depends, Request
+from pydantic import ValidationError
+
+from deployments.marketplace.market import Desk
+from deployments.marketplace.problems import Refused, printable
+
+MAX_BYTES = 256 << 10
+MAX_FIELDS = 500
+TOKEN = "form_token"  # noqa: S105  the field's name
+_MEDIA_TYPE = "application/x-www-form-urlencoded"
+Faults = dict[str, str]
+"""What does not fit, by the field's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What was sent."""
+
+    fields: Mapping[str, list[str]]
+
+    def text(self, name: str) -> str:
+        """A field's value without spaces around it; empty when there is none."""
+        return self.fields.get(name, [""])[0].strip()
+
+    def all(self, name: str) -> tuple[str, ...]:
+        """All values of a field that can be chosen several times."""
+        return tuple(self.fields.get(name, ()))
+
+
+async def posted(request: Request) -> Form:
+    """The fields of a form that comes from a page of ours."""
+    _check_origin(request)
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _MEDIA_TYPE:
+        raise Refused(415, "NO_FORM", "this takes a form", "go back and send the form again")
+    body = await request.body()
+    if len(body) > MAX_BYTES:
+        raise Refused(413, "TOO_LARGE", f"a form has at most {MAX_BYTES} bytes", "go back and send less")
+    try:
+        fields = parse_qs(
+            body.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="strict"
+        )
+    except ValueError:  # also of text that is none, and of too many fields
+        raise Refused(400, "BAD_FORM", "this form can't be read", "go back and send it again") from None
+    return Form(fields)
+
+
+def token_of(desk: Desk, secret: str, path: str) -> str:
+    """The token of a form that goes to this path, for the browser whose cookie holds the secret."""
+    key = blake2b(desk.market.digest_key, digest_size=32, person=b"forms of pages").digest()
+    return blake2b(f"{path}\n{secret}".encode(), digest_size=24, key=key).hexdigest()
+
+
+def check_token(desk: Desk, request: Request, form: Form, secret: str) -> None:
+    """Refused when the form was not made for this browser."""
+    expected = token_of(desk, secret, request.url.path)
+    if not secret or not hmac.compare_digest(form.text(TOKEN).encode(), expected.encode()):
+        raise Refused(
+            403,
+            "NOT_YOUR_FORM",
+            "this form is not of a page that you have open",
+            "load the page again, then send it",
+        )
+
+
+def faults_of(error: ValidationError, names: Mapping[str, str], otherwise: str) -> Faults:
+    """What does not fit, at the fields that the places of a body stand for; the values themselves are not repeated."""
+    found: Faults = {}
+    for one in error.errors(include_url=False, include_input=False)[:20]:
+        place = ".".join(str(part) for part in one["loc"] if not isinstance(part, int))
+        name = next((names[known] for known in names if place.startswith(known)), otherwise)
+        found.setdefault(name, printable(one["msg"].removeprefix("Value error, ")))
+    return found
+
+
+def lines_of(text: str) -> Iterable[str]:
+    """The lines of a text field that are not empty."""
+    return (line.strip() for line in text.splitlines() if line.strip())
+
+
+def _check_origin(request: Request) -> None:
+    """Refused when a page of another site sends it: browsers say where a form comes from."""
+    site, origin = request.headers.get("sec-fetch-site", ""), request.headers.get("origin", "")
+    is_ours = urlsplit(origin).netloc == request.headers.get("host", "") if origin else site == "same-origin"
+    if not is_ours or site not in ("", "same-origin"):
+        raise Refused(403, "OTHER_SITE", "this form comes from another site", "use the form of our own page")
+
+
+Posted = Annotated[Form, Depends(posted)]
