@@ -84,12 +84,14 @@ def undo(request: dict[str, Any]) -> dict[str, object]:
         try:
             with failures():
                 left += UNDOES[entry["kind"]](entry)
-        except Failed as failed:  # it stays in the journal: another undo may find what was in the way gone
+        except (
+            Failed
+        ) as failed:  # it stays in the journal, with what it was built on: another undo may find the way free
             left.append((entry["key"], failed.detail))
-        else:
-            journal.entries.remove(entry)
-            journal.save()
-            undone += 1
+            break
+        journal.entries.remove(entry)
+        journal.save()
+        undone += 1
     return {"undone": undone, "left": left}
 
 

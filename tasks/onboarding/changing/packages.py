@@ -74,21 +74,28 @@ def add_repository(work: Work) -> None:
 
 
 def undo_packages(entry: Entry) -> Left:
-    """Those that came with it are purged, unless something of the owner's needs them by now."""
+    """Those that came with it are purged, unless something of somebody's would go with them."""
     left = [(name, "it was upgraded, and stays so") for name in entry["upgraded"]]
-    apt(["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"])
     names = [name for name in entry["names"] if status_of(name)]
     if names:
+        apt(["dpkg", "--force-confdef", "--force-confold", "--configure", "-a"])
+        if used := [path for path in entry["absent"] if is_used(path)]:
+            raise Failed(
+                "IN_USE", f"containers or volumes lie in {' '.join(used)}: a purge would delete them"
+            )
         _, _, gone = simulated(["purge", *names])
-        others = sorted(set(gone) - set(names))
-        if others:
-            return [(" ".join(names), f"needed by {' '.join(others)}"), *left]
+        if others := sorted(set(gone) - set(names)):
+            raise Failed("IN_USE", f"needed by {' '.join(others)}")
         apt(["apt-get", "-qq", "-y", "purge", *names])
-    return left + [
-        (path, "renters' data may lie there: look, and remove it")
-        for path in entry["absent"]
-        if os.path.lexists(path)
-    ]
+    return left + [(path, "it came with the engine") for path in entry["absent"] if os.path.lexists(path)]
+
+
+def is_used(path: str) -> bool:
+    """Whether an engine keeps a container or a volume there, whoever made it: Debian's package deletes all with itself."""
+    own = ("metadata.db", "backingFsBlockDev")
+    return any(
+        child.name not in own for kind in ("containers", "volumes") for child in Path(path, kind).glob("*")
+    )
 
 
 def status_of(name: str) -> str:

@@ -225,7 +225,13 @@ def test_a_machine_with_cards_and_no_way_to_an_index(tmp_path):
         again = machine.hand.plan(machine.named, wanted, report)
         machine.run("sh", "-c", f"echo '{{\"debug\": true}}' > {daemon}")
         machine.run("sh", "-c", "echo hers > /etc/subnet/miner.toml")
+        machine.run("mkdir", "-p", "/var/lib/docker/volumes/hers")
         left = machine.hand.undo(machine.named, lambda _: None)
+        kept = machine.run(
+            "sh", "-c", "ls /usr/bin/docker /var/lib/subnet-onboarding.json; getent group docker"
+        )
+        machine.run("rm", "-r", "/var/lib/docker")
+        left_then = machine.hand.undo(machine.named, lambda _: None)
         changed = machine.changed()
 
     assert caught.value.step == "python"
@@ -233,7 +239,10 @@ def test_a_machine_with_cards_and_no_way_to_an_index(tmp_path):
     assert list(runtimes) == ["nvidia"]
     assert imported == "yes\n"
     assert {one.state for one in again.steps} == {PlanState.DONE}
-    assert [one.what for one in left] == ["/etc/subnet", daemon, "/etc/docker"]
+    assert [one.what for one in left] == ["/etc/subnet", daemon, "/etc/docker", "docker.io"]
+    assert "volumes lie in /var/lib/docker" in left[-1].why
+    assert len(kept.splitlines()) == 3
+    assert left_then == ()
     assert "miner.toml" in left[0].why
     assert sorted(changed) == ["/etc/docker", daemon, "/etc/subnet", "/etc/subnet/miner.toml"]
 
