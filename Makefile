@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup epoch up bench economics test test-long lint types contracts format lock clean
+.PHONY: help setup image epoch up bench economics test test-long lint types contracts format lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -94,6 +94,12 @@ format: setup  ## Format the code and mend what lint can mend
 lock: setup  ## Resolve the dependencies again and write requirements.lock
 	@$(BIN)/python -m pip install --quiet uv
 	@$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes --no-header --upgrade --quiet --output-file requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --extra image --universal --python-version 3.11 --generate-hashes --no-header --constraint requirements.lock --quiet --output-file deployments/image/requirements.lock
+
+image: BASE ?= python:3.11-slim-bookworm
+image: TAG ?= subnet
+image:  ## Build the container image of all our processes (BASE=python@sha256:... pins what it stands on)
+	@docker build --build-arg BASE=$(BASE) --file deployments/image/Dockerfile --tag $(TAG) .
 
 clean:  ## Remove the environment and everything that a run has left
 	@if [ -x $(BIN)/subnet ]; then $(BIN)/subnet down --quiet || true; fi
