@@ -217,9 +217,12 @@ def _as_root(command: str) -> Callable[[str], str]:
 
 
 def _let_in(option: str) -> Callable[[str], str]:
-    both = f"{files.VALIDATE_USER} {files.RENT_USER}"
-    pattern = f"s/^[[:space:]]*{option}[[:space:]].*/& {both}/I"
-    return _as_root(f"sed -i -E '{pattern}' /etc/ssh/sshd_config /etc/ssh/sshd_config.d/*.conf")
+    """Both users beside whomever the option names, in whichever file it stands."""
+    places = "/etc/ssh/sshd_config /etc/ssh/sshd_config.d"
+    line = f"^[[:space:]]*{option}[[:space:]]"
+    return lambda sudo: (
+        f"{sudo}grep -rlsiE '{line}' {places} | xargs {sudo}sed -i -E 's/{line}.*/& {_BOTH}/I'"
+    )
 
 
 _MODULES = " ".join(f"'{module}'" for module in MODULES)

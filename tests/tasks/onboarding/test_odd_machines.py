@@ -73,8 +73,8 @@ ODD = (
     ),
     Odd(
         "sshd",
-        f"echo 'AllowGroups root' > {ALIEN}",
-        f"rm {ALIEN}",
+        f"sed -i '1a AllowGroups root' {MAIN}",
+        f"sed -i /AllowGroups/d {MAIN}",
         "AllowGroups names no subnet",
         "s/",
         is_mended_by_it=True,
