@@ -16,8 +16,9 @@ from prefect import flow
 from flows.miner import Starting, open_onboarding
 from flows.settings import Settings, read_settings
 from tasks.onboarding.explaining import explain
+from tasks.onboarding.hearing import hear
 from tasks.onboarding.installing import install, prove
-from tasks.onboarding.opening import hear, offer, serve, take_place
+from tasks.onboarding.opening import offer, serve, take_place
 from tasks.onboarding.preparing import agree, make_plan, prepare
 from tasks.onboarding.work import Onboarding, Outcome, first_failure
 

@@ -90,7 +90,7 @@ def _start_worker(site: Site) -> Child:
             "--type",
             "process",
             "--limit",
-            "1",
+            "2",  # a machine that is brought in waits for its verdict, and so for an epoch; epochs are one at a time anyway
         ],
         log=site.folder / "logs" / "worker.log",
         environment={**site.environment, "SUBNET_REPOSITORY": str(REPOSITORY)},

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tasks.onboarding.work import Onboarding
 
 FILE = click.Path(path_type=Path, dir_okay=False)
+INTERRUPTED = 130
 _OPTIONS = (
     click.option("--user", default="root", show_default=True, help="Who logs in, where HOST names nobody."),
     click.option("--key", type=FILE, help="Your SSH key (ed25519) for the machines; ~/.ssh/id_ed25519."),
@@ -118,4 +119,9 @@ def carry_out(run: Run, do: Callable[[Onboarding], Awaitable[object]]) -> int:
                 show_outcomes(console, onboarding)
             return 1 if first_failure(onboarding) is not None else 0
 
-    return asyncio.run(work())
+    try:
+        return asyncio.run(work())
+    except KeyboardInterrupt:
+        click.echo("stopped; the same command goes on where it was", err=True)
+        # At once: a thread that waits for a machine would be waited for, and a kill at any line is what it is made for.
+        os._exit(INTERRUPTED)

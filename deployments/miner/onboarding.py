@@ -16,9 +16,9 @@ from deployments.view import cell
 from tasks.edges.registering import tao
 from tasks.offering.typed import rao_of
 from tasks.onboarding.deciding import MENDED_HERE, Plan
+from tasks.onboarding.hearing import newest_told
 from tasks.onboarding.machine import Machine
 from tasks.onboarding.mends import command_for
-from tasks.onboarding.opening import newest_told
 from tasks.onboarding.stages import HERE, Progress
 from tasks.onboarding.steps import PlannedStep, PlanState, StepState
 from tasks.onboarding.wishes import Nobody

@@ -1,4 +1,4 @@
-"""What there is to do, decided before anything is changed: a look at every machine, its plan, and what a place costs. Pure."""
+"""What there is to do, decided before anything is changed: a look at every machine, its plan, and what a place costs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasks.onboarding.machine import Machine
 from tasks.onboarding.mends import command_for
 from tasks.onboarding.preflight import Report
 from tasks.onboarding.stages import LOOK
-from tasks.onboarding.steps import MachinePlan, PlannedStep
+from tasks.onboarding.steps import MachinePlan, PlannedStep, PlanState
 
 MENDED_HERE = frozenset(
     {"PROVER_MISSING", "CONTAINER_RUNTIME_MISSING", "NVIDIA_TOOLKIT_MISSING", "NVIDIA_RUNTIME_MISSING"}
@@ -38,9 +38,8 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         """Whether everything is done already."""
-        return not any(p.to_do or p.blocked for p in self.machines) and not any(
-            step.state in ("to do", "blocked") for step in self.here
-        )
+        steps = [step for machine in self.machines for step in machine.steps] + list(self.here)
+        return not any(step.state in (PlanState.TO_DO, PlanState.BLOCKED) for step in steps)
 
     def of(self, machine: Machine) -> MachinePlan:
         """The machine's own plan."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect.artifacts import acreate_table_artifact
 
-from tasks.onboarding.opening import newest_told
+from tasks.onboarding.hearing import newest_told
 from tasks.onboarding.work import Onboarding, Outcome
 from tasks.stepping import is_in_flow_run, step
 

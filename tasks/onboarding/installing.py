@@ -47,13 +47,13 @@ async def prove(work: Onboarding) -> None:
 @step("install", run_name="install {machine.label}", deadline_s=3_600.0)
 async def install_machine(work: Onboarding, machine: Machine) -> None:
     """All of the machine's own steps."""
-    await asyncio.to_thread(work.hand.carry_out, work.plan.of(machine), work.on_machine)
+    await work.call(work.hand.carry_out, work.plan.of(machine), work.on_machine)
 
 
 @step("prove", run_name="prove {machine.label}", deadline_s=PROOF_S + 60.0)
 async def prove_machine(work: Onboarding, machine: Machine) -> None:
     """One proof, unless this very machine has been proved already as it is."""
-    await asyncio.to_thread(_prove, work, machine)
+    await work.call(_prove, work, machine)
 
 
 def announced(work: Onboarding, machine: Machine, hotkey: str = "") -> Executor:

@@ -66,13 +66,13 @@ async def leave(work: Onboarding, *, is_forced: bool) -> None:
 @step("withdraw", run_name="withdraw {machine.label}", deadline_s=120.0)
 async def withdraw(work: Onboarding, machine: Machine, is_forced: bool) -> None:  # noqa: FBT001  as Prefect calls it
     """Out of the agent's file; with the last machine the agent ends."""
-    await asyncio.to_thread(_withdraw, work, machine, is_forced=is_forced)
+    await work.call(_withdraw, work, machine, is_forced=is_forced)
 
 
 @step("undo", run_name="undo {machine.label}", deadline_s=1_800.0)
 async def undo(work: Onboarding, machine: Machine) -> None:
     """Everything that was done on the machine, backwards."""
-    await asyncio.to_thread(_undo, work, machine)
+    await work.call(_undo, work, machine)
 
 
 def _withdraw(work: Onboarding, machine: Machine, *, is_forced: bool) -> None:

@@ -1,28 +1,23 @@
-"""The last steps of bringing machines in: a place on the subnet, the agent's file, the agent, and the first verdict."""
+"""Once machines are proved: a place on the subnet, the agent's file, and the agent."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import time
 from contextlib import closing
-from pathlib import Path
 
 from tasks.edges.registering import Terms, tao
 from tasks.edges.wallets import hotkey_address, is_coldkey_encrypted, load_coldkey, owner_address
-from tasks.edges.wire import MachineResult, Results
 from tasks.errors import OnboardingFailed, SettingError, SubnetError, TransportError
 from tasks.inspection.talk import run_program, start_runner
 from tasks.offering import fleet
-from tasks.offering.memory import told_results
 from tasks.onboarding.confinement.files import RENT_USER
 from tasks.onboarding.deciding import own_price
 from tasks.onboarding.installing import announced
 from tasks.onboarding.login import looked_up
 from tasks.onboarding.machine import Machine
-from tasks.onboarding.stages import AGENT, HERE, OFFER, PLACE, PROOF, VERDICT
-from tasks.onboarding.steps import StepState
+from tasks.onboarding.stages import AGENT, HERE, OFFER, PLACE
 from tasks.onboarding.work import Onboarding
 from tasks.policy import digest_of
 from tasks.stepping import step
@@ -37,34 +32,20 @@ ANSWER_S = 90.0
 @step("take a place", deadline_s=900.0)
 async def take_place(work: Onboarding) -> None:
     """The hotkey is registered, for at most what was agreed to; one that is already costs nothing."""
-    await asyncio.to_thread(_take_place, work)
+    await work.call(_take_place, work)
 
 
 @step("offer", deadline_s=60.0)
 async def offer(work: Onboarding) -> None:
     """Every proved machine stands in the agent's file; one that can't be written there costs only itself."""
-    await asyncio.to_thread(_offer_all, work)
+    await work.call(_offer_all, work)
 
 
 @step("serve", deadline_s=300.0)
 async def serve(work: Onboarding) -> None:
     """The agent runs with that file, and the chain tells validators where."""
-    if work.wishes.runs_agent:
-        await asyncio.to_thread(_serve, work)
-
-
-async def hear(work: Onboarding) -> None:
-    """Wait until a validator has told of each machine."""
-    await asyncio.gather(*(hear_of(work, machine) for machine in work.going))
-
-
-@step("verdict", run_name="verdict on {machine.label}", deadline_s=86_400.0)
-async def hear_of(work: Onboarding, machine: Machine) -> None:
-    """The first verdict on one machine since it is offered as it is."""
-    try:
-        await asyncio.to_thread(_hear, work, machine)
-    except OnboardingFailed as failure:
-        work.fail(failure)
+    if work.wishes.runs_agent and work.going:
+        await work.call(_serve, work)
 
 
 def _take_place(work: Onboarding) -> None:
@@ -216,53 +197,3 @@ def _until_announced(work: Onboarding, address: str, port: int) -> None:
                 AGENT.name, HERE, f"the chain says {told}, not {wanted}: {work.agent.last_words()}"
             )
         time.sleep(POLL_S)
-
-
-def _hear(work: Onboarding, machine: Machine) -> None:
-    name, records = work.executor_id(machine), work.records
-    offered, last = records.get(machine.label, OFFER.name), records.get(machine.label, VERDICT.name)
-    if records.holds(machine.label, VERDICT.name, name) and newest_told(work.folder, name, 0):
-        return
-    since_s = offered.at_s if offered is not None else 0.0
-    if last is not None and last.state == StepState.FAILED:
-        since_s = max(since_s, last.at_s + last.seconds)  # what was told until then has been told
-    mend = f"subnet miner visits --config {work.wishes.agent_file} --executor {name}"
-    with work.at(VERDICT, machine, mark=name, mend=mend) as turn:
-        told = _first_told(work, machine, int(since_s), mend)
-        if not any(result.score > 0 for _, _, result in told):
-            records.drop(machine.label, PROOF.name)  # what has changed since is to be seen here first
-            raise _unpaid(machine, [result for _, _, result in told])
-        turn.detail = "; ".join(f"{hotkey[:6]}.. scores it {result.score:.4g}" for hotkey, _, result in told)
-
-
-def _first_told(
-    work: Onboarding, machine: Machine, since_s: int, mend: str
-) -> list[tuple[str, Results, MachineResult]]:
-    name, until = work.executor_id(machine), time.monotonic() + work.wishes.wait_s
-    while not (told := newest_told(work.folder, name, since_s)):
-        if time.monotonic() > until:
-            why = f"no validator told of it in {work.wishes.wait_s:.0f} s"
-            raise OnboardingFailed(VERDICT.name, machine.label, why, mend)
-        time.sleep(POLL_S)
-    return told
-
-
-def _unpaid(machine: Machine, told: list[MachineResult]) -> OnboardingFailed:
-    """Nobody who told of it pays it: the first reason that decides."""
-    decides = [r for result in told for r in result.reasons if r.severity != "warn" and not r.is_shadow]
-    if not decides:
-        return OnboardingFailed(VERDICT.name, machine.label, "it is not paid, and no reason was told")
-    first = decides[0]
-    return OnboardingFailed(
-        VERDICT.name, machine.label, f"{first.code}: got {first.got}; wanted {first.wanted}", first.mend
-    )
-
-
-def newest_told(folder: Path, executor_id: str, since_s: int) -> list[tuple[str, Results, MachineResult]]:
-    """What validators have told of a machine since then: hotkey, the whole of it, and the machine's part."""
-    return [
-        (hotkey, results, machine)
-        for hotkey, results in sorted(told_results(folder).items())
-        for machine in results.machines
-        if machine.executor_id == executor_id and results.scored_at >= since_s
-    ]

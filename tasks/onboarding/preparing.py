@@ -26,17 +26,17 @@ from tasks.stepping import step
 async def make_plan(work: Onboarding) -> None:
     """What there is to do on every machine and here; what can't be brought in is out, and nothing is changed anywhere."""
     preflight = Preflight(work.shell, work.pins, work.policy, work.human.knows)
-    reports = await asyncio.to_thread(preflight.look_at_all, work.wishes.machines, work.key)
+    reports = await work.call(preflight.look_at_all, work.wishes.machines, work.key)
     for report in reports:
         if (failure := stopped(report)) is not None:
             work.fail(failure)
-    plans = await asyncio.gather(*(asyncio.to_thread(_plan, work, r) for r in reports))
+    plans = await asyncio.gather(*(work.call(_plan, work, r) for r in reports))
     known = [plan for plan in plans if plan is not None]
     for plan in known:
         for first in plan.blocked[:1]:
             label = plan.machine.label
             work.fail(OnboardingFailed(first.step.name, label, first.detail, first.mend))
-    terms, why = await asyncio.to_thread(_terms, work)
+    terms, why = await work.call(_terms, work)
     here = tuple(_here(work, terms, why))
     for planned in here:
         if planned.state is PlanState.BLOCKED:
@@ -74,7 +74,7 @@ def _can_pay(work: Onboarding, terms: Terms) -> bool:
 @step("keys and authority", deadline_s=60.0)
 async def prepare(work: Onboarding) -> None:
     """A hotkey and an authority lie on this computer, and each machine has its name."""
-    await asyncio.to_thread(_prepare, work)
+    await work.call(_prepare, work)
 
 
 def _prepare(work: Onboarding) -> None:

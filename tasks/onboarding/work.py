@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from storage.errors import StorageError
 from tasks.edges.chain import Chain
@@ -21,13 +24,14 @@ from tasks.onboarding.confinement.certificates import Authority
 from tasks.onboarding.deciding import Plan
 from tasks.onboarding.login import Pins
 from tasks.onboarding.machine import Machine
-from tasks.onboarding.preflight import Report
+from tasks.onboarding.preflight import AT_ONCE, Report
 from tasks.onboarding.records import Records
 from tasks.onboarding.stages import HERE, Progress
 from tasks.onboarding.steps import Left, MachinePlan, Step, StepEvent, StepState, Wanted
 from tasks.onboarding.wishes import Human, Wishes
 from tasks.policy import Policy
 
+T = TypeVar("T")
 _log = logging.getLogger("subnet.onboarding")
 """prefect.toml sends the lines of `subnet` to the run's page in the UI."""
 
@@ -86,6 +90,7 @@ class Onboarding:
         self.wishes, self.shell, self.pins, self.key, self.hand = wishes, shell, pins, key, hand
         self.chain, self.netuid, self.policy, self.agent, self.human = chain, netuid, policy, agent, human
         self._tell = tell
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="machine")
         self.config = self.read_config()
         self.folder = (self.config.folder if self.config else None) or wishes.new_folder
         self.records = Records(self.folder)
@@ -103,8 +108,14 @@ class Onboarding:
         """Asked for before the work begins, so that nobody has to wait for a question; let go of when it was used."""
 
     def close(self) -> None:
-        """Release the records."""
+        """Release the records; a machine that is asked something is not waited for."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
         self.records.close()
+
+    async def call(self, function: Callable[..., T], *args: Any, **more: Any) -> T:
+        """Do what blocks in a thread, as many machines side by side as are looked at at once."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, partial(function, *args, **more))
 
     def read_config(self) -> MinerConfig | None:
         """The agent's file as it is now; None where there is none yet."""

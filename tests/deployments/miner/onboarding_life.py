@@ -155,14 +155,16 @@ class Life:
         status, printed = self.ended(pid)
         return status, printed, time.monotonic() - began
 
-    def here(self) -> dict[str, str]:
-        """What lies on the miner's own computer, but for logs and what counts steps and visits."""
+    def files(self) -> list[str]:
+        """What the command has made on the miner's own computer."""
         miner = self.layout.folder / "miner"
-        return {
-            str(p.relative_to(miner)): p.read_text()
-            for p in sorted(miner.rglob("*"))
-            if p.is_file() and p.name in ("miner.toml", "ca", "ca.pub", "agent.json", "miner.toml.old")
-        }
+        return sorted(str(path.relative_to(miner)) for path in miner.rglob("*") if path.is_file())
+
+    def here(self) -> dict[str, str]:
+        """The same with what stands in it, but for logs and what counts steps and visits."""
+        kept = ("miner.toml", "ca", "ca.pub", "agent.json", "miner.toml.old")
+        miner = self.layout.folder / "miner"
+        return {name: (miner / name).read_text() for name in self.files() if Path(name).name in kept}
 
 
 def main(folder: Path, kernels: Path, kills: str) -> dict[str, object]:
@@ -183,7 +185,11 @@ def lived(life: Life, kills: str) -> dict[str, object]:
     life.typed("hotkey", "new", "--wallet", "miner", "--hotkey", "default", "--json")
     life.typed("fund", "5", "--wallet", "miner", "--json")
     dry = life.typed("onboard", *life.host, *life.how, "--dry-run")
-    seen: dict[str, object] = {"dry": dry, "after dry": life.machine.changed(), "here after dry": life.here()}
+    seen: dict[str, object] = {
+        "dry": dry,
+        "after dry": life.machine.changed(),
+        "here after dry": life.files(),
+    }
     seen["killed at"] = killed(life, kills)
     status, printed, seconds = life.to_verdict()
     seen |= {"status": status, "first": json.loads(printed or "{}"), "seconds": seconds}

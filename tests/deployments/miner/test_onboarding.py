@@ -74,7 +74,7 @@ def test_a_plan_is_told_and_nothing_is_changed(life):
         "keys": "done", "authority": "to do", "place": "to do", "offer": "to do", "agent": "to do",
     }  # fmt: skip
     assert planned["python"] == planned["sshd"] == "to do"
-    assert (life["after dry"], life["here after dry"]) == ({}, {})
+    assert (life["after dry"], life["here after dry"]) == ({}, [])
 
 
 def test_a_bare_machine_comes_to_a_verdict_that_pays(life):

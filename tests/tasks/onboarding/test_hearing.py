@@ -1,4 +1,4 @@
-"""The last steps of bringing machines in, over what an agent was told and over a chain that plays along."""
+"""The first verdict on a machine: what counts of what validators told its agent, and what a miner does about it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tasks.edges.shell import EpochKey, Shell
 from tasks.edges.wire import MachineResult, Results, ToldReason
 from tasks.offering.memory import keep_results
 from tasks.onboarding.agent import AgentProcess
+from tasks.onboarding.hearing import hear
 from tasks.onboarding.login import Pins
 from tasks.onboarding.machine import parse_machine
-from tasks.onboarding.opening import hear
 from tasks.onboarding.records import Records
 from tasks.onboarding.stages import OFFER, PROOF, VERDICT, Progress
 from tasks.onboarding.wishes import Nobody, WalletNames, Wishes
