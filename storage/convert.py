@@ -286,7 +286,7 @@ def _ground_rows(grounds: Grounds | None) -> Rows:
     if grounds is None:
         return {"neurons": [], "standings": [], "prices": [], "leases": []}
     return {
-        "neurons": [_flat(neuron) for neuron in grounds.neurons],
+        "neurons": [_flat(neuron, "tls_commitment") for neuron in grounds.neurons],
         "standings": [{**_flat(s.record), **_flat(s, "record")} for s in grounds.standings],
         "prices": [_flat(quote) for quote in grounds.quotes],
         "leases": [_flat(lease) for lease in grounds.leases],

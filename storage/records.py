@@ -58,6 +58,8 @@ class Neuron:
     dividends: float
     collateral_locked_rao: int | None
     """None on chains without the collateral pallet."""
+    tls_commitment: str = ""
+    """What its hotkey has committed of the keys of its door (`tasks/edges/pins.py`); empty: nothing."""
 
 
 @dataclass(frozen=True, slots=True)

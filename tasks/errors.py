@@ -191,6 +191,10 @@ class HostKeyMismatch(HostileAnswer):
         self.got, self.wanted = got, wanted
 
 
+class KeyNotPinned(HostileAnswer):
+    """Who answers by TLS shows no key that the miner's hotkey has committed on the chain."""
+
+
 class LimitExceeded(HostileAnswer):
     """A budget was overrun: `budget` names it."""
 

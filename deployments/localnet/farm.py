@@ -35,8 +35,9 @@ from deployments.localnet.scripted import MODEL, Recording, answer_session, reco
 from deployments.localnet.setup import Localnet, localnet_of, make_network, one_at_a_time
 from deployments.localnet.world import alone, die_with_parent
 from deployments.miner.admission import Admission
-from deployments.miner.agent import build_app, serve
+from deployments.miner.agent import build_app
 from deployments.miner.bounds import Bounds
+from deployments.miner.listening import serve
 from tasks.edges import wire
 from tasks.edges.nonces import NonceStore
 from tasks.errors import SettingError, SubnetError

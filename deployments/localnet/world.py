@@ -25,7 +25,8 @@ from deployments.localnet.roles import open_chain, wallet_of
 from deployments.localnet.setup import LocalMiner, Localnet, prepare, world_lock
 from deployments.localnet.witnesses import keep_true_weights
 from deployments.miner.admission import Admission
-from deployments.miner.agent import build_app, serve
+from deployments.miner.agent import build_app
+from deployments.miner.listening import serve
 from storage.records import SubnetView
 from tasks.edges.chain import Chain
 from tasks.edges.nonces import NonceStore

@@ -12,22 +12,19 @@ framework, because the raw headers and the raw target are what is signed. Refusa
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import socket
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-import uvicorn
 from pydantic import ValidationError
 
 from deployments.miner.admission import MayEnter
-from deployments.miner.bounds import Bounds, Throttle, bounded_connection, network_of
+from deployments.miner.bounds import Bounds, Throttle, network_of
 from deployments.miner.keys import KeysFileRefused, let_in
 from deployments.miner.leases import LIFE_S, Coming, LeaseBook, LeaseRefused, Terms
 from deployments.miner.visits import FILE, GRANTED, Visit, VisitLog
@@ -317,47 +314,6 @@ class Door:
         return tuple(by_id[executor_id] for executor_id in dict.fromkeys(wanted))
 
 
-@contextlib.asynccontextmanager
-async def serve(app: Door, host: str, port: int) -> AsyncIterator[int]:
-    """Serve the door while the context is open; yields the port (0: a free one). SettingError when it is taken."""
-    listener = _listen(host, port)
-    server = _Server(
-        uvicorn.Config(
-            app,
-            http=bounded_connection(app.bounds),
-            ws="none",
-            lifespan="off",
-            interface="asgi3",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            date_header=False,
-            timeout_keep_alive=2,
-            timeout_graceful_shutdown=2,
-            h11_max_incomplete_event_size=app.bounds.header_bytes,
-        )
-    )
-    bound_port: int = listener.getsockname()[1]
-    serving = asyncio.create_task(server.serve(sockets=[listener]), name=f"door {host}:{bound_port}")
-    try:
-        # The listener is open: whoever connects before the server is up waits in its queue.
-        yield bound_port
-    finally:
-        server.should_exit = True
-        await serving
-        await app.close()
-
-
-class _Server(uvicorn.Server):
-    """Without signal handlers: whoever opened the door closes it, and many doors share one process."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        """Leave the process's signals alone."""
-        yield
-
-
 def _authority_of(config: MinerConfig) -> Authority | None:
     return Authority.load(config.ssh_ca, config.ssh_session) if config.ssh_ca else None
 
@@ -465,12 +421,3 @@ async def _answer(send: Send, status: int, body: bytes, headers: dict[str, str])
     ]
     await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": body})
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    try:
-        return socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=128
-        )
-    except (OSError, OverflowError) as error:
-        raise SettingError("miner address", f"{host}:{port}", f"a free local address ({error})") from None

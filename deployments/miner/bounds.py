@@ -29,6 +29,8 @@ class Bounds:
     remembered_addresses: int = 4096
     body_s: float = 5.0
     """For the whole body, however it drips."""
+    first_byte_s: float = 5.0
+    """From connecting to the first byte, and for a handshake of TLS."""
     connection_s: float = 20.0
     """For everything on one connection: header, body, work and answer."""
     connections: int = 256

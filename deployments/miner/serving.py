@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from deployments.miner.admission import Admission
-from deployments.miner.agent import Door, build_app, serve
+from deployments.miner.agent import Door, build_app
 from deployments.miner.following import Followed
+from deployments.miner.listening import serve
+from deployments.miner.tls import Commits, DoorTls, Pinning
 from deployments.miner.visits import FILE
 from deployments.sites import local_substrate
 from flows.edges import load_wallet
@@ -36,7 +38,7 @@ VIEW_LIVES_S = 1_800.0
 _log = logging.getLogger("miner.agent")
 
 
-class SeesChain(Protocol):
+class SeesChain(Commits, Protocol):
     """`tasks.edges.chain.Chain`, as far as it is needed here."""
 
     def view(self) -> SubnetView:
@@ -54,6 +56,10 @@ class Place:
     port: int
     announced: tuple[str, int] | None = None
     """What the chain is to say; None: that is left alone."""
+    is_pinned: bool = True
+    """Whether it speaks TLS by keys that the hotkey commits."""
+    may_replace: bool = False
+    """What else the hotkey has committed on the chain."""
 
 
 def run_agent(path: Path, settings: Settings, place: Place, wallet: Wallet) -> None:
@@ -104,12 +110,14 @@ async def _run(
         closing(Chain(chain_settings, wallet=wallet, substrate_factory=local_substrate(settings))) as chain,
     ):
         door = build_app(followed, hotkey, admission, nonces)
-        async with serve(door, place.host, place.port) as port:
+        keys = DoorTls(config.folder / "tls") if place.is_pinned else None
+        pinning = Pinning(keys, may_replace=place.may_replace)
+        async with serve(door, place.host, place.port, keys.context if keys else None) as port:
             _log.info(
                 "%s listens on %s port %d with %d machines",
                 hotkey.ss58_address, place.host, port, len(config.executors),
             )  # fmt: skip
-            look = partial(look_at_chain, chain, admission, hotkey.ss58_address, place.announced)
+            look = partial(look_at_chain, chain, admission, hotkey.ss58_address, place.announced, pinning)
             await _until_told(asyncio.create_task(_follow(look, door)))
             # Before the door's last seconds: a call that waits for the chain would hold the process's end up.
             chain.close()
@@ -137,17 +145,28 @@ async def _follow(look: partial[bool], door: Door) -> None:
 
 
 def look_at_chain(
-    chain: SeesChain, admission: Admission, hotkey: str, announced: tuple[str, int] | None
+    chain: SeesChain,
+    admission: Admission,
+    hotkey: str,
+    announced: tuple[str, int] | None,
+    pinning: Pinning | None = None,
 ) -> bool:
-    """Learn who may enter, and see our endpoint published; whether both came about. It blocks."""
+    """Learn who may enter, see our endpoint published and the door's keys committed; whether all came about. It blocks."""
     try:
         view = chain.view()
         admission.learn(view)
-        if view.by_hotkey(hotkey) is None:
+        me = view.by_hotkey(hotkey)
+        if me is None:
             _log.warning("%s is not registered on subnet %d: validators don't know it", hotkey, view.netuid)
-        elif announced is not None:
+            return True
+        if pinning is not None:
+            pinning.follow(chain, hotkey, me.tls_commitment)
+        if announced is not None:
             chain.serve(*announced)
     except (TransportError, ChainRefused, BadAnswer) as error:
         _log.warning("the chain: %s", error)
+        return False
+    except OSError as error:
+        _log.warning("the agent's folder: %s", error)
         return False
     return True

@@ -16,7 +16,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
@@ -30,6 +30,7 @@ from bittensor.intents.weights import clip_to_max_weight
 
 from storage.records import Head, Neuron, SubnetView, WeightOutcome, WeightStatus, WeightTarget
 from tasks.edges.deadline import LoopThread
+from tasks.edges.pins import committed_text
 from tasks.edges.registering import (
     SHIELDED,
     Place,
@@ -191,6 +192,15 @@ class Chain:
 
         return self._call(read)
 
+    def commitment(self, hotkey: str) -> str | None:
+        """What a hotkey has committed on the subnet, as far as it can be read; None when nothing."""
+
+        async def read(client: bt.Client) -> str | None:
+            found = await client.read("commitment", netuid=self.settings.netuid, hotkey_ss58=hotkey)
+            return None if found is None else str(found.data) or str(found.fields)
+
+        return self._call(read)
+
     def own_row(self) -> tuple[Head, tuple[WeightTarget, ...]]:
         """The newest block and our row there, empty when we set none or have no uid."""
 
@@ -227,6 +237,19 @@ class Chain:
             return
         intent = bt.ServeAxon(netuid=self.settings.netuid, ip=address, port=port)
         result = self._call(lambda client: client.execute(intent, self._signer))
+        if not result.success:
+            raise ChainRefused(_name(result.error), result.message)
+
+    def commit(self, text: str) -> None:
+        """Have our hotkey commit this text, in the place of all that it has committed; ChainRefused when it is not taken."""
+        data = text.encode("ascii")
+        info = {"fields": [{f"Raw{len(data)}": f"0x{data.hex()}"}]}
+        call = bt.calls.Commitments.set_commitment(netuid=self.settings.netuid, info=cast("Any", info))
+        # One raw call in a client that refuses them otherwise: the SDK has no intent for it.
+        policy = bt.Policy(allow_raw_calls=True)
+        result = self._call(
+            lambda client: client.submit_call(call, self._signer, signer="hotkey", policy=policy)
+        )
         if not result.success:
             raise ChainRefused(_name(result.error), result.message)
 
@@ -411,17 +434,18 @@ class Chain:
 
     async def _read_view(self, client: bt.Client) -> SubnetView:
         netuid, snapshot = self.settings.netuid, await client.at()
-        graph, parameters, head = await asyncio.gather(
+        graph, parameters, head, committed = await asyncio.gather(
             snapshot.subnets.metagraph(netuid, commitments=False),
             snapshot.read("subnet_hyperparameters", netuid=netuid),
             self._read_head(client, snapshot),
+            snapshot.query_map(("Commitments", "CommitmentOf"), [netuid]),
         )
         if graph is None or parameters is None:
             raise SettingError("netuid", str(netuid), f"a subnet of {self.settings.network}")
         return SubnetView(
             netuid=netuid,
             head=head,
-            neurons=tuple(_neuron(n) for n in graph.neurons),
+            neurons=_with_commitments(map(_neuron, graph.neurons), committed),
             owner_hotkey=graph.owner_hotkey,
             weights_version=_parameter(parameters, "weights_version"),
             weights_rate_limit_blocks=_parameter(parameters, "weights_rate_limit"),
@@ -631,6 +655,19 @@ def _neuron(neuron: bt.MetagraphNeuron) -> Neuron:
         dividends=neuron.dividends,
         collateral_locked_rao=None if locked is None else locked.rao,
     )
+
+
+def _with_commitments(neurons: Iterable[Neuron], committed: Iterable[tuple[Any, Any]]) -> tuple[Neuron, ...]:
+    """What each has committed of its door's keys; whatever else a hotkey commits says nothing to us."""
+    ours = {str(hotkey): committed_text(_fields(record)) for hotkey, record in committed}
+    return tuple(replace(n, tls_commitment=text) if (text := ours.get(n.hotkey)) else n for n in neurons)
+
+
+def _fields(record: Any) -> list[object]:
+    try:
+        return list(record["info"]["fields"])
+    except (KeyError, TypeError):
+        return []
 
 
 def _parameter(parameters: Mapping[str, Any], name: str) -> int:

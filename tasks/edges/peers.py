@@ -1,5 +1,6 @@
 """Asking a miner for its executors, over signed HTTP; whatever it does costs one bounded wait and one reason.
 
+A miner whose hotkey has committed keys for its door (`tasks/edges/pins.py`) is asked by TLS and by nothing else.
 Bounds: one total deadline for both attempts, one budget of bytes for everything that a connection receives
 (status lines, headers and chunk frames included), a literal address, no redirect, no compression, no proxy.
 Nothing that a miner sends raises: it becomes a `MinerReply` with executors, or with reasons.
@@ -8,11 +9,14 @@ Nothing that a miner sends raises: it becomes a `MinerReply` with executors, or 
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -22,8 +26,9 @@ from pydantic import ValidationError
 from storage.records import Executor, MinerReply, Neuron, OfferTerms, Reason, Severity
 from tasks.edges import wire
 from tasks.edges.budget import budgeted_transport
+from tasks.edges.pins import check_shown, pinning_context, pins_of
 from tasks.edges.signing import Asked, Signer, check_answer, check_hotkey, evidence, sign_request
-from tasks.errors import BadAnswer, HostileAnswer, LimitExceeded, MinerAway, NotAuthentic
+from tasks.errors import BadAnswer, HostileAnswer, KeyNotPinned, LimitExceeded, MinerAway, NotAuthentic
 
 _MAX_REFUSAL_BYTES = 4096
 
@@ -57,12 +62,21 @@ class Peers:
     ) -> None:
         self._signer, self._settings, self._now_ns = signer, settings or PeerSettings(), now_ns
         self._last_nonce_ns = 0
-        self._client = httpx.AsyncClient(
-            transport=budgeted_transport(
-                budget_bytes=self._settings.max_answer_bytes + self._settings.max_overhead_bytes,
-                connections=self._settings.max_connections,
-            ),
-            timeout=httpx.Timeout(self._settings.deadline_s, connect=self._settings.connect_s),
+        self._tls = pinning_context()
+        self._client = self._new_client(())
+
+    def _new_client(self, pins: tuple[str, ...]) -> httpx.AsyncClient:
+        """A client of all doors that speak plain HTTP, or of one whose keys these are."""
+        settings = self._settings
+        transport = budgeted_transport(
+            budget_bytes=settings.max_answer_bytes + settings.max_overhead_bytes,
+            connections=1 if pins else settings.max_connections,
+            tls=self._tls if pins else None,
+            check=partial(check_shown, pins=pins) if pins else None,
+        )
+        return httpx.AsyncClient(
+            transport=transport,
+            timeout=httpx.Timeout(settings.deadline_s, connect=settings.connect_s),
             follow_redirects=False,
             trust_env=False,
             headers={"accept-encoding": "identity", "user-agent": "subnet-validator"},
@@ -111,20 +125,11 @@ class Peers:
         )
         try:
             check_hotkey(neuron.hotkey)
-            url = _url(neuron.endpoint or "", allow_private=self._settings.allow_private)
+            door = self._door_of(neuron)
             async with asyncio.timeout(self._settings.deadline_s):
-                return await self._ask_again(neuron, url, request)
-        except TimeoutError:
-            wanted = f"an answer within {self._settings.deadline_s:g} s"
-            return _failed(neuron, _no_verdict("MINER_TIMEOUT", "no whole answer", wanted, _MEND_AWAY))
-        except MinerAway as error:
-            return _failed(neuron, _no_verdict("MINER_UNREACHABLE", str(error), "an answer", _MEND_AWAY))
-        except LimitExceeded as error:
-            return _failed(neuron, _fail("MINER_TOO_LARGE", str(error), f"at most {error.limit}", _MEND_FORM))
-        except NotAuthentic as error:
-            return _failed(neuron, _fail("MINER_BAD_SIGNATURE", str(error), _WANTED_SIGNED, _MEND_SIGNED))
-        except BadAnswer as error:
-            return _failed(neuron, _fail("MINER_BAD_ANSWER", str(error), "the form of version 1", _MEND_FORM))
+                return await self._ask_again(neuron, door, request)
+        except (TimeoutError, MinerAway, HostileAnswer) as error:
+            return _failed(neuron, _why(error, self._settings.deadline_s))
 
     async def tell(self, neuron: Neuron, results: wire.Results) -> bool:
         """Hand a miner its results, once; whether it took them. Nothing that it does raises."""
@@ -132,27 +137,31 @@ class Peers:
         asked = Asked("POST", wire.RESULTS_PATH.encode(), body, self._fresh_nonce(), own, neuron.hotkey)
         try:
             check_hotkey(neuron.hotkey)
-            allow_private = self._settings.allow_private
-            url = _url(neuron.endpoint or "", allow_private=allow_private, path=wire.RESULTS_PATH)
+            door = self._door_of(neuron)
             async with asyncio.timeout(self._settings.deadline_s):
-                answer = await self._exchange(url, asked)
+                answer = await self._exchange(door, asked)
         except (TimeoutError, MinerAway, HostileAnswer):
             return False
         return answer.status == 200
 
-    async def _ask_again(self, neuron: Neuron, url: str, request: wire.KeyRequest) -> MinerReply:
+    def _door_of(self, neuron: Neuron) -> _Door:
+        pins = pins_of(neuron.tls_commitment)
+        place = _place(neuron.endpoint or "", allow_private=self._settings.allow_private)
+        return _Door(f"{'https' if pins else 'http'}://{place}", pins)
+
+    async def _ask_again(self, neuron: Neuron, door: _Door, request: wire.KeyRequest) -> MinerReply:
         for attempt in range(1, self._settings.attempts + 1):
             try:
-                return await self._ask_once(neuron, url, request)
+                return await self._ask_once(neuron, door, request)
             except MinerAway:
                 if attempt == self._settings.attempts:
                     raise
         raise AssertionError("attempts is at least 1")
 
-    async def _ask_once(self, neuron: Neuron, url: str, request: wire.KeyRequest) -> MinerReply:
+    async def _ask_once(self, neuron: Neuron, door: _Door, request: wire.KeyRequest) -> MinerReply:
         own, body = self._signer.ss58_address, request.model_dump_json().encode()
         asked = Asked("POST", wire.PATH.encode(), body, self._fresh_nonce(), own, neuron.hotkey)
-        answer = await self._exchange(url, asked)
+        answer = await self._exchange(door, asked)
         if answer.status != 200:
             return _failed(neuron, _refusal(answer, is_for_lease=request.lease_id is not None))
         claim = check_answer(answer.headers, asked=asked, status=answer.status, body=answer.body)
@@ -164,15 +173,30 @@ class Peers:
         self._last_nonce_ns = max(self._now_ns(), self._last_nonce_ns + 1)
         return self._last_nonce_ns
 
-    async def _exchange(self, url: str, asked: Asked) -> _Answer:
+    async def _exchange(self, door: _Door, asked: Asked) -> _Answer:
         headers = {"content-type": "application/json", **sign_request(self._signer, asked=asked)}
+        url = door.url + asked.target.decode("ascii")
         try:
-            async with self._client.stream("POST", url, content=asked.body, headers=headers) as response:
+            async with (
+                self._client_for(door) as client,
+                client.stream("POST", url, content=asked.body, headers=headers) as response,
+            ):
                 return await self._read(response)
         except httpx.TimeoutException as error:
             raise MinerAway(f"no connection or answer in time ({type(error).__name__})") from None
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            if door.pins and _is_of_tls(error):
+                raise KeyNotPinned(f"it does not speak TLS 1.3 ({wire.plain(str(error), 120)})") from None
             raise MinerAway(f"{type(error).__name__}: {wire.plain(str(error), 160)}") from None
+
+    @asynccontextmanager
+    async def _client_for(self, door: _Door) -> AsyncIterator[httpx.AsyncClient]:
+        """The client of all, or one for this door alone: a key is checked for whom it was committed."""
+        if not door.pins:
+            yield self._client
+            return
+        async with self._new_client(door.pins) as client:
+            yield client
 
     async def _read(self, response: httpx.Response) -> _Answer:
         if "content-encoding" in response.headers:
@@ -184,6 +208,21 @@ class Peers:
             if len(body) > limit:
                 raise LimitExceeded("answer", f"{limit} bytes")
         return _Answer(response.status_code, response.headers.raw, bytes(body))
+
+
+@dataclass(frozen=True, slots=True)
+class _Door:
+    url: str
+    """Without a path."""
+    pins: tuple[str, ...]
+
+
+def _is_of_tls(error: BaseException | None) -> bool:
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +240,11 @@ _MEND_AWAY = (
 _MEND_FORM = "Run an unchanged agent of the current version; check its config file."
 _MEND_SIGNED = "Start the agent with the hotkey that is registered under this uid."
 _MEND_REFUSED = "Look up the code in the agent's guide; for AUTH_STALE and AUTH_FUTURE set the clocks of both machines by NTP."
+_WANTED_KEY = "a key that the miner's hotkey has committed on the chain, by TLS"
+_MEND_KEY = (
+    "Let `subnet miner serve` commit the key of its own folder, and let no proxy before it end TLS; "
+    "after a lost key wait for the next epoch."
+)
 _NEWER_FIELDS = ("purpose:", "lease_id:")
 """What a door of an older version finds fault with first."""
 _WANTED_SIGNED = "an answer to this request, signed by the hotkey that was asked"
@@ -298,6 +342,23 @@ def _refusal(answer: _Answer, *, is_for_lease: bool) -> Reason:
     return _no_verdict("MINER_REFUSED", got, "status 200", _MEND_REFUSED)
 
 
+def _why(error: TimeoutError | MinerAway | HostileAnswer, deadline_s: float) -> Reason:
+    """What became of a request that got no answer of use."""
+    if isinstance(error, TimeoutError):
+        return _no_verdict(
+            "MINER_TIMEOUT", "no whole answer", f"an answer within {deadline_s:g} s", _MEND_AWAY
+        )
+    if isinstance(error, MinerAway):
+        return _no_verdict("MINER_UNREACHABLE", str(error), "an answer", _MEND_AWAY)
+    if isinstance(error, KeyNotPinned):
+        return _no_verdict("MINER_TLS_MISMATCH", str(error), _WANTED_KEY, _MEND_KEY)
+    if isinstance(error, LimitExceeded):
+        return _fail("MINER_TOO_LARGE", str(error), f"at most {error.limit}", _MEND_FORM)
+    if isinstance(error, NotAuthentic):
+        return _fail("MINER_BAD_SIGNATURE", str(error), _WANTED_SIGNED, _MEND_SIGNED)
+    return _fail("MINER_BAD_ANSWER", str(error), "the form of version 1", _MEND_FORM)
+
+
 def _failed(neuron: Neuron, reason: Reason) -> MinerReply:
     return MinerReply(neuron.hotkey, neuron.uid, (), (reason,))
 
@@ -313,7 +374,7 @@ def _no_verdict(code: str, got: str, wanted: str, mend: str) -> Reason:
 # --- the address -----------------------------------------------------------------------------------
 
 
-def _url(endpoint: str, *, allow_private: bool, path: str = wire.PATH) -> str:
+def _place(endpoint: str, *, allow_private: bool) -> str:
     host, _, port = endpoint.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     try:
@@ -324,4 +385,4 @@ def _url(endpoint: str, *, allow_private: bool, path: str = wire.PATH) -> str:
     if not 1 <= number <= 65_535 or not is_allowed(str(address), allow_private=allow_private):
         raise BadAnswer(f"endpoint {wire.plain(endpoint, 80)!r} is no public address and port")
     host = f"[{address}]" if address.version == 6 else str(address)
-    return f"http://{host}:{number}{path}"
+    return f"{host}:{number}"

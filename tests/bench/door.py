@@ -14,8 +14,10 @@ from pathlib import Path
 
 from bittensor import sp_core
 
-from deployments.miner.agent import build_app, serve
+from deployments.miner.agent import build_app
 from deployments.miner.bounds import Bounds
+from deployments.miner.listening import serve
+from deployments.miner.tls import DoorTls
 from tasks.edges.nonces import NonceStore
 from tasks.offering.config import MinerConfig
 
@@ -36,7 +38,7 @@ async def main(folder: Path, at_ns: int, *, is_bare: bool) -> None:
     config = MinerConfig((), folder=folder)
     nonces = NonceStore(folder / "agent.sqlite")
     app = build_app(config, MINER, _may_enter, nonces, bounds=bounds, now_ns=lambda: at_ns)
-    async with serve(app, "127.0.0.1", 0) as port:
+    async with serve(app, "127.0.0.1", 0, DoorTls(folder / "tls").context) as port:
         await _tell(port)
     nonces.close()
 

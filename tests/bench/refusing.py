@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from typing import IO
 
 from tasks.edges import wire
+from tasks.edges.pins import pinning_context
 from tasks.edges.shell import EpochKey
 from tasks.edges.signing import Asked, Signer, sign_request
 from tests.bench.door import MINER, STRANGER, VALIDATOR
@@ -78,19 +80,21 @@ class Door:
         self._asked.flush()
         return float(self._told.readline())
 
-    def knock(self, request: bytes) -> bytes:
+    def knock(self, request: bytes, tls: ssl.SSLContext | None = None) -> bytes:
         """The whole answer, on a connection of its own."""
-        with socket.create_connection(("127.0.0.1", self.port), 10) as link:
+        with socket.create_connection(("127.0.0.1", self.port), 10) as plain:
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             try:
+                link = plain if tls is None else tls.wrap_socket(plain)
                 link.sendall(request)
                 return b"".join(iter(lambda: link.recv(65_536), b""))
             except ConnectionError:
                 return b""
 
-    def cost_ms(self, request: bytes, code: str) -> float:
+    def cost_ms(self, request: bytes, code: str, tls: ssl.SSLContext | None = None) -> float:
         """CPU milliseconds of one knock, the mean of many; RuntimeError when one is answered otherwise."""
         before_s = self.cpu_s()
-        answers = [self.knock(request) for _ in range(KNOCKS)]
+        answers = [self.knock(request, tls) for _ in range(KNOCKS)]
         spent_s = self.cpu_s() - before_s
         for answer in answers:
             if code.encode() not in answer:
@@ -123,15 +127,17 @@ def _refusals() -> Iterator[Row]:
     ):
         ours.knock(asked["replayed"])
         costs: dict[str, list[float]] = {kind: [] for kind in asked}
-        floors = []
+        floors, by_tls, tls = [], [], pinning_context()
         for turn in range(RUNS + 1):
             for kind, request in asked.items():
                 cost_ms = ours.cost_ms(request, CODES[kind])
                 if turn:
                     costs[kind].append(cost_ms)
+            tls_ms = ours.cost_ms(asked["unknown_hotkey"], "NOT_ADMITTED", tls)
             floor_ms = bare.cost_ms(asked["unsigned"], "401")
             if turn:
                 floors.append(floor_ms)
+                by_tls.append(tls_ms)
     each = {kind: statistics.median(found) for kind, found in costs.items()}
     told = ", ".join(f"{kind.replace('_', ' ')} {cost_ms:.2f}" for kind, cost_ms in each.items())
     dearest = max(each, key=lambda kind: each[kind])
@@ -139,7 +145,12 @@ def _refusals() -> Iterator[Row]:
         f"the agent's process, connection and HTTP in, the dearest kind ({dearest.replace('_', ' ')}), "
         f"{KNOCKS} knocks a run; {told}; floor: an asyncio server that reads a header and answers 401"
     )
-    yield Row("agent_refusal_cpu", each[dearest], "ms", statistics.median(floors), RUNS, note)
+    floor = statistics.median(floors)
+    yield Row("agent_refusal_cpu", each[dearest], "ms", floor, RUNS, note)
+    note = (
+        f"the same by TLS, handshake in, unknown hotkey, {KNOCKS} knocks a run; floor: as there, without TLS"
+    )
+    yield Row("agent_refusal_tls_cpu", statistics.median(by_tls), "ms", floor, RUNS, note)
 
 
-GROUPS = (Group(("agent_refusal_cpu",), _refusals),)
+GROUPS = (Group(("agent_refusal_cpu", "agent_refusal_tls_cpu"), _refusals),)

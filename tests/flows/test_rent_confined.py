@@ -11,7 +11,8 @@ from bittensor import sp_core
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from deployments.localnet.warming import warm_cache
-from deployments.miner.agent import build_app, serve
+from deployments.miner.agent import build_app
+from deployments.miner.listening import serve
 from deployments.miner.visits import FILE, GRANTED, Sought, read_visits
 from flows.rent import rent_lease
 from flows.teardown import end_lease

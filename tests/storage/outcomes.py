@@ -78,7 +78,8 @@ def outcomes(draw):
     outcome = draw(anything(EpochOutcome))
     if outcome.grounds is not None:
         ours = tuple(replace(s, record=replace(s.record, executor_key=s.executor_key)) for s in standings)
-        outcome = replace(outcome, grounds=replace(outcome.grounds, standings=ours))
+        neurons = tuple(replace(neuron, tls_commitment="") for neuron in outcome.grounds.neurons)
+        outcome = replace(outcome, grounds=replace(outcome.grounds, standings=ours, neurons=neurons))
     weights = outcome.weights and replace(outcome.weights, epoch=outcome.epoch)
     return replace(
         outcome,

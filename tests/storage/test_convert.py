@@ -92,7 +92,7 @@ HISTORY = {
     "proofs": (nouns.CardProof, {"epoch", "executor_key"}, set()),
     "scores": TABLES["scores"],
     "weights": (nouns.WeightTarget, {"epoch", "kind"}, set()),
-    "neurons": (nouns.Neuron, {"epoch"}, set()),
+    "neurons": (nouns.Neuron, {"epoch"}, {"tls_commitment"}),
     "standings": (nouns.Standing, {"epoch"} | RECORD_COLUMNS, {"record"}),
     "prices": (nouns.Quote, {"epoch"}, set()),
     "leases": (nouns.Lease, {"epoch"}, set()),

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import pytest
 from bittensor import sp_core
 
-from deployments.miner.agent import build_app, serve
+from deployments.miner.agent import build_app
+from deployments.miner.listening import serve
 from storage.records import Executor, Head, MinerReply, Neuron, SubnetView
 from tasks.discovery import discover, executors_of, serving, settle
 from tasks.edges import wire

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from deployments.miner.agent import build_app, serve
+from deployments.miner.agent import build_app
+from deployments.miner.listening import serve
 from storage.records import ExecutorRecord, Grounds, MinerReply, Reason, Severity, Standing
 from tasks.edges import wire
 from tasks.edges.nonces import NonceStore

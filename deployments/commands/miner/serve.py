@@ -22,13 +22,26 @@ from tasks.offering.typed import endpoint_of
     "--announce",
     help="ADDRESS:PORT that the chain is to tell validators; without it the chain is left alone.",
 )
+@click.option("--no-tls", is_flag=True, help="Speak plain HTTP only, and take back keys that are committed.")
+@click.option(
+    "--replace", is_flag=True, help="Commit the keys though the hotkey has committed something else."
+)
 @wallet_options
-def command(*, path: Path, host: str, port: int, announce: str | None, **wallet: Path | str | None) -> None:
+def command(
+    *,
+    path: Path,
+    host: str,
+    port: int,
+    announce: str | None,
+    no_tls: bool,
+    replace: bool,
+    **wallet: Path | str | None,
+) -> None:
     """Let validators in on the machines of the file, until SIGTERM or Ctrl-C.
 
     Network, subnet and the miner's hotkey are those of the settings (SUBNET_NETWORK, _NETUID, _WALLET_PATH, _NAME,
     _HOTKEY; .env.example), unless options name another wallet. Who may enter is read from the chain each minute; when it has not answered for half an hour,
-    nobody may. `subnet miner unit` prints a systemd unit for this command, `subnet miner visits` shows who came.
+    nobody may. Its port speaks TLS, by a key of its own that the hotkey commits on the chain, and plain HTTP. `subnet miner unit` prints a systemd unit for this command, `subnet miner visits` shows who came.
 
     \b
     Examples:
@@ -44,4 +57,5 @@ def command(*, path: Path, host: str, port: int, announce: str | None, **wallet:
     announced = None if announce is None else endpoint_of(announce)
     settings = site_settings()
     named = named_wallet(settings, **wallet)  # type: ignore[arg-type]  # the three options, by their names
-    run_agent(path, settings, Place(host, port, announced), named or miner_wallet(settings, path))
+    place = Place(host, port, announced, is_pinned=not no_tls, may_replace=replace)
+    run_agent(path, settings, place, named or miner_wallet(settings, path))

@@ -20,8 +20,17 @@ from tasks.offering.typed import endpoint_of
 @click.option("--user", default="subnet-miner", show_default=True, help="Whom the agent runs as.")
 @click.option("--port", type=click.IntRange(1, 65_535), default=8091, show_default=True)
 @click.option("--announce", help="ADDRESS:PORT, as for `subnet miner serve`.")
+@click.option("--no-tls", is_flag=True, help="As for `subnet miner serve`.")
 @wallet_options
-def command(*, path: Path, user: str, port: int, announce: str | None, **wallet: Path | str | None) -> None:
+def command(
+    *,
+    path: Path,
+    user: str,
+    port: int,
+    announce: str | None,
+    no_tls: bool,
+    **wallet: Path | str | None,
+) -> None:
     """Print a systemd unit that runs `subnet miner serve` with next to no rights beside it.
 
     Settings (SUBNET_*) are read from /etc/subnet/miner.env. The user must be able to read the file, the hotkey and the
@@ -38,6 +47,8 @@ def command(*, path: Path, user: str, port: int, announce: str | None, **wallet:
     if announce is not None:
         endpoint_of(announce)
         arguments += ["--announce", announce]
+    if no_tls:
+        arguments.append("--no-tls")
     if (folder := wallet["wallet_path"]) is not None:
         arguments += ["--wallet-path", str(Path(folder).absolute())]
     for name in ("wallet", "hotkey"):

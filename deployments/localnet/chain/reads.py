@@ -142,6 +142,7 @@ VALUES: Mapping[str, Read] = {
     "SubtensorModule.Weights": _row(lambda neuron: neuron.weights),
     "SubtensorModule.Bonds": _row(lambda neuron: neuron.bonds),
     "SubtensorModule.MinerCollateral": _collateral,
+    "Commitments.CommitmentOf": lambda view, params: dict(_commitments(view, params)).get(params[1]),
     "SubtensorModule.StakeThreshold": lambda view, _: view.state.hyperparameters.stake_threshold_rao,
     "SubtensorModule.Burn": _of_subnet(lambda view: view.state.registration_price_rao(view.block)),
     "SubtensorModule.CollateralLockShare": _of_subnet(

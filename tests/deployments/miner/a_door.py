@@ -6,7 +6,8 @@ from pathlib import Path
 
 from bittensor import sp_core
 
-from deployments.miner.agent import build_app, serve
+from deployments.miner.agent import build_app
+from deployments.miner.listening import serve
 from tasks.edges.nonces import NonceStore
 from tasks.offering.config import MinerConfig
 

@@ -14,9 +14,10 @@ import pytest
 from bittensor import sp_core
 
 from deployments.miner.admission import Admission, refusal
-from deployments.miner.agent import build_app, serve
+from deployments.miner.agent import build_app
 from deployments.miner.bounds import Bounds, Throttle, network_of
 from deployments.miner.keys import read_authorized
+from deployments.miner.listening import serve
 from storage.records import Head, Neuron, SubnetView
 from tasks.edges import wire
 from tasks.edges.nonces import NonceStore

@@ -12,7 +12,8 @@ import pytest
 from bittensor import sp_core
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from deployments.miner.agent import build_app, serve
+from deployments.miner.agent import build_app
+from deployments.miner.listening import serve
 from storage.records import Neuron
 from tasks.edges import wire
 from tasks.edges.nonces import NonceStore

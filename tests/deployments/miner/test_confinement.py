@@ -35,7 +35,8 @@ from deployments.localnet import nvidia_smi
 from deployments.localnet.cast import CAST
 from deployments.localnet.homes import _shown_cards, proved_bytes
 from deployments.localnet.warming import warm_cache
-from deployments.miner.agent import build_app, serve
+from deployments.miner.agent import build_app
+from deployments.miner.listening import serve
 from deployments.miner.visits import FILE, GRANTED, Sought, read_visits
 from storage.records import Executor
 from tasks.edges.nonces import NonceStore

@@ -6,8 +6,9 @@ import os
 
 import pytest
 
-from deployments.miner.agent import build_app, serve
+from deployments.miner.agent import build_app
 from deployments.miner.following import Followed
+from deployments.miner.listening import serve
 from tasks.edges import wire
 from tasks.edges.nonces import NonceStore
 from tasks.errors import SettingError

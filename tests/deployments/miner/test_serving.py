@@ -9,6 +9,7 @@ import sys
 import time
 from configparser import ConfigParser
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -97,10 +98,11 @@ def at(node, port):
     )  # fmt: skip
 
 
-async def asked(node, who, port, key):
-    """What the agent answers to this role of the chain."""
+async def asked(node, who, port, key, commitment=""):
+    """What the agent answers to this role of the chain, which knows this commitment."""
     async with Peers(node.wallets[who].hotkey, PeerSettings(allow_private=True)) as peers:
-        return await peers.ask(at(node, port), 7, key.public_line, int(time.time()) + 900)
+        miner = replace(at(node, port), tls_commitment=commitment)
+        return await peers.ask(miner, 7, key.public_line, int(time.time()) + 900)
 
 
 def until_seen(node, port, key):
@@ -124,32 +126,50 @@ def test_an_agent_lives_and_ends(tmp_path, node, monkeypatch):
             port = port_of(agent)
             reply = until_seen(node, port, key)
             refused = asyncio.run(asked(node, "m2", port, EpochKey.generate()))
+            committed = until_committed(tmp_path, node)
+            by_tls = asyncio.run(asked(node, "v1", port, key, committed))
         finally:
             agent.send_signal(signal.SIGTERM)
             rest = agent.stderr.read()
     folder = load_config(tmp_path / "m1.toml").folder
 
     assert (agent.returncode, [e.executor_id for e in reply.executors]) == (0, ["box-1"]), rest
+    assert re.fullmatch(r"subnet-tls/1 [A-Za-z0-9_-]{43}", committed)
+    assert [e.executor_id for e in by_tls.executors] == ["box-1"]
     assert "no validator permit" in refused.reasons[0].got
     assert len(read_authorized(tmp_path / "keys", datetime.now(UTC))) == 1
     log = {(v.code, v.hotkey, v.reason) for v in read_visits(folder / FILE, Sought())}
     assert (GRANTED, node.hotkey("v1"), "epoch 7") in log
     assert ("NOT_ADMITTED", node.hotkey("m2"), "no validator permit") in log
-    assert endpoint_on(tmp_path, node.hotkey("m1")) == "127.0.0.2:8091"
+    assert seen_on(tmp_path, node.hotkey("m1")).endpoint == "127.0.0.2:8091"
     assert rest.rstrip().endswith("stopped")
 
 
-def endpoint_on(folder, hotkey):
+def until_committed(folder, node):
+    """What the chain tells of the keys of m1's door, once it does."""
+    end = time.monotonic() + 20
+    while not (told := seen_on(folder, node.hotkey("m1")).tls_commitment) and time.monotonic() < end:
+        time.sleep(0.2)
+    return told
+
+
+def seen_on(folder, hotkey):
     """What the chain tells validators of this hotkey."""
     path = Layout(folder / ".local").chain
     with closing(
         Chain(ChainSettings(cache=folder / "cache"), substrate_factory=lambda: LocalSubstrate(path))
     ) as chain:
-        return chain.view().by_hotkey(hotkey).endpoint
+        return chain.view().by_hotkey(hotkey)
 
 
 class Chains:
     """A chain that answers what it is told to, and remembers what it was asked to publish."""
+
+    def commitment(self, _hotkey):
+        raise AssertionError("no keys are followed here")
+
+    def commit(self, text):
+        raise AssertionError(text)
 
     def __init__(self, *answers):
         self.answers, self.served = list(answers), []

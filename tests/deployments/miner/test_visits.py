@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from deployments.commands.miner.visits import command
-from deployments.miner.agent import build_app, serve
+from deployments.miner.agent import build_app
+from deployments.miner.listening import serve
 from deployments.miner.visits import FILE, GRANTED, MAX_COUNTED, Sought, Visit, VisitLog, read_visits
 from tasks.edges.nonces import NonceStore
 from tasks.errors import StoreAway

@@ -12,8 +12,9 @@ import pytest
 from bittensor import sp_core
 from pydantic import ValidationError
 
-from deployments.miner.agent import build_app, serve
+from deployments.miner.agent import build_app
 from deployments.miner.keys import read_authorized
+from deployments.miner.listening import serve
 from storage.records import Executor, Neuron, OfferTerms, Severity
 from tasks.edges import wire
 from tasks.edges.nonces import NonceStore

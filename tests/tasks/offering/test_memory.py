@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from deployments.cli import subnet
 from deployments.commands.miner.swap import signed_swap
 from deployments.localnet.chain.actors import dev_wallet
-from deployments.miner.agent import build_app, serve
+from deployments.miner.agent import build_app
+from deployments.miner.listening import serve
 from tasks.edges import wire
 from tasks.edges.nonces import NonceStore
 from tasks.edges.signing import Asked, is_signed_by
