@@ -272,7 +272,7 @@ def test_killed_on_the_control_host_it_ends_the_same(tmp_path):
         brought_in(machine, wanted, report)
         whole = machine.changed()
         taken_out(machine)
-        for amid in ("engine", "accounts", "keeper"):
+        for amid in ("engine", "files"):
             words = [machine.named.address, str(machine.folder), wanted.authority_line, amid]
             done = subprocess.run([sys.executable, bringing.__file__, *words], check=False, timeout=120)
             assert done.returncode == -signal.SIGKILL
