@@ -7,13 +7,15 @@ import re
 import time
 from contextlib import closing
 
-from tasks.errors import OnboardingFailed, SubnetError
-from tasks.inspection.output import Command
+from tasks.errors import BadAnswer, OnboardingFailed, SubnetError
+from tasks.inspection.facts.text import shown
+from tasks.inspection.output import Command, FactOutput
 from tasks.inspection.talk import ask_facts, start_runner
 from tasks.offering import fleet
 from tasks.onboarding.deciding import Plan
 from tasks.onboarding.login import looked_up
 from tasks.onboarding.machine import Machine
+from tasks.onboarding.opening import end_agent
 from tasks.onboarding.stages import AGENT, UNDO, WITHDRAW
 from tasks.onboarding.steps import PlannedStep, PlanState
 from tasks.onboarding.work import Onboarding
@@ -22,9 +24,11 @@ from tasks.stepping import step
 
 ASK_S = 30.0
 CONTAINER = re.compile(rb"[0-9a-f]{12,64}")
+NO_ANSWER = b"no answer from"
 RENTED = Command(
     "rented",
-    f"for e in docker podman; do command -v $e >/dev/null && $e ps --all --quiet --filter label={LABEL}; done; true",
+    's=; [ "$(id -u)" = 0 ] || s="sudo -n"; for e in docker podman; do if command -v $e >/dev/null; then '
+    f"$s $e ps --all --quiet --filter label={LABEL} || echo {NO_ANSWER.decode()} $e; fi; done",
     timeout_s=20.0,
     limit_bytes=1 << 16,
 )
@@ -98,7 +102,7 @@ def _take_out(work: Onboarding, name: str) -> str:
     if _offered(work) != [name]:
         fleet.change(file, fleet.remove(name))
         return f"{name} is out of {file}"
-    _end_agent(work)
+    end_agent(work)
     return f"{name} was the last machine: {file} is now {_put_away(work)}"
 
 
@@ -136,15 +140,16 @@ def _rented(work: Onboarding, machine: Machine) -> int:
     with closing(work.shell.open(target, work.key, deadline=deadline)) as session:
         start_runner(session, deadline=deadline)
         (output,) = ask_facts(session, (RENTED,), deadline=deadline)
-    return sum(CONTAINER.fullmatch(line) is not None for line in output.stdout.splitlines())
+    return rented_by(output)
 
 
-def _end_agent(work: Onboarding) -> None:
-    if work.agent.running() is None:
-        return
-    with work.at(AGENT) as turn:
-        work.agent.stop()
-        turn.detail = "stopped"
+def rented_by(output: FactOutput) -> int:
+    """How many containers the engines told of; BadAnswer when one did not answer: it may well have some."""
+    lines = output.stdout.splitlines()
+    if output.exit_code != 0 or any(line.startswith(NO_ANSWER) for line in lines):
+        told = output.stderr.decode("utf-8", "replace").strip()
+        raise BadAnswer(f"its container engine does not answer: {shown(told, 200)}")
+    return sum(CONTAINER.fullmatch(line) is not None for line in lines)
 
 
 def _put_away(work: Onboarding) -> str:

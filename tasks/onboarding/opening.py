@@ -43,9 +43,9 @@ async def offer(work: Onboarding) -> None:
 
 @step("serve", deadline_s=300.0)
 async def serve(work: Onboarding) -> None:
-    """The agent runs with that file, and the chain tells validators where."""
-    if work.wishes.runs_agent and work.going:
-        await work.call(_serve, work)
+    """The agent runs with that file, and the chain tells validators where; whose owner runs it elsewhere, it ends here."""
+    if work.going:
+        await work.call(_serve if work.wishes.runs_agent else _leave_to_owner, work)
 
 
 def _take_place(work: Onboarding) -> None:
@@ -127,6 +127,21 @@ def _serve(work: Onboarding) -> None:
         turn.is_new = work.agent.ensure(_words(work, address, port))
         _until_announced(work, address, port)
         turn.detail = f"at {address} port {port}, {_reach(work, address, port)}, log {work.agent.log}"
+
+
+def end_agent(work: Onboarding) -> None:
+    """The agent that was started here, if it runs, has ended."""
+    if work.agent.running() is not None:
+        with work.at(AGENT) as turn:
+            work.agent.stop()
+            turn.detail = "stopped"
+
+
+def _leave_to_owner(work: Onboarding) -> None:
+    try:
+        end_agent(work)
+    except OnboardingFailed as failure:
+        work.fail_all(failure)
 
 
 def _endpoint(work: Onboarding) -> tuple[str, int]:

@@ -147,8 +147,11 @@ def _here(work: Onboarding, terms: Terms | None, why: str) -> Iterator[PlannedSt
     offered = {e.offer.executor_id for e in work.config.executors} if work.config else set()
     names = [work.executor_id(machine) for machine in work.going]
     yield _planned(OFFER, offered.issuperset(names), f"{', '.join(names)} in {work.wishes.agent_file}")
+    is_running = work.agent.running() is not None
     if work.wishes.runs_agent:
-        yield _planned(AGENT, work.agent.running() is not None, f"of {work.folder}")
+        yield _planned(AGENT, is_running, f"of {work.folder}")
+    elif is_running:
+        yield PlannedStep(AGENT, PlanState.TO_DO, "it is stopped: you run it yourself")
 
 
 def _place(work: Onboarding, terms: Terms | None, why: str) -> PlannedStep:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -12,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from tasks.onboarding.agent import AgentProcess
+from tasks.onboarding.opening import serve
 from tests.deployments.localnet.visiting import is_gone, wait_for
+from tests.tasks.onboarding.a_run import a_run
 
 ROOT = Path(__file__).parents[3]
 
@@ -104,3 +107,17 @@ def test_looking_is_in_nobodys_way(agent):
         looking.kill()
 
     assert agent.running() is not None
+
+
+def test_an_owner_who_runs_it_elsewhere_has_it_ended_here(agent, tmp_path, program):
+    """Once; where none runs there is nothing to tell."""
+
+    agent.ensure(("miner",))
+    told = []
+    work = a_run(tmp_path, told.append, program, runs_agent=False)
+    for _ in range(2):
+        asyncio.run(serve(work))
+    work.close()
+
+    assert agent.running() is None
+    assert [(p.step, p.state.value) for p in told] == [("agent", "begun"), ("agent", "done")]

@@ -8,21 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tasks.edges.shell import EpochKey, Shell
 from tasks.edges.wire import MachineResult, Results, ToldReason
 from tasks.offering.memory import keep_results
-from tasks.onboarding.agent import AgentProcess
 from tasks.onboarding.hearing import hear
-from tasks.onboarding.login import Pins
-from tasks.onboarding.machine import parse_machine
 from tasks.onboarding.records import Records
 from tasks.onboarding.stages import OFFER, PROOF, VERDICT, Progress
-from tasks.onboarding.wishes import Nobody, WalletNames, Wishes
 from tasks.onboarding.work import Onboarding, first_failure
-from tasks.policy import LOCALNET
+from tests.tasks.onboarding.a_run import MACHINE, a_run
 
 VALIDATOR = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"
-MACHINE = parse_machine("203.0.113.7")
 NAME = "203-0-113-7"
 REASON = ToldReason(
     code="WALK_STATE_WRONG",
@@ -42,14 +36,7 @@ class Ran:
 
     def hear(self) -> Onboarding:
         """Wait for a verdict, for no time at all."""
-        wishes = Wishes(
-            (MACHINE,), self.folder / "miner.toml", WalletNames(self.folder, "miner", "rack1"), wait_s=0.0
-        )
-        work = Onboarding(
-            wishes, shell=Shell(), pins=Pins(self.folder / "pins"), key=EpochKey.generate(), hand=None, chain=None,
-            netuid=51, policy=LOCALNET, agent=AgentProcess(self.folder / "agent", {}), human=Nobody(),
-            tell=self.told.append,
-        )  # fmt: skip
+        work = a_run(self.folder, self.told.append)
         if work.records.get(MACHINE.label, OFFER.name) is None:
             work.records.begin(MACHINE.label, OFFER.name, "", 1_000.0)
         asyncio.run(hear(work))
