@@ -50,6 +50,8 @@ class Snapshot:
     """Machines that had a lease in it: their proof was the light one."""
     terms: Mapping[str, OfferTerms]
     """Of the machines of which their miner wants anything."""
+    owner_hotkey: str = ""
+    """Where goes what nobody earned."""
 
 
 class Snapshots:
@@ -84,7 +86,7 @@ class Snapshots:
 
 
 _LAST = (
-    sa.select(tables.epochs, tables.grounds.c.neurons, tables.grounds.c.quotes)
+    sa.select(tables.epochs, tables.grounds.c.neurons, tables.grounds.c.quotes, tables.grounds.c.owner_hotkey)
     .join(tables.grounds, tables.grounds.c.epoch == tables.epochs.c.epoch)
     .where(tables.epochs.c.state == EpochState.FINISHED.value)
     .order_by(tables.epochs.c.epoch.desc())
@@ -125,6 +127,7 @@ def _read(connection: sa.Connection, head: sa.RowMapping) -> Snapshot:
             str(row["executor_key"]): record_of(OfferTerms, row)
             for row in _rows(connection, tables.offer_terms, epoch)
         },
+        owner_hotkey=str(head["owner_hotkey"]),
     )
 
 

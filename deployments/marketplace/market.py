@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 import sqlalchemy as sa
 
+from deployments.marketplace.board import Board
 from deployments.marketplace.buckets import Buckets, Rate
 from deployments.marketplace.catalogue import Catalogue
 from deployments.marketplace.pulse import Pulse
@@ -205,6 +206,7 @@ class Desk:
         self.known_keys = KnownKeys(clock)
         self.quick = QuickOffers(self.catalogue, self.known_keys, self.per_key, market.now)
         self.pulse = Pulse(self.stores.events.last)
+        self.board = Board(market.engine, market.clock)
         self.threads = ThreadPoolExecutor(limits.containers_at_once, thread_name_prefix="containers")
 
     def close(self) -> None:

@@ -1,5 +1,5 @@
 """The marketplace's pages: HTML made here of what the API's own rules say, one stylesheet, one small script, nothing from elsewhere."""
 
-from deployments.marketplace.pages import account, browse, signing
+from deployments.marketplace.pages import account, browse, network, signing
 
-PAGES = (browse.router, signing.router, account.router)
+PAGES = (browse.router, network.router, signing.router, account.router)

@@ -23,12 +23,13 @@ def finish(
     cards=2,
     listed=("NVIDIA L4", 23_034, None),
     wanted=(),
+    weights=(),
     **terms,
 ):
     """Finish an epoch that has proved these machines, given as executors; `terms` are of all their scores.
 
     `listed`: the cards' model as nvidia-smi names it, their MiB, and their UUIDs, where they are not made up.
-    `wanted`: what the miner wants of its machines' leases.
+    `wanted`: what the miner wants of its machines' leases. `weights`: a vector and what became of it.
     """
     model, vram_mib, uuids = listed
     miners = sorted({machine.miner_hotkey for machine in machines})
@@ -61,6 +62,8 @@ def finish(
         epoch,
         [replace(score(1.0, m.miner_hotkey, m.executor_id), **given) for m in machines],
     )
+    if weights:
+        state.save_weights(*weights)
     state.finish_counted(epoch, records, [])
 
 

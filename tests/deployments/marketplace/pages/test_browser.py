@@ -20,6 +20,7 @@ TO_LOOK_AT = (
     "/?look=cards&model=L4&mode=spot&max_usd_per_hour=0.091",
     f"/machines/5{3:047x}/box-3",
     "/sign-in",
+    "/network",
 )
 """Few machines each: what holds for a row holds for all."""
 SIGNED_IN = ("/account",)
