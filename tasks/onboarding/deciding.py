@@ -23,6 +23,10 @@ OF_THE_WAY = frozenset({"NETWORK_SPEED_TOO_SLOW"})
 """Of the line between the machine and this computer, which is no validator."""
 
 
+IN_USE = frozenset({"GPU_USAGE_HIGH", "GPU_FOREIGN_PROCESS", "GPU_VRAM_HELD"})
+"""Of cards that may well be a renter's by now, where the machine has had its verdict."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """All that there is to do."""
@@ -55,9 +59,10 @@ def in_the_way(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
     return tuple(r for r in reasons if r.decides and r.code not in MENDED_HERE | OF_THE_WAY)
 
 
-def stopped(report: Report) -> OnboardingFailed | None:
-    """Why this machine can't be brought in; None when it can."""
-    reasons = sorted(in_the_way(report.reasons), key=lambda reason: not reason.fails)
+def stopped(report: Report, *, has_verdict: bool = False) -> OnboardingFailed | None:
+    """Why this machine can't be brought in; None when it can. One that has been may be in use."""
+    found = (r for r in in_the_way(report.reasons) if not (has_verdict and r.code in IN_USE))
+    reasons = sorted(found, key=lambda reason: not reason.fails)
     if not reasons:
         return None
     first, more = reasons[0], [reason.code for reason in reasons[1:]]

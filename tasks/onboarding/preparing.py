@@ -16,8 +16,8 @@ from tasks.edges.wallets import (
 from tasks.errors import ChainAway, OnboardingFailed, RegistrationRefused, SettingError, SubnetError
 from tasks.onboarding.deciding import Plan, stopped
 from tasks.onboarding.preflight import Preflight, Report
-from tasks.onboarding.stages import AGENT, AUTHORITY, HERE, KEYS, LOOK, OFFER, PLACE
-from tasks.onboarding.steps import MachinePlan, PlannedStep, PlanState, Step, Wanted
+from tasks.onboarding.stages import AGENT, AUTHORITY, HERE, KEYS, LOOK, OFFER, PLACE, VERDICT
+from tasks.onboarding.steps import MachinePlan, PlannedStep, PlanState, Step, StepState, Wanted
 from tasks.onboarding.work import Onboarding
 from tasks.stepping import step
 
@@ -28,7 +28,9 @@ async def make_plan(work: Onboarding) -> None:
     preflight = Preflight(work.shell, work.pins, work.policy, work.human.knows)
     reports = await work.call(preflight.look_at_all, work.wishes.machines, work.key)
     for report in reports:
-        if (failure := stopped(report)) is not None:
+        heard = work.records.get(report.machine.label, VERDICT.name)
+        has_verdict = heard is not None and heard.state == StepState.DONE
+        if (failure := stopped(report, has_verdict=has_verdict)) is not None:
             work.fail(failure)
     plans = await asyncio.gather(*(work.call(_plan, work, r) for r in reports))
     known = [plan for plan in plans if plan is not None]

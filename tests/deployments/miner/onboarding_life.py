@@ -28,6 +28,7 @@ from deployments.localnet.layout import Layout
 from deployments.localnet.roles import open_chain, wallet_of
 from deployments.localnet.setup import make_network
 from deployments.miner import onboarding
+from deployments.processes import free_port
 from flows.edges import open_edges
 from flows.validate import validate_epoch
 from tasks.edges.wallets import hotkey_address
@@ -39,7 +40,7 @@ from tests.deployments.miner.bare_machine import CARDS, BareMachine, bare_machin
 
 VALIDATORS = Cast("owner", (CastValidator("validator", 4_000.0), CastValidator("witness-1", 3_000.0)), ())
 CARD = next(e for e in CAST.executors if e.executor_id == "basalt-2")
-NAME, PORT = "rack1-a", 18_091
+NAME = "rack1-a"
 LIMIT_S = 180.0
 MOST_KILLS = 80
 
@@ -56,7 +57,17 @@ class Life:
         self.host = (f"root@{machine.named.name}", *key)
         self.how = (
             *("--python", machine.named.python, "--simulated-cards", CARDS, "--id", NAME),
-            *("--port", str(PORT), "--ceiling", "3", "--wait", "100", "--accept-new", "--yes", "--json"),
+            *(
+                "--port",
+                str(free_port(0)),
+                "--ceiling",
+                "3",
+                "--wait",
+                "100",
+                "--accept-new",
+                "--yes",
+                "--json",
+            ),
         )
         self.log = folder / "told"
 

@@ -49,6 +49,16 @@ def test_what_stops_a_machine_comes_with_the_command_that_mends_it():
     assert worded.mend == "Do it."
 
 
+def test_a_machine_that_has_its_verdict_may_be_in_use():
+    """A renter's work is no reason to stop at it; a bare machine's cards have to be free."""
+
+    used = report(reason("GPU_USAGE_HIGH"), reason("GPU_FOREIGN_PROCESS"))
+
+    assert stopped(used, has_verdict=True) is None
+    assert stopped(used) is not None
+    assert stopped(report(reason("GPU_COUNT_ZERO")), has_verdict=True) is not None
+
+
 def test_the_first_price_is_that_of_our_list():
     """All cards together; a model that it does not have has none."""
 
