@@ -1,5 +1,12 @@
 """The marketplace's pages: HTML made here of what the API's own rules say, one stylesheet, one small script, nothing from elsewhere."""
 
-from deployments.marketplace.pages import account, browse, network, signing
+from deployments.marketplace.pages import account, browse, leases, network, renting, signing
 
-PAGES = (browse.router, network.router, signing.router, account.router)
+PAGES = (
+    browse.router,
+    network.router,
+    signing.router,
+    account.router,
+    renting.router,
+    leases.router,
+)

@@ -11,6 +11,7 @@ import hmac
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import Annotated
 from urllib.parse import parse_qs, urlsplit
 
@@ -24,6 +25,7 @@ MAX_BYTES = 256 << 10
 MAX_FIELDS = 500
 TOKEN = "form_token"  # noqa: S105  the field's name
 _MEDIA_TYPE = "application/x-www-form-urlencoded"
+NO_HINTS: Mapping[str, str] = MappingProxyType({})
 Faults = dict[str, str]
 """What does not fit, by the field's name."""
 
@@ -78,13 +80,20 @@ def check_token(desk: Desk, request: Request, form: Form, secret: str) -> None:
         )
 
 
-def faults_of(error: ValidationError, names: Mapping[str, str], otherwise: str) -> Faults:
-    """What does not fit, at the fields that the places of a body stand for; the values themselves are not repeated."""
+def faults_of(
+    error: ValidationError, names: Mapping[str, str], otherwise: str, hints: Mapping[str, str] = NO_HINTS
+) -> Faults:
+    """What does not fit, at the fields that the places of a body stand for; the values themselves are not repeated.
+
+    Of what is written otherwise than it has to be, a hint is more use than the rule's own words.
+    """
     found: Faults = {}
     for one in error.errors(include_url=False, include_input=False)[:20]:
         place = ".".join(str(part) for part in one["loc"] if not isinstance(part, int))
         name = next((names[known] for known in names if place.startswith(known)), otherwise)
-        found.setdefault(name, printable(one["msg"].removeprefix("Value error, ")))
+        is_misspelt = one["type"] == "string_pattern_mismatch"
+        own = "it is not written as it has to be" if is_misspelt else one["msg"].removeprefix("Value error, ")
+        found.setdefault(name, printable(hints.get(name, own) if is_misspelt else own))
     return found
 
 

@@ -152,11 +152,16 @@ class World:
 
     def active(self, client, **body):
         """A lease of the client that was handed over, on the first machine that is free."""
-        lease_id = ask(client, **body).json()["lease_id"]
+        return self.hand_over(ask(client, **body).json()["lease_id"])
+
+    def hand_over(self, lease_id, *happened):
+        """What a worker does with a lease, in a moment; on the machine that it names, if it is one of ours."""
         rentals = Rentals(self.market.engine)
         lease = rentals.get(lease_id)
         held = rentals.held()
-        machine = next(one for one in self.machines if one.card_uuids[0] not in held)
+        free = [one for one in self.machines if one.card_uuids[0] not in held]
+        machine = next((one for one in free if one.executor_key == lease.wish.executor_key), free[0])
+        cards = machine.card_uuids[: lease.wish.card_count or None]
         access = Access(
             "203.0.113.7",
             30_022,
@@ -169,12 +174,12 @@ class World:
             f"subnet-{lease_id}-1",
         )
         for step in (
-            lambda one: reserved(one, machine, machine.card_uuids, self.clock.at),
+            lambda one: reserved(one, machine, cards, self.clock.at),
             lambda one: moved(one, RentalState.PROVISIONING, self.clock.at),
             lambda one: handed_over(one, self.clock.at, access),
         ):
             lease, before = step(lease), lease
-            assert rentals.move(before, lease)
+            assert rentals.move(before, lease, happened if lease.state is RentalState.PROVISIONING else ())
         return lease
 
 

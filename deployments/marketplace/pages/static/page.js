@@ -13,7 +13,9 @@ async function refresh(region) {
   if (answer.status !== 200) return;
   const text = await answer.text();
   const focused = region.contains(document.activeElement) ? document.activeElement.id : "";
+  const open = [...region.querySelectorAll("details[open]")].map((one) => one.id);
   region.innerHTML = policy.createHTML(text);
+  for (const id of open) document.getElementById(id)?.setAttribute("open", "");
   region.dataset.etag = answer.headers.get("ETag") ?? "";
   focusAgain(region, focused);
   prepare(region);
@@ -24,7 +26,7 @@ function follow(region) {
   const everyMs = 1000 * Number(region.dataset.everyS);
   let waitMs = everyMs;
   const turn = async () => {
-    if (!region.isConnected) return;
+    if (!region.isConnected || region.querySelector("[data-over]")) return;
     if (!document.hidden) {
       try {
         await refresh(region);
@@ -49,5 +51,27 @@ function prepare(place) {
   }
 }
 
+/** The price is that of what is in the form now; of its fields only numbers and the mode are asked with. */
+function price(form) {
+  const names = ["machine", "count", "mode", "bid", "hours", "ttl_h", "cap"];
+  const shown = document.getElementById("price-now");
+  let asked = 0;
+  let timer = 0;
+  const ask = async () => {
+    const mine = ++asked;
+    const fields = new FormData(form);
+    const query = new URLSearchParams(names.map((name) => [name, fields.get(name) ?? ""]));
+    const answer = await fetch(`${form.dataset.price}?${query}`, { cache: "no-store" });
+    const text = await answer.text();
+    if (answer.ok && mine === asked) shown.innerHTML = policy.createHTML(text);
+  };
+  form.addEventListener("input", (event) => {
+    if (!names.includes(event.target.name)) return;
+    clearTimeout(timer);
+    timer = setTimeout(ask, 250);
+  });
+}
+
 prepare(document);
+document.querySelectorAll("form[data-price]").forEach(price);
 document.querySelectorAll("[data-live]").forEach(follow);

@@ -12,7 +12,8 @@ class Page(HTMLParser):
 
     def __init__(self, html):
         super().__init__(convert_charrefs=True)
-        self.elements, self.texts, self._open, self.forms = [], [], [], {}
+        self.elements, self.texts, self._open = [], [], []
+        self.forms, self._form = {}, {}
         self.feed(html)
         self.close()
         assert self._open == [], "every element is closed"

@@ -1,8 +1,11 @@
 """The pages in a real browser: what moves by itself, who can use it, and how soon it is there."""
 
+import json
+
 import httpx
 import pytest
 
+from storage.rental import Happening
 from tests.deployments.marketplace.pages.browser import CHROMIUM, chromium, faults_for_some
 from tests.deployments.marketplace.serving import served
 from tests.deployments.marketplace.world import world
@@ -15,15 +18,22 @@ pytestmark = [
 ]
 MODELS = (("L4", 24, 0.3), ("GeForce RTX 4090", 24, 0.4), ("L40S", 48, 0.8), ("H200", 141, 2.6))
 FIRST_ROW_MS = 300
+
+
+def key(number):
+    """Of a machine; hotkeys have no zero."""
+    return f"5{number:047}".replace("0", "z") + f"/box-{number}"
+
+
 TO_LOOK_AT = (
     "/?model=H200&max_usd_per_hour=2.63",
     "/?look=cards&model=L4&mode=spot&max_usd_per_hour=0.091",
-    f"/machines/5{3:047x}/box-3",
+    f"/machines/{key(3)}",
     "/sign-in",
     "/network",
 )
 """Few machines each: what holds for a row holds for all."""
-SIGNED_IN = ("/account",)
+SIGNED_IN = ("/account", f"/rent?machine={key(4)}", "/leases")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +42,7 @@ def market(tmp_path_factory):
     with world(tmp_path_factory.mktemp("browser"), machines=0) as made:
         made.machines += [
             offer(
-                f"5{n:047x}/box-{n}",
+                key(n),
                 model=model,
                 vram_gib=float(vram),
                 micro_usd_per_card_hour=int(usd * USD * (1 + n / 2_000)),
@@ -56,6 +66,7 @@ def browser():
 def page(browser, market):
     """A page of a visitor who is new; whatever the browser complains of fails the test."""
     context = browser.new_context(base_url=market.url, viewport={"width": 1_280, "height": 900})
+    context.set_default_timeout(15_000)
     made = context.new_page()
     complaints = []
     made.on("console", lambda told: complaints.append(told.text) if told.type == "error" else None)
@@ -90,13 +101,13 @@ def test_machines_come_and_go_without_a_reload(market, page):
     first.focus()
     market.machines.append(offer("5New/cheapest", micro_usd_per_card_hour=1, model="L4"))
     market.clock.passes(3)
-    page.get_by_role("link", name="5New/cheapest").wait_for(timeout=15_000)
+    page.get_by_role("link", name="5New/cheapest").wait_for()
 
     assert page.evaluate("document.body.dataset.mark") == "same page"
     assert page.evaluate("document.activeElement.textContent").endswith("/box-0")
     market.machines.pop()
     market.clock.passes(3)
-    page.get_by_role("link", name="5New/cheapest").wait_for(state="detached", timeout=15_000)
+    page.get_by_role("link", name="5New/cheapest").wait_for(state="detached")
 
 
 def test_a_machine_is_found_by_the_form_and_the_picture(page):
@@ -157,6 +168,36 @@ def test_a_key_is_made_by_whoever_is_signed_in(market, page):
     assert httpx.get(f"{market.url}/v1/me", headers=headers, trust_env=False).status_code == 401
     assert page.get_by_role("link", name="Sign in").is_visible()
     assert page.context.cookies()[0]["name"] == "form"
+
+
+def test_a_machine_is_rented_watched_and_ended(market, page):
+    """From a point of the picture to the end of the lease: the price moves with the form, steps come by themselves."""
+    sign_in(page, market)
+    page.goto("/?model=L40S&sort=price")
+    page.locator("circle.best").last.click()
+    page.get_by_role("link", name="Rent it").click()
+    page.get_by_label("Cards", exact=True).fill("1")
+    page.get_by_label("Ends after so many hours").fill("4")
+    page.get_by_text("in 4 h").wait_for()
+    price = page.locator(".total strong").inner_text()
+    page.get_by_role("button", name="Rent", exact=True).click()
+    page.wait_for_url("**/leases/lease-*")
+    assert faults_for_some(page) == []
+    page.get_by_role("status").get_by_text("requested").wait_for()
+
+    proved = {"name": "prove", "attempt": 1, "seconds": 14.2, "state": "done"}
+    lease = market.hand_over(page.url.rpartition("/")[2], Happening("STEP", "", json.dumps(proved)))
+    page.get_by_text("14.2 s").wait_for()
+    page.get_by_text("ssh -p 30022 root@203.0.113.7").wait_for()
+    assert price == f"{lease.micro_usd_per_hour / 1e6:.2f} USD/h"
+    assert faults_for_some(page) == []
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_text("stop, asked").wait_for()
+    page.get_by_label("I am sure").check()
+    page.get_by_role("button", name="End the lease").click()
+    page.get_by_role("status").get_by_text("ending").wait_for()
+
+    assert market.stores.rentals.get(lease.lease_id).end_asked_at is not None
 
 
 def test_without_scripts_everything_can_be_read(browser, market):

@@ -1,0 +1,218 @@
+"""Leases of whoever is signed in: the list, and one with its steps as they end, its ways in, its cost, and what can be asked of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import Any
+
+from fastapi import Request
+from pydantic import ValidationError
+from starlette.responses import RedirectResponse, Response
+
+from deployments.marketplace.guard import OfDesk
+from deployments.marketplace.market import Desk
+from deployments.marketplace.models import KeysBody, Lease, LeaseChange, Operation, ReplaceBody
+from deployments.marketplace.pages.forms import Faults, Form, Posted, check_token, faults_of, lines_of
+from deployments.marketplace.pages.frame import page, page_router
+from deployments.marketplace.pages.ordering import HINTS, order_of
+from deployments.marketplace.pages.visitors import Looks, Rents, Visitor
+from deployments.marketplace.problems import Refused, problem_of
+from deployments.marketplace.routes import leases as api_leases
+from deployments.marketplace.routes import operations as api_operations
+from deployments.marketplace.routes import templates as api_templates
+from deployments.marketplace.routes.common import LeaseId, own_lease
+from storage.errors import StorageError
+from storage.rental import RentalState
+from storage.renter import Scope
+from tasks.errors import UserError
+from tasks.renting.moves import CLOSED
+
+router = page_router()
+MOST = 100
+EVENTS = 200
+_SIMPLE: dict[str, Callable[[api_operations.Asked], Operation]] = {
+    "stop": api_operations.stop,
+    "start": api_operations.start,
+    "reboot": api_operations.reboot,
+}
+_PLACES = {"ttl_s": "ttl_h", "cap_micro_usd": "cap", "image": "image", "template": "template", "add": "add"}
+
+
+@router.get("/leases")
+def list_leases(request: Request, desk: OfDesk, visitor: Looks) -> Response:
+    """Newest first."""
+    found = desk.stores.rentals.of_renter(visitor.caller.renter_id, MOST)
+    shown = api_leases.show(desk, visitor.caller, found)
+    return page(request, "leases.html", leases=shown, now=desk.market.now(), most=MOST)
+
+
+@router.get("/leases/{lease_id}")
+def show_lease(lease_id: LeaseId, request: Request, desk: OfDesk, visitor: Looks) -> Response:
+    """Everything about it."""
+    return _lease(lease_id, request, desk, visitor)
+
+
+@router.get("/leases/{lease_id}/now")
+def show_now(lease_id: LeaseId, request: Request, desk: OfDesk, visitor: Looks) -> Response:
+    """What changes by itself, for a page that is open already; nothing while nothing has changed."""
+    lease = api_leases.get(lease_id, visitor.caller, desk)
+    etag = _etag(desk, lease)
+    if request.headers.get("if-none-match") == etag:
+        return Response(status_code=304, headers={"ETag": etag})
+    return page(request, "lease_now.html", headers={"ETag": etag}, **_values(desk, visitor, lease))
+
+
+@router.get("/leases/{lease_id}/certificate")
+def certificate(lease_id: LeaseId, desk: OfDesk, visitor: Looks) -> Response:
+    """As the API answers it: a file to keep, and to judge without us."""
+    told = api_leases.certificate(lease_id, visitor.caller, desk)
+    headers = {"Content-Disposition": f'attachment; filename="{lease_id}-certificate.json"'}
+    return Response(told.model_dump_json(), 200, headers, "application/json")
+
+
+@router.post("/leases/{lease_id}/end")
+def end(lease_id: LeaseId, request: Request, desk: OfDesk, visitor: Rents, form: Posted) -> Response:
+    """For good."""
+    check_token(desk, request, form, visitor.secret)
+    if form.text("sure") != "yes":
+        return _lease(
+            lease_id, request, desk, visitor, {"sure": "it is ended for good: say that you are sure"}
+        )
+    api_leases.end(lease_id, visitor.caller, desk)
+    return _back(lease_id)
+
+
+@router.post("/leases/{lease_id}/limits")
+def limits(lease_id: LeaseId, request: Request, desk: OfDesk, visitor: Rents, form: Posted) -> Response:
+    """Its time from the hand-over, and its cap; a field that is empty is no limit."""
+    check_token(desk, request, form, visitor.secret)
+    order = order_of(form)
+    if order.faults:
+        return _lease(lease_id, request, desk, visitor, order.faults, form)
+    wanted = LeaseChange(ttl_s=order.ttl_s, cap_micro_usd=order.cap_micro_usd)
+    return _done(
+        lease_id,
+        request,
+        desk,
+        visitor,
+        form,
+        lambda: api_leases.change(lease_id, wanted, visitor.caller, desk),
+    )
+
+
+@router.post("/leases/{lease_id}/{what}")
+def operate(
+    lease_id: LeaseId, what: str, request: Request, desk: OfDesk, visitor: Rents, form: Posted
+) -> Response:
+    """Stop, start, reboot, another image, other keys: kept, and done as soon as it can be."""
+    check_token(desk, request, form, visitor.secret)
+    lease = own_lease(desk, visitor.caller, lease_id)
+    key = f"page-{what}-{form.text('idempotency_key')[:100]}"
+    asked = api_operations.Asked(request, Response(), desk, visitor.caller, lease, key)
+    match what:
+        case "replace":
+            named = {name: form.text(name) for name in ("image", "template") if form.text(name)}
+            return _done(
+                lease_id,
+                request,
+                desk,
+                visitor,
+                form,
+                lambda: api_operations.replace(ReplaceBody.model_validate(named), asked),
+            )
+        case "keys":
+            body = {"add": tuple(lines_of(form.text("add")))}
+            return _done(
+                lease_id,
+                request,
+                desk,
+                visitor,
+                form,
+                lambda: api_operations.keys(KeysBody.model_validate(body), asked),
+            )
+        case _ if what in _SIMPLE:
+            return _done(lease_id, request, desk, visitor, form, lambda: _SIMPLE[what](asked))
+        case _:
+            raise Refused(404, "NO_SUCH_PATH", "there is no such operation", "go back to the lease")
+
+
+def _done(
+    lease_id: str,
+    request: Request,
+    desk: Desk,
+    visitor: Visitor,
+    form: Form,
+    act: Callable[[], object],
+) -> Response:
+    """Back to the lease; or the lease with why not, at the field or above all."""
+    try:
+        act()
+    except ValidationError as error:
+        return _lease(lease_id, request, desk, visitor, faults_of(error, _PLACES, "form", HINTS), form)
+    except (UserError, StorageError) as error:
+        refused = problem_of(error)
+        if refused.status == 404:
+            raise
+        return _lease(lease_id, request, desk, visitor, {"form": f"{refused.detail}; {refused.mend}"}, form)
+    return _back(lease_id)
+
+
+def _back(lease_id: str) -> Response:
+    return RedirectResponse(f"/leases/{lease_id}", 303)
+
+
+def _lease(
+    lease_id: str,
+    request: Request,
+    desk: Desk,
+    visitor: Visitor,
+    faults: Faults | None = None,
+    form: Form | None = None,
+) -> Response:
+    lease = api_leases.get(lease_id, visitor.caller, desk)
+    return page(
+        request,
+        "lease.html",
+        status=422 if faults else 200,
+        etag=_etag(desk, lease),
+        faults=faults or {},
+        form=form or _standing(lease),
+        templates=api_templates.list_templates(visitor.caller, desk).items,
+        **_values(desk, visitor, lease),
+    )
+
+
+def _values(desk: Desk, visitor: Visitor, lease: Lease) -> dict[str, Any]:
+    """What the changing part of the page is made of."""
+    events = desk.stores.events.after(0, lease_id=lease.lease_id, limit=EVENTS)
+    operations = api_operations.list_operations(lease.lease_id, visitor.caller, desk, 20).items
+    return {
+        "lease": lease,
+        "now": desk.market.now(),
+        "is_over": lease.state in CLOSED,
+        "is_on_its_way": lease.state
+        in (RentalState.REQUESTED, RentalState.RESERVED, RentalState.PROVISIONING),
+        "events": [one for one in events if one.kind != "STEP"],
+        "operations": operations,
+        "proofs": desk.stores.certificates.of_lease(lease.lease_id),
+        "may_rent": visitor.may(Scope.RENT),
+    }
+
+
+def _standing(lease: Lease) -> Form:
+    """The limits as they are."""
+    terms = lease.terms
+    return Form(
+        {
+            "ttl_h": [f"{terms.ttl_s / 3_600:g}" if terms.ttl_s else ""],
+            "cap": [f"{terms.cap_micro_usd / 1e6:g}" if terms.cap_micro_usd else ""],
+        }
+    )
+
+
+def _etag(desk: Desk, lease: Lease) -> str:
+    """Of everything that is shown: the lease, its cost so far and what was told of it last."""
+    last = desk.stores.events.last()
+    told = f"{lease.model_dump_json()}\n{last}"
+    return f'"{blake2b(told.encode(), digest_size=12).hexdigest()}"'

@@ -1,0 +1,171 @@
+"""A lease's page: its steps, its ways in, what it costs, and what can be asked of it by forms."""
+
+import json
+
+import pytest
+
+from storage.rental import Certificate, Happening, OperationKind
+from storage.renter import Scope
+from tasks.renting.moves import noted
+from tests.deployments.marketplace.pages.reading import read
+from tests.deployments.marketplace.pages.visiting import signed_in
+from tests.deployments.marketplace.world import OTHER_KEY, ask
+from tests.tasks.renting.leases import NOON
+
+HOSTILE = '<script>alert(1)</script>"\u202e'
+
+
+@pytest.fixture
+def lease(market):
+    """An active lease of alice."""
+    return market.active(market.client())
+
+
+def told(market, lease, *happened):
+    """What a flow tells of it."""
+    now = market.stores.rentals.get(lease.lease_id)
+    assert market.stores.rentals.move(now, noted(now, market.clock.at), happened)
+
+
+def step(name, attempt, seconds=1.0, **facts):
+    """A step as flows tell it."""
+    return Happening(
+        "STEP",
+        facts.pop("why", ""),
+        json.dumps({"name": name, "attempt": attempt, "seconds": seconds, **facts}),
+    )
+
+
+def test_it_says_how_it_is_reached_and_what_it_costs(market, lease):
+    """As the API tells it: 1 USD an hour for 90 s are 0.025 USD."""
+    market.clock.passes(90)
+    page = read(signed_in(market).get(f"/leases/{lease.lease_id}"))
+
+    assert "ssh -p 30022 root@203.0.113.7" in page.text
+    assert "ssh-ed25519 AAAA" in page.text
+    assert "cost so far, USD 0.0250" in page.text
+    assert "since the hand-over 1 min 30 s" in page.text
+
+
+def test_its_steps_are_shown_as_they_end(market, lease):
+    """An open page asks for what has changed; a step that failed says why and whose fault it was; foreign text is text."""
+    browser = signed_in(market)
+    (region,) = read(browser.get(f"/leases/{lease.lease_id}")).all("div", id="now")
+    known = {"If-None-Match": region["data-etag"]}
+    assert browser.get(region["data-live"], headers=known).status_code == 304
+    attempt = lease.attempt
+    told(
+        market,
+        lease,
+        step("clean", attempt, 0.5, state="done"),
+        step("pull", attempt, why=HOSTILE, state="failed", party="machine"),
+    )
+    answer = browser.get(region["data-live"], headers=known)
+
+    assert answer.status_code == 200
+    assert "clean 0.5 s done" in read(answer).text
+    assert "(machine)" in read(answer).text
+    assert "<script>alert" not in answer.text
+    assert "\u202e" not in answer.text
+
+
+def test_another_renters_lease_is_not_there(market, lease):
+    """Neither its page nor its forms."""
+    browser = signed_in(market, "bob")
+
+    for path in ("", "/now", "/certificate"):
+        assert browser.get(f"/leases/{lease.lease_id}{path}").status_code == 404
+    assert lease.lease_id not in browser.get("/leases").text
+
+
+@pytest.mark.parametrize(("what", "kind"), [("stop", OperationKind.STOP), ("reboot", OperationKind.REBOOT)])
+def test_an_operation_is_asked_once_for_each_press(market, lease, what, kind):
+    """The same form again changes nothing."""
+    browser = signed_in(market)
+    page = browser.get(f"/leases/{lease.lease_id}")
+    answers = [browser.submit(page, f"/leases/{lease.lease_id}/{what}") for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [303, 303]
+    assert [one.kind for one in market.stores.operations.of_lease(lease.lease_id)] == [kind]
+    assert what in read(browser.get(f"/leases/{lease.lease_id}")).text
+
+
+def test_limits_are_changed(market, lease):
+    """An empty field is no limit; one that does not fit is told at its place and nothing is changed."""
+    browser, at = signed_in(market), f"/leases/{lease.lease_id}"
+    page = browser.get(at)
+    assert browser.submit(page, f"{at}/limits", ttl_h="2.5", cap="10").status_code == 303
+    kept = market.stores.rentals.get(lease.lease_id).terms
+    refused = browser.submit(page, f"{at}/limits", ttl_h="soon", cap="")
+
+    assert (kept.ttl_s, kept.cap_micro_usd) == (9_000, 10_000_000)
+    assert read(refused).fault("ttl_h") == "fault-ttl_h"
+    assert market.stores.rentals.get(lease.lease_id).terms == kept
+    browser.submit(page, f"{at}/limits", ttl_h="", cap="")
+    assert market.stores.rentals.get(lease.lease_id).terms.ttl_s == 0
+
+
+def test_keys_and_images_are_changed(market, lease):
+    """By the API's own operations, with its refusals."""
+    browser, at = signed_in(market), f"/leases/{lease.lease_id}"
+    page = browser.get(at)
+    assert browser.submit(page, f"{at}/keys", add=OTHER_KEY).status_code == 303
+    assert browser.submit(page, f"{at}/replace", image="ubuntu:26.04", template="").status_code == 303
+    wrong = [
+        browser.submit(browser.get(at), f"{at}/keys", add="ssh-rsa x"),
+        browser.submit(browser.get(at), f"{at}/replace", image="", template=""),
+        browser.submit(browser.get(at), f"{at}/replace", image="UPPER", template=""),
+    ]
+
+    assert [answer.status_code for answer in wrong] == [422, 422, 422]
+    kinds = {one.kind for one in market.stores.operations.of_lease(lease.lease_id)}
+    assert kinds == {OperationKind.KEYS, OperationKind.REPLACE}
+
+
+def test_it_is_ended_by_whoever_is_sure(market, lease):
+    """And then it has no forms any more."""
+    browser, at = signed_in(market), f"/leases/{lease.lease_id}"
+    page = browser.get(at)
+    unsure = browser.submit(page, f"{at}/end")
+    assert (unsure.status_code, market.stores.rentals.get(lease.lease_id).end_asked_at) == (422, None)
+    assert browser.submit(page, f"{at}/end", sure="yes").status_code == 303
+
+    assert market.stores.rentals.get(lease.lease_id).end_asked_at == NOON
+    assert "its end is asked for" in read(browser.get(at)).text
+
+
+def test_who_may_only_read_has_no_forms(market, lease):
+    """And is refused when it sends them."""
+    browser = signed_in(market, "alice", Scope.READ)
+    page = read(browser.get(f"/leases/{lease.lease_id}"))
+
+    assert set(page.forms) == {"/sign-out"}
+    assert browser.send(f"/leases/{lease.lease_id}/stop", {}).status_code == 403
+
+
+def test_the_certificate_is_a_file(market, lease):
+    """The very answer of the API."""
+    made = Certificate(
+        lease.lease_id, 1, "hand-over", NOON, lease.executor_key, "PROVED", lease.card_uuids, "{}", b"{}"
+    )
+    from storage.certificates import Certificates
+
+    Certificates(market.market.engine).save(made)
+    browser = signed_in(market)
+    page = read(browser.get(f"/leases/{lease.lease_id}"))
+    answer = browser.get(page.links(f"/leases/{lease.lease_id}/certificate")[0])
+
+    assert "hand-over, PROVED, 2 cards" in page.text
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert answer.json() == market.client().get(f"/v1/leases/{lease.lease_id}/certificate").json()
+
+
+def test_leases_are_listed(market, lease):
+    """Newest first, with what each costs."""
+    market.clock.passes(60)
+    newer = ask(market.client(), key="k-2").json()["lease_id"]
+    page = read(signed_in(market).get("/leases"))
+
+    assert page.links("/leases/lease") == [f"/leases/{newer}", f"/leases/{lease.lease_id}"]
+    assert "requested" in page.text
+    assert read(signed_in(market, "bob").get("/leases")).links("/leases/lease") == []
