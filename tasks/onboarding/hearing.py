@@ -20,19 +20,12 @@ POLL_S = 0.5
 
 async def hear(work: Onboarding) -> None:
     """Wait until a validator has told of each machine."""
-    await asyncio.gather(*(hear_of(work, machine) for machine in work.going))
+    await work.each(hear_of)
 
 
 @step("verdict", run_name="verdict on {machine.label}", deadline_s=86_400.0)
 async def hear_of(work: Onboarding, machine: Machine) -> None:
     """The first verdict on one machine since it is offered as it is."""
-    try:
-        await _hear(work, machine)
-    except OnboardingFailed as failure:
-        work.fail(failure)
-
-
-async def _hear(work: Onboarding, machine: Machine) -> None:
     name, records = work.executor_id(machine), work.records
     offered, last = records.get(machine.label, OFFER.name), records.get(machine.label, VERDICT.name)
     if records.holds(machine.label, VERDICT.name, name) and newest_told(work.folder, name, 0):

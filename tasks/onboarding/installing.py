@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -36,12 +34,12 @@ NO_HASH = "0x" + "00" * 32
 
 async def install(work: Onboarding) -> None:
     """Carry out every machine's plan, side by side; a machine that fails costs only itself."""
-    await _each(work, install_machine)
+    await work.each(install_machine)
 
 
 async def prove(work: Onboarding) -> None:
     """Prove every machine's cards, side by side."""
-    await _each(work, prove_machine)
+    await work.each(prove_machine)
 
 
 @step("install", run_name="install {machine.label}", deadline_s=3_600.0)
@@ -64,16 +62,6 @@ def announced(work: Onboarding, machine: Machine, hotkey: str = "") -> Executor:
     python = work.plan.of(machine).python
     name = work.executor_id(machine)
     return replace(found, executor_id=name, miner_hotkey=hotkey, user=VALIDATE_USER, python=python)
-
-
-async def _each(work: Onboarding, do: Callable[[Onboarding, Machine], Awaitable[None]]) -> None:
-    async def one(machine: Machine) -> None:
-        try:
-            await do(work, machine)
-        except OnboardingFailed as failure:
-            work.fail(failure)
-
-    await asyncio.gather(*(one(machine) for machine in work.going))
 
 
 def _prove(work: Onboarding, machine: Machine) -> None:

@@ -6,13 +6,13 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from storage.errors import StorageError
 from tasks.edges.chain import Chain
@@ -116,6 +116,17 @@ class Onboarding:
         """Do what blocks in a thread, as many machines side by side as are looked at at once."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, partial(function, *args, **more))
+
+    async def each(self, do: Callable[[Self, Machine], Awaitable[None]]) -> None:
+        """Do a step for every machine that is still on its way, side by side; one that fails costs only itself."""
+
+        async def one(machine: Machine) -> None:
+            try:
+                await do(self, machine)
+            except OnboardingFailed as failure:
+                self.fail(failure)
+
+        await asyncio.gather(*(one(machine) for machine in self.going))
 
     def read_config(self) -> MinerConfig | None:
         """The agent's file as it is now; None where there is none yet."""
