@@ -11,13 +11,15 @@ from starlette.responses import RedirectResponse, Response
 
 from deployments.marketplace.guard import OfDesk
 from deployments.marketplace.market import Desk
-from deployments.marketplace.models import ApiKeyBody, NewApiKey
+from deployments.marketplace.models import ApiKeyBody, NewApiKey, SshKeyBody
 from deployments.marketplace.pages.forms import Faults, Form, Posted, check_token, faults_of
 from deployments.marketplace.pages.frame import page, page_router
-from deployments.marketplace.pages.visitors import Looks, Rules, Visitor
+from deployments.marketplace.pages.ordering import HINTS
+from deployments.marketplace.pages.visitors import Looks, Rents, Rules, Visitor
+from deployments.marketplace.problems import Refused, problem_of
 from deployments.marketplace.routes import keys as api_keys
 from deployments.marketplace.routes import money as api_money
-from deployments.marketplace.routes.common import KeyId
+from deployments.marketplace.routes.common import KeyId, NamePath
 from storage.errors import TooMany
 from storage.renter import Scope
 from tasks.renting.api_keys import ended
@@ -27,6 +29,7 @@ router = page_router()
 MONTHS = 12
 MOST_DAYS = 9_999
 ENDED_SHOWN = 20
+_SSH_PLACES = {"name": "ssh_name", "public_line": "public_line"}
 _PLACES = {"name": "name", "scopes": "scopes", "expires_at": "days"}
 
 
@@ -67,6 +70,30 @@ def revoke_key(key_id: KeyId, request: Request, desk: OfDesk, visitor: Rules, fo
     return RedirectResponse("/account#keys", 303)
 
 
+@router.post("/account/ssh-keys")
+def keep_ssh_key(request: Request, desk: OfDesk, visitor: Rents, form: Posted) -> Response:
+    """New leases let it in."""
+    check_token(desk, request, form, visitor.secret)
+    try:
+        body = SshKeyBody(name=form.text("ssh_name"), public_line=form.text("public_line"))
+        api_keys.add_ssh_key(body, visitor.caller, desk)
+    except ValidationError as error:
+        return _account(
+            request, desk, visitor, faults=faults_of(error, _SSH_PLACES, "ssh_name", HINTS), form=form
+        )
+    except (Refused, TooMany) as error:
+        return _account(request, desk, visitor, faults={"ssh_name": problem_of(error).detail}, form=form)
+    return RedirectResponse("/account#ssh-keys", 303)
+
+
+@router.post("/account/ssh-keys/{name}/forget")
+def forget_ssh_key(name: NamePath, request: Request, desk: OfDesk, visitor: Rents, form: Posted) -> Response:
+    """Leases that stand let it in until it is removed from them."""
+    check_token(desk, request, form, visitor.secret)
+    api_keys.drop_ssh_key(name, visitor.caller, desk)
+    return RedirectResponse("/account#ssh-keys", 303)
+
+
 def _account(
     request: Request,
     desk: Desk,
@@ -87,6 +114,7 @@ def _account(
         me=api_keys.me(visitor.caller),
         money=_money(desk, visitor, begin) if visitor.may(Scope.MONEY) else None,
         keys=_keys(desk, visitor, now) if visitor.may(Scope.ADMIN) else None,
+        ssh_keys=api_keys.list_ssh_keys(visitor.caller, desk).items,
         scopes=tuple(Scope),
         faults=faults or {},
         form=form or Form({}),

@@ -41,6 +41,8 @@ HINTS = {
     "volumes": "a volume is expected as data:/data, its name of a-z, 0-9 and -, its place from / on",
     "environment": "a variable is expected as NAME=value, its name of letters, digits and _",
     "public_keys": "a public key is expected as it stands in the .pub file",
+    "ssh_name": "a name of a-z, 0-9 and - is expected",
+    "public_line": "a public key is expected as it stands in the .pub file",
     "add": "a public key is expected as it stands in the .pub file",
 }
 """What to write, at the field."""

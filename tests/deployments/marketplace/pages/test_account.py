@@ -7,7 +7,7 @@ from storage.renter import Scope
 from tasks.renting.money import granted
 from tests.deployments.marketplace.pages.reading import read
 from tests.deployments.marketplace.pages.visiting import Browser, signed_in
-from tests.deployments.marketplace.world import world
+from tests.deployments.marketplace.world import OTHER_KEY, SSH_KEY, world
 from tests.tasks.renting.leases import USD
 
 
@@ -86,6 +86,26 @@ def test_what_does_not_fit_is_told_at_its_field(site, fields, field):
         f"fault-{field}"
     ]
     assert len(site.stores.renters.keys("alice")) == before
+
+
+def test_ssh_keys_are_kept_and_forgotten(site):
+    """What does not fit, or is there by another line, is told at its field."""
+    browser = signed_in(site)
+
+    def keep(name, line):
+        answer = browser.submit(browser.get("/account"), "/account/ssh-keys", ssh_name=name, public_line=line)
+        spans = read(answer).all("span") if answer.status_code == 422 else []
+        return answer.status_code, [one["id"] for one in spans if one.get("id", "").startswith("fault-")]
+
+    assert keep("laptop", SSH_KEY) == (303, [])
+    assert keep("laptop", OTHER_KEY) == (422, ["fault-ssh_name"])
+    assert keep("Laptop", SSH_KEY) == (422, ["fault-ssh_name"])
+    assert keep("desk", "ssh-rsa x") == (422, ["fault-public_line"])
+    page = browser.get("/account")
+    assert "SHA256:" in read(page).text
+    assert browser.submit(page, "/account/ssh-keys/laptop/forget").status_code == 303
+    assert site.stores.ssh_keys.all("alice") == ()
+    assert browser.submit(page, "/account/ssh-keys/laptop/forget").status_code == 404
 
 
 def test_another_renters_key_is_not_there(site):
