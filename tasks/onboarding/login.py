@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import socket
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from io import StringIO
 from pathlib import Path
@@ -26,6 +27,7 @@ from paramiko import Ed25519Key
 
 from tasks.edges.shell import HOST_KEY_PREFIX, EpochKey, Shell
 from tasks.errors import BadAnswer, HostAway, HostKeyMismatch, SettingError
+from tasks.offering.files import locked, replace_whole
 from tasks.onboarding.machine import Machine, is_address
 
 MAX_KEY_BYTES = 65_536
@@ -39,7 +41,7 @@ def looked_up(machine: Machine) -> Machine:
         return replace(machine, address=machine.name)
     try:
         found = socket.getaddrinfo(machine.name, machine.port, type=socket.SOCK_STREAM)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the latter: no name of the DNS, such as `a..b`
         raise HostAway("lookup", f"no address for {machine.name}: {error}") from None
     return replace(machine, address=str(found[0][4][0]))
 
@@ -103,17 +105,23 @@ class Pins:
     def pin(self, machine: Machine, host_key: bytes) -> None:
         """Keep it from now on, beside whatever else the file holds."""
         line = f"{machine.label} ssh-ed25519 {base64.b64encode(host_key).decode()}\n"
-        with self._lock:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with self._held():
             if self._read().get(machine.label) == host_key:
                 return
-            self.file.parent.mkdir(parents=True, exist_ok=True)
             held = self.file.read_text(encoding="utf-8") if self.file.exists() else ""
-            partial = self.file.with_name(f".{self.file.name}.{os.getpid()}")
-            with open(partial, "w", encoding="utf-8", opener=_private) as written:
-                written.write(held + line)
-                written.flush()
-                os.fsync(written.fileno())
-            partial.replace(self.file)
+            end = "" if not held or held.endswith("\n") else "\n"  # an editor's last line may have none
+            replace_whole(self.file, f"{held}{end}{line}".encode())
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Against this process's other threads, and against other processes."""
+        try:
+            with self._lock, locked(self.file):
+                yield
+        except OSError as error:
+            wanted = f"a file that can be replaced ({error.strerror})"
+            raise SettingError("known_hosts", str(self.file), wanted) from None
 
     def _read(self) -> dict[str, bytes]:
         try:
@@ -140,7 +148,3 @@ class Pins:
 def soon(seconds: float) -> float:
     """An instant of `time.monotonic()` that many seconds from now."""
     return time.monotonic() + seconds
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

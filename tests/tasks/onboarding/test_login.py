@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -57,8 +58,9 @@ def test_a_name_is_looked_up_and_an_address_is_not():
     """Connections go to literal addresses."""
     assert looked_up(Machine("203.0.113.7", 22, "root")).address == "203.0.113.7"
     assert looked_up(Machine("localhost", 22, "root")).address in ("127.0.0.1", "::1")
-    with pytest.raises(HostAway, match="no address"):
-        looked_up(Machine("no-such-host.invalid", 22, "root"))
+    for name in ("no-such-host.invalid", "a..b", "a" * 64 + ".example"):
+        with pytest.raises(HostAway, match="no address"):
+            looked_up(Machine(name, 22, "root"))
 
 
 def test_host_keys_are_pinned_in_openssh_s_own_format(tmp_path):
@@ -77,6 +79,26 @@ def test_host_keys_are_pinned_in_openssh_s_own_format(tmp_path):
         ["ssh-keygen", "-lF", "[203.0.113.7]:2222", "-f", file], capture_output=True, text=True, check=True
     )
     assert fingerprint(OTHER) in asked.stdout
+
+
+def test_a_file_of_an_editor_takes_another_pin(tmp_path):
+    """Its last line has no end: both keys are found then, each on a line of its own."""
+    file = tmp_path / "known_hosts"
+    here, there = Machine("203.0.113.7", 22, "root"), Machine("203.0.113.7", 2222, "root")
+    Pins(file).pin(here, KEY)
+    file.write_text(file.read_text().removesuffix("\n"))
+    Pins(file).pin(there, OTHER)
+
+    assert (Pins(file).of(here), Pins(file).of(there)) == (KEY, OTHER)
+
+
+def test_processes_that_pin_at_once_lose_no_pin(tmp_path):
+    """Each waits for the other's line; whoever waits too long is told."""
+    file = tmp_path / "known_hosts"
+    with ThreadPoolExecutor(8) as pool:  # an object each: they share no lock but the file's
+        list(pool.map(lambda n: Pins(file).pin(Machine(f"host-{n}", 22, "root"), KEY), range(24)))
+
+    assert all(Pins(file).of(Machine(f"host-{n}", 22, "root")) == KEY for n in range(24))
 
 
 def test_a_damaged_line_is_no_first_meeting(tmp_path):
