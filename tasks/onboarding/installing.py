@@ -34,12 +34,12 @@ NO_HASH = "0x" + "00" * 32
 
 async def install(work: Onboarding) -> None:
     """Carry out every machine's plan, side by side; a machine that fails costs only itself."""
-    await work.each(install_machine)
+    await work.each("install", install_machine)
 
 
 async def prove(work: Onboarding) -> None:
     """Prove every machine's cards, side by side."""
-    await work.each(prove_machine)
+    await work.each(PROOF.name, prove_machine)
 
 
 @step("install", run_name="install {machine.label}", deadline_s=3_600.0)
@@ -73,7 +73,7 @@ def _prove(work: Onboarding, machine: Machine) -> None:
     done = work.records.holds(machine.label, PROOF.name, mark)
     if done is not None:
         return
-    with work.at(PROOF, machine, mark=mark, mend=f"subnet miner check {machine.label}") as turn:
+    with work.at(PROOF, machine, mark=mark, mend=f"subnet miner check {machine.typed}") as turn:
         facts = _facts_seen(work, machine, executor)
         verdict = _verdict(work, executor, facts)
         if not verdict.proved:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from contextlib import closing
@@ -57,14 +56,11 @@ async def plan_leave(work: Onboarding) -> None:
 async def leave(work: Onboarding, *, is_forced: bool) -> None:
     """Take every machine out, side by side; one that is rented stays, unless that is forced."""
 
-    async def one(machine: Machine) -> None:
-        try:
-            await withdraw(work, machine, is_forced)
-            await undo(work, machine)
-        except OnboardingFailed as failure:
-            work.fail(failure)
+    async def one(work: Onboarding, machine: Machine) -> None:
+        await withdraw(work, machine, is_forced)
+        await undo(work, machine)
 
-    await asyncio.gather(*(one(machine) for machine in work.wishes.machines))
+    await work.each("leave", one, "offboard")
 
 
 @step("withdraw", run_name="withdraw {machine.label}", deadline_s=120.0)
@@ -115,7 +111,7 @@ def _pause(work: Onboarding, name: str) -> None:
 
 
 def _check_free(work: Onboarding, machine: Machine) -> None:
-    mend = f"subnet miner offboard {machine.label} --force  # or wait: it is paused, no new renter comes"
+    mend = f"subnet miner offboard {machine.typed} --force  # or wait: it is paused, no new renter comes"
     try:
         running = _rented(work, machine)
     except SubnetError as error:
@@ -134,7 +130,7 @@ def _rented(work: Onboarding, machine: Machine) -> int:
             WITHDRAW.name,
             machine.label,
             "its host key is not known here",
-            f"subnet miner check {machine.label}",
+            f"subnet miner check {machine.typed}",
         )
     target = looked_up(machine).executor(host_key)
     with closing(work.shell.open(target, work.key, deadline=deadline)) as session:
@@ -161,7 +157,7 @@ def _put_away(work: Onboarding) -> str:
 
 
 def _undo(work: Onboarding, machine: Machine) -> None:
-    with work.at(UNDO, machine, mend=f"subnet miner offboard {machine.label}") as turn:
+    with work.at(UNDO, machine, mend=f"subnet miner offboard {machine.typed}") as turn:
         work.left[machine.label] = left = work.hand.undo(machine, work.on_machine)
         turn.detail = f"{len(left)} things are left there" if left else "it is as it was"
     work.records.forget(machine.label)

@@ -37,6 +37,11 @@ class Machine:
         is_plain = self.port == SSH_PORT
         return self.name if is_plain else f"[{self.name}]:{self.port}"
 
+    @property
+    def typed(self) -> str:
+        """As a command takes it."""
+        return f"{self.user}@{self.place}"
+
     def executor(self, host_key: bytes) -> Executor:
         """The same as an executor of a miner that nobody knows yet."""
         return Executor(

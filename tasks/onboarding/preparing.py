@@ -113,7 +113,7 @@ def _plan(work: Onboarding, report: Report) -> MachinePlan | None:
         work.fail(
             error
             if isinstance(error, OnboardingFailed)
-            else OnboardingFailed(LOOK.name, label, str(error), f"subnet miner check {label}")
+            else OnboardingFailed(LOOK.name, label, str(error), f"subnet miner check {report.machine.typed}")
         )
         return None
 

@@ -117,14 +117,19 @@ class Onboarding:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, partial(function, *args, **more))
 
-    async def each(self, do: Callable[[Self, Machine], Awaitable[None]]) -> None:
-        """Do a step for every machine that is still on its way, side by side; one that fails costs only itself."""
+    async def each(
+        self, name: str, do: Callable[[Self, Machine], Awaitable[None]], command: str = "onboard"
+    ) -> None:
+        """Do a step for every machine that is still on its way, side by side; one that fails costs only itself.
+
+        Whatever breaks ends that machine's way alone: its connection, its name's lookup, a step's deadline.
+        """
 
         async def one(machine: Machine) -> None:
             try:
                 await do(self, machine)
-            except OnboardingFailed as failure:
-                self.fail(failure)
+            except (SubnetError, StorageError, OSError) as error:
+                self.fail(_failure(error, name, machine.label, f"subnet miner {command} {machine.typed}"))
 
         await asyncio.gather(*(one(machine) for machine in self.going))
 
@@ -164,7 +169,7 @@ class Onboarding:
         try:
             yield turn
         except (SubnetError, StorageError, OSError) as error:
-            failure = _failure(error, step, label, mend)
+            failure = _failure(error, step.name, label, mend)
             self._end(label, step, StepState.FAILED, time.monotonic() - began, failure.why)
             raise failure from error
         # `done` in the records also where nothing was left to do: it holds.
@@ -216,12 +221,12 @@ class Onboarding:
         return (Authority.load(path, session) if path.exists() else Authority.generate()), path
 
 
-def _failure(error: Exception, step: Step, label: str, mend: str) -> OnboardingFailed:
+def _failure(error: Exception, step: str, label: str, mend: str) -> OnboardingFailed:
     if isinstance(error, OnboardingFailed):
         return error
     if isinstance(error, RegistrationRefused):
-        return OnboardingFailed(step.name, label, f"{error.code}: {error.detail}", error.mend)
-    return OnboardingFailed(step.name, label, str(error), mend)
+        return OnboardingFailed(step, label, f"{error.code}: {error.detail}", error.mend)
+    return OnboardingFailed(step, label, str(error) or type(error).__name__, mend)
 
 
 def first_failure(work: Onboarding) -> OnboardingFailed | None:

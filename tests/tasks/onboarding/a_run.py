@@ -1,4 +1,4 @@
-"""A run over one machine that is never reached: for steps that look at what lies on the miner's computer alone."""
+"""A run over machines that are never reached: for steps that look at what lies on the miner's computer alone."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def a_run(
 ) -> Onboarding:
     """Without a hand and a chain; everything lies in the folder."""
     wallet = WalletNames(folder, "miner", "rack1")
-    wanted = {"wait_s": 0.0, **wishes}
+    wanted = {"machines": (MACHINE,), "wait_s": 0.0, **wishes}
     return Onboarding(
-        Wishes((MACHINE,), folder / "miner.toml", wallet, **wanted),
+        Wishes(agent_file=folder / "miner.toml", wallet=wallet, **wanted),
         shell=Shell(),
         pins=Pins(folder / "pins"),
         key=EpochKey.generate(),
