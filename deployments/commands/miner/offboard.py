@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 @click.argument("hosts", metavar="HOST...", nargs=-1, required=True)
 @click.option("--dry-run", is_flag=True, help="Say what would be done and change nothing.")
 @click.option(
-    "--force", "is_forced", is_flag=True, help="Also where renters are on the machine: their work is lost."
+    "--force",
+    "is_forced",
+    is_flag=True,
+    help="Also where renters are on the machine: they and their data are removed.",
 )
 @onboard_options
 def command(
