@@ -7,7 +7,6 @@ import contextlib
 import errno
 import os
 import pwd
-import shutil
 import stat
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from tasks.onboarding.changing.journal import (
     replace_whole,
     temporary,
 )
+from tasks.onboarding.changing.system import delete
 
 MAX_FILE_BYTES = 1 << 20
 """Of a file that is kept in the journal before it is replaced."""
@@ -110,7 +110,7 @@ def undo_folder(entry: Entry) -> Left:
         os.chown(path, before["uid"], before["gid"])
         Path(path).chmod(before["mode"])
     elif entry["is_whole"]:
-        shutil.rmtree(path)
+        delete(path)
     else:
         try:
             Path(path).rmdir()

@@ -10,6 +10,7 @@ from typing import Any
 
 from tasks.onboarding.changing.filing import kept, refuse_read_only
 from tasks.onboarding.changing.journal import (
+    WORDS,
     Change,
     Entry,
     Failed,
@@ -20,7 +21,7 @@ from tasks.onboarding.changing.journal import (
     replace_whole,
 )
 from tasks.onboarding.changing.packages import install_packages
-from tasks.onboarding.changing.system import WORDS, run
+from tasks.onboarding.changing.system import delete, run
 
 PIP_S = 1_500
 
@@ -52,8 +53,7 @@ def make_venv(wanted: Change, work: Work) -> list[str]:
         return [own]
     work.journal.note("tree", folder)
     wheels = wheels_of(folder)
-    if Path(folder).is_dir():
-        shutil.rmtree(folder)
+    delete(folder)
     done = run([wanted["python"], "-I", "-m", "venv", folder], PIP_S)
     if done.returncode != 0:
         raise Failed("PYTHON_FAILED", done.stdout[-WORDS:])
@@ -86,6 +86,5 @@ def take_wheel(request: dict[str, Any]) -> dict[str, object]:
 
 def undo_tree(entry: Entry) -> Left:
     """Away with all of it."""
-    if Path(entry["key"]).is_dir():
-        shutil.rmtree(entry["key"])
+    delete(entry["key"])
     return []

@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 JOURNAL = "/var/lib/subnet-onboarding.json"
+LOCK = "/var/lib/subnet-onboarding.lock"
 BUSY_S = 30.0
+WORDS = 600
+"""Characters of a program's last words."""
 
 if TYPE_CHECKING:  # Python 3.8 can't make them
     Change = dict[str, Any]
@@ -74,21 +77,36 @@ class Work(NamedTuple):
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """Nobody else's hand works here meanwhile, nor one whose session has died and that has not."""
-    folder = os.open(str(Path(JOURNAL).parent), os.O_RDONLY)
+    """Nobody else's hand works here meanwhile, nor one whose session has died and that has not.
+
+    The lock is a file that root alone can open: whoever may open a file may lock it. It is gone when nobody works here.
+    """
+    if os.statvfs(str(Path(LOCK).parent)).f_flag & os.ST_RDONLY:
+        yield  # nothing can be changed there, and whatever tries is told so
+        return
     end = time.monotonic() + BUSY_S
+    while (lock := taken()) is None:
+        if time.monotonic() > end:
+            raise Failed("BUSY", "another onboarding works on this machine")
+        time.sleep(0.2)
     try:
-        while True:
-            try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > end:
-                    raise Failed("BUSY", "another onboarding works on this machine") from None
-                time.sleep(0.2)
         yield
     finally:
-        os.close(folder)
+        remove([LOCK])
+        os.close(lock)
+
+
+def taken() -> int | None:
+    """The lock, None while another has it, or had it and took it away just now."""
+    lock = os.open(LOCK, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(lock), os.lstat(LOCK)):
+            return lock
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(lock)
+    return None
 
 
 @contextlib.contextmanager
@@ -102,6 +120,10 @@ def failures() -> Iterator[None]:
         codes = {errno.EROFS: "READ_ONLY", errno.ENOSPC: "DISK_FULL", errno.EDQUOT: "DISK_FULL"}
         where = f"{error.filename}: " if error.filename else ""
         raise Failed(codes.get(error.errno or 0, "SYSTEM"), f"{where}{error.strerror}") from None
+    except Failed:
+        raise
+    except Exception as error:  # noqa: BLE001  what nobody thought of is told too, and in nothing else's way
+        raise Failed("SYSTEM", repr(error)[:WORDS]) from None
 
 
 def temporary(path: str) -> str:

@@ -41,7 +41,7 @@ def main() -> int:
     os.umask(0o022)
     request = json.loads(sys.stdin.buffer.readline())
     try:
-        with alone():
+        with failures(), alone():
             answer = ASKED[request["do"]](request)
     except Failed as failed:
         answer = {"refused": failed.code, "detail": failed.detail}

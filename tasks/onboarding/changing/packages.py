@@ -10,8 +10,8 @@ import urllib.request
 from pathlib import Path
 
 from tasks.onboarding.changing.filing import kept, make_folder, put_file, refuse_read_only
-from tasks.onboarding.changing.journal import Change, Entry, Failed, Left, Work, absent
-from tasks.onboarding.changing.system import PATH, QUICK_S, WORDS, is_systemd, need, run, tool
+from tasks.onboarding.changing.journal import WORDS, Change, Entry, Failed, Left, Work, absent
+from tasks.onboarding.changing.system import PATH, QUICK_S, is_systemd, need, run, tool
 from tasks.onboarding.changing.users import add_group
 
 APT_S, LOCK_S = 1_200, 120

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tasks.onboarding.changing.filing import kept, put_file, refuse_read_only, undo_file
-from tasks.onboarding.changing.journal import Change, Entry, Failed, Left, Work
-from tasks.onboarding.changing.system import PATH, WORDS, lines_of, parent_of, run, title_of
+from tasks.onboarding.changing.journal import WORDS, Change, Entry, Failed, Left, Work
+from tasks.onboarding.changing.system import PATH, lines_of, parent_of, run, title_of
 
 SSHD_S = 5.0
 

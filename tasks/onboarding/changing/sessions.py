@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +14,7 @@ from pathlib import Path
 from tasks.onboarding.changing.filing import put_file
 from tasks.onboarding.changing.journal import Change, Entry, Failed, Left, Work
 from tasks.onboarding.changing.system import (
+    delete,
     end_all,
     is_program,
     is_systemd,
@@ -85,7 +85,7 @@ def undo_keeper(entry: Entry) -> Left:
         run(["systemctl", "--quiet", "disable", "--now", Path(entry["unit"]).name])
     first, number = entry["uids"]
     end_all(lambda pid: is_program(pid, entry["key"]) or first <= owner_of(pid) < first + number)
-    shutil.rmtree(entry["run"], ignore_errors=True)
+    delete(entry["run"])
     return []
 
 

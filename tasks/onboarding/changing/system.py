@@ -11,13 +11,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tasks.onboarding.changing.journal import Failed
+from tasks.onboarding.changing.journal import WORDS, Failed
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ASKING_S, ENDING_S = 1.0, 5.0
 QUICK_S = 60
-WORDS = 600
-"""Characters of a program's last words."""
+REMOVING_S = 900
 
 
 def processes() -> list[int]:
@@ -76,15 +75,21 @@ def is_dead(pid: int) -> bool:
     return not words or words[0] == "Z"
 
 
+def delete(path: str) -> None:
+    """A folder with all that is in it, however deep others made it: Python's own way of it recurses."""
+    if os.path.lexists(path):
+        tool(["rm", "-rf", "--one-file-system", "--", path], REMOVING_S)
+
+
 def need(program: str, code: str = "TOOL_MISSING") -> None:
     """The code when there is no such program."""
     if shutil.which(program, path=PATH) is None:
         raise Failed(code, f"there is no {program}")
 
 
-def tool(command: list[str]) -> None:
+def tool(command: list[str], timeout_s: float = QUICK_S) -> None:
     """One that has to succeed."""
-    done = run(command)
+    done = run(command, timeout_s)
     if done.returncode != 0:
         raise Failed("TOOL_FAILED", f"{' '.join(command)}: {done.stdout[-WORDS:]}")
 

@@ -118,6 +118,7 @@ def life(tmp_path_factory, request) -> Life:
             verdict = proved(session, PROVED).code
         with Shell().open(executor, key, deadline=soon()) as session:
             start_runner(session, deadline=soon())
+            as_validator(machine, HOSTILE)
             left = machine.hand.undo(machine.named, lambda _: None)
             with pytest.raises(HostAway):
                 session.receive(deadline=soon(), limit_bytes=1)
@@ -142,6 +143,31 @@ def life(tmp_path_factory, request) -> Life:
 
 def soon() -> float:
     return time.monotonic() + 20.0
+
+
+HOSTILE = """
+for folder in places:
+    os.chdir(folder)
+    for _ in range(3_000):
+        os.mkdir("d")
+        os.chdir("d")
+fcntl.flock(os.open("/var/lib", os.O_RDONLY), fcntl.LOCK_EX)
+if os.fork() == 0:
+    os.closerange(0, 3)
+    time.sleep(60)
+"""
+"""Trees that are deeper than Python recurses, and a lock on what everybody may open."""
+
+
+def as_validator(machine: BareMachine, program: str) -> None:
+    """What a validator's session does there."""
+    uid = uid_of(f"subnet:{HOTKEY}:7")
+    begin = f"""
+import fcntl, os, time
+places = [os.open("{files.STATE}/" + name, os.O_RDONLY) for name in ("locks", "homes/{uid}")]
+os.setgroups([]), os.setresgid(*[{uid}] * 3), os.setresuid(*[{uid}] * 3)
+"""
+    machine.run(PYTHON, "-I", "-c", begin + program)
 
 
 def test_a_plan_says_what_there_is_to_do_and_does_nothing(life):
@@ -170,7 +196,10 @@ def test_twice_changes_nothing(life):
 
 
 def test_undone_leaves_exactly_what_was_before(life):
-    """Path, mode, owner and content of everything are as they were, and undoing once more finds nothing."""
+    """Path, mode, owner and content of everything are as they were, and undoing once more finds nothing.
+
+    A validator that was there had locked the machine's folders, and left trees that are deeper than Python recurses.
+    """
 
     assert life.left == ()
     assert life.at_the_end == {}
