@@ -17,6 +17,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import ctypes
+import fcntl
 import grp
 import hashlib
 import json
@@ -36,10 +37,16 @@ from typing import NamedTuple, NoReturn, cast
 SETTINGS, SOCKET = "/etc/subnet/keeper.json", "/run/subnet/keeper.sock"
 SHOWN = "/run/subnet/shown"
 """What container engines told root of themselves, for everybody to read."""
+PLACES = "/run/subnet/places"
+"""A file of root's, of which each session holds one byte locked: those of one validator lie beside each other."""
 KEYGEN = "/usr/bin/ssh-keygen"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-MAX_SESSIONS, MAX_PROCESSES = 64, 4_096
+MAX_SESSIONS, MAX_OF_A_USER, MAX_PROCESSES = 64, 48, 4_096
+MAX_VALIDATING, MAX_RENTING = 6, 24
+"""Sessions of one validator at once."""
 MAX_CREDENTIAL_BYTES = 16_384
+ROOM_S = 0.1
+"""How often those that wait for room are looked at."""
 GREETING_S, GRACE_S, KILLING_S, RUNNING_AWAY_S = 5.0, 2.0, 10.0, 1.0
 SHOWN_S = 60.0
 LEAVING_S = 2.0
@@ -131,42 +138,74 @@ def read_credential(path: str) -> bytes:
 
 
 def serve(settings: Settings) -> NoReturn:
-    """Hold sessions, each in a process of its own that outlives this one."""
+    """Hold sessions, each in a process of its own that outlives this one.
+
+    Connections of anybody but the two users end at once; those that there is no room for wait for it.
+    """
     Path(SOCKET).parent.mkdir(mode=0o755, exist_ok=True)
+    users = [pwd.getpwnam(name).pw_uid for name in (settings.validate_user, settings.rent_user)]
     with contextlib.suppress(FileNotFoundError):
         Path(SOCKET).unlink()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
         listener.bind(SOCKET)
         Path(SOCKET).chmod(0o666)  # who it is, the kernel tells of each connection
         listener.listen(MAX_SESSIONS)
-        running = 0
+        running: dict[int, int] = {}
+        waiting: list[socket.socket] = []
         while True:
-            door, _ = listener.accept()
-            running -= reaped(block=running >= MAX_SESSIONS)
-            running += 1
-            if os.fork() == 0:
-                listener.close()
-                os._exit(hold_and_tell(door, settings))
-            door.close()
+            if not waiting or select.select([listener], [], [], ROOM_S)[0]:
+                door, _ = listener.accept()
+                if uid_at(door) in users and len(waiting) < MAX_SESSIONS:
+                    waiting.append(door)
+                else:
+                    door.close()
+            for pid in reaped():
+                running.pop(pid, None)
+            for door in list(waiting):
+                uid = uid_at(door)
+                if has_room(list(running.values()), uid):
+                    running[held(door, [listener, *waiting], settings)] = uid
+                    waiting.remove(door)
 
 
-def reaped(*, block: bool = False) -> int:
-    """How many children have ended and are forgotten now; wait for one of them when told to."""
-    number = 0
+def has_room(running: list[int], uid: int) -> bool:
+    """Whether one more of this user's sessions may begin beside those of these users: none of the two can have it all."""
+    return len(running) < MAX_SESSIONS and running.count(uid) < MAX_OF_A_USER
+
+
+def held(door: socket.socket, others: list[socket.socket], settings: Settings) -> int:
+    """A session's holder, which has this door and none of the others."""
+    pid = os.fork()
+    if pid == 0:
+        for other in others:
+            if other is not door:
+                other.close()
+        os._exit(hold_and_tell(door, settings))
+    door.close()
+    return pid
+
+
+def uid_at(door: socket.socket) -> int:
+    """Who connected, as the kernel has it."""
+    return int(struct.unpack("3i", door.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1])
+
+
+def reaped() -> list[int]:
+    """Children that have ended, and are forgotten now."""
+    ended: list[int] = []
     with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, 0 if block and not number else os.WNOHANG)[0]:
-            number += 1
-    return number
+        while pid := os.waitpid(-1, os.WNOHANG)[0]:
+            ended.append(pid)
+    return ended
 
 
 def hold_and_tell(door: socket.socket, settings: Settings) -> int:
     """A whole session; its exit status goes to who entered."""
     try:
         door.settimeout(GREETING_S)
-        uid = struct.unpack("3i", door.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1]
         streams, credential = greeted(door)
         with contextlib.suppress(OSError):
-            door.sendall(bytes([hold(door, uid, streams, credential, settings)]))
+            door.sendall(bytes([hold(door, uid_at(door), streams, credential, settings)]))
     except Exception as error:  # noqa: BLE001  the last line of a process: whatever it was is told, and nobody gets in
         sys.stderr.write(f"keeper: {error!r}\n")
         return 1
@@ -201,6 +240,7 @@ def hold(door: socket.socket, uid: int, streams: list[int], credential: bytes, s
     try:
         certificate = verified(credential, settings.ca)
         until_s = end_of(certificate, settings)
+        take_place(uid, certificate, settings)
         run = runner_for(uid, certificate, settings)
     except (Refused, KeyError, ValueError, OSError) as error:
         with contextlib.suppress(OSError):
@@ -277,6 +317,21 @@ def end_of(certificate: Certificate, settings: Settings) -> float:
     if certificate.until_s <= now:
         raise Refused("the certificate has ended")
     return min(certificate.until_s, now + settings.max_session_s)
+
+
+def take_place(uid: int, certificate: Certificate, settings: Settings) -> None:
+    """One of this validator's, for as long as this process lives; Refused when it has them all."""
+    is_renter = uid == pwd.getpwnam(settings.rent_user).pw_uid
+    number = MAX_RENTING if is_renter else MAX_VALIDATING
+    first = (2 * uid_of(certificate.key_id) + is_renter) * MAX_SESSIONS
+    places = os.open(
+        PLACES, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+    )  # and left open: closing it unlocks
+    for place in range(first, first + number):
+        with contextlib.suppress(BlockingIOError, PermissionError):
+            fcntl.lockf(places, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+            return
+    raise Refused(f"{number} sessions of this validator are open here")
 
 
 class Runner(NamedTuple):

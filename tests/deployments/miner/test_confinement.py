@@ -724,7 +724,7 @@ def test_validators_are_strangers_to_each_other(ground):
 
 
 def test_no_session_from_inside_a_session(ground):
-    """A session can't have the keeper start another one, though it shows a certificate that is good."""
+    """A session can't have the keeper start another one, though it shows a certificate that is good: it is hung up on."""
 
     key = epoch_key(ground)
     shown = f"publickey {key.signer.public_blob.key_type} {base64.b64encode(key.signer.public_blob.key_blob).decode()}"
@@ -732,13 +732,57 @@ def test_no_session_from_inside_a_session(ground):
         "import socket, struct\nr, w = __import__('os').pipe()\n"
         f"door = socket.socket(socket.AF_UNIX); door.connect({keeper.SOCKET!r}); text = {shown!r}.encode()\n"
         "rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack('3i', r, w, w))]\n"
-        "door.sendmsg([struct.pack('>I', len(text)) + text], rights)\n"
-        "answer = [list(door.recv(1)), __import__('os').read(r, 200).decode()]"
+        "try:\n"
+        "    door.sendmsg([struct.pack('>I', len(text)) + text], rights)\n"
+        "    answer = list(door.recv(1))\n"
+        "except (BrokenPipeError, ConnectionResetError):\n"
+        "    answer = []\n"
     )
     with Shell().open(ground.executor(files.VALIDATE_USER), key, deadline=soon()) as session:
         answer = told(session, program)
 
-    assert answer == [[1], "subnet: no session: this user has no sessions\n"]
+    assert answer == []
+
+
+IDLE = f"""
+import socket
+doors = [socket.socket(socket.AF_UNIX) for _ in range(300)]
+for door in doors:
+    door.connect({keeper.SOCKET!r})
+answer = 1
+"""
+"""Connections to the keeper that say nothing."""
+
+
+def test_one_validator_keeps_no_other_out(ground):
+    """With all the sessions that it may have, and hundreds of connections beside them, others come in as fast as ever."""
+
+    third = "5FLSigC9HGRKVhB9FiEo4Y3koPsNmBmLJbpXg2mp1hXcS59Y"
+    with contextlib.ExitStack() as open_ones:
+        for number in range(keeper.MAX_VALIDATING):
+            session = open_ones.enter_context(enter(ground, hotkey=third))
+            assert told(session, "answer = 2" if number else IDLE) == (2 if number else 1)
+        with pytest.raises(HostAway, match="sessions of this validator"):
+            told(open_ones.enter_context(enter(ground, hotkey=third)), "answer = 3")
+        begin = time.monotonic()
+        with enter(ground) as session:
+            assert told(session, "answer = 4") == 4
+        took_s = time.monotonic() - begin
+
+    assert took_s < keeper.GREETING_S
+
+
+def test_neither_user_takes_all_room():
+    """Those who validate and those who rent each leave room for the others, whose sessions are begun first then."""
+
+    validator, renter = 1, 2
+
+    assert keeper.has_room([validator] * (keeper.MAX_OF_A_USER - 1), validator)
+    assert not keeper.has_room([validator] * keeper.MAX_OF_A_USER, validator)
+    assert keeper.has_room([validator] * keeper.MAX_OF_A_USER, renter)
+    assert not keeper.has_room(
+        [validator] * keeper.MAX_OF_A_USER + [renter] * (keeper.MAX_SESSIONS - keeper.MAX_OF_A_USER), renter
+    )
 
 
 def test_only_a_renters_grant_reaches_the_engine(ground):
