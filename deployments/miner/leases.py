@@ -19,6 +19,8 @@ from tasks.errors import StoreAway, SubnetError
 
 LIFE_S = 1_000
 """Validators ask for 900 seconds, by clocks that may differ, and again while the lease lives."""
+KNOWN_S = 86_400
+"""For which a lease is known after its last key's end: who watches one asks again every quarter of an hour."""
 KEPT = 2_000
 """Leases of one validator that are known; of more, those that came longest ago are forgotten."""
 _BUSY_S = 2.0
@@ -70,7 +72,7 @@ class LeaseBook:
     def admit(self, coming: Coming, terms: Terms, *, now_s: int) -> None:
         """Note that it comes; LeaseRefused when it may not. It blocks.
 
-        A lease that was here before comes again though the machine is paused: it has to be watched, and ended.
+        A lease that was here within a day comes again though the machine is paused: it has to be watched, and ended.
         """
         if not terms.rentals:
             raise LeaseRefused("NO_RENTALS", "this agent lets no lease in (rentals = false)")
@@ -126,7 +128,7 @@ def _check(connection: sqlite3.Connection, coming: Coming, terms: Terms, now_s: 
     ).fetchone()
     if known is not None and known[0] > now_s:
         return
-    if known is None and terms.is_paused:
+    if terms.is_paused and (known is None or known[0] + KNOWN_S < now_s):
         raise LeaseRefused("PAUSED", f"{coming.executor_id} takes no new lease")
     (count,) = connection.execute(
         "SELECT count(*) FROM leases WHERE executor_id = ? AND until_s > ?", (coming.executor_id, now_s)

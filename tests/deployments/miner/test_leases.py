@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from deployments.miner.leases import LIFE_S, Coming, LeaseBook, LeaseRefused, Terms
+from deployments.miner.leases import KNOWN_S, LIFE_S, Coming, LeaseBook, LeaseRefused, Terms
 from deployments.miner.visits import FILE, GRANTED, Sought, read_visits
 from tasks.errors import StoreAway
 from tests.deployments.miner.test_agent import VALIDATOR, code_of, raw_request, request
@@ -53,18 +53,27 @@ def test_a_paused_machine_takes_no_new_lease(book, tmp_path):
 
     assert [come(book, "1"), come(book, "2", terms=PAUSED)] == ["", "PAUSED"]
     again = LeaseBook(tmp_path / FILE)
-    assert come(again, "1", at=90_000, terms=PAUSED) == ""
-    assert come(again, "1", at=90_000, terms=PAUSED, hotkey="5Other") == "PAUSED"
+    assert come(again, "1", at=80_000, terms=PAUSED) == ""
+    assert come(again, "1", at=80_000, terms=PAUSED, hotkey="5Other") == "PAUSED"
     assert (
-        come(again, "1", at=90_000, terms=Terms(rentals=False, is_paused=False, max_leases=9)) == "NO_RENTALS"
+        come(again, "1", at=80_000, terms=Terms(rentals=False, is_paused=False, max_leases=9)) == "NO_RENTALS"
     )
+
+
+def test_a_name_of_long_ago_is_a_new_lease(book):
+    """A lease that nobody has watched for a day is none that runs: on a paused machine its name lets nobody in any more."""
+
+    come(book, "1", at=1_000, until=1_001)
+
+    assert come(book, "1", at=1_002 + KNOWN_S, terms=PAUSED) == "PAUSED"
+    assert come(book, "1", at=1_001 + KNOWN_S, terms=PAUSED) == ""
 
 
 def test_what_is_known_is_bounded(tmp_path):
     """Of each validator so many leases: those that came longest ago are forgotten, and no other validator's."""
 
     book = LeaseBook(tmp_path / FILE, kept=3)
-    come(book, "mine", hotkey="5Other")
+    come(book, "mine", at=9_000, hotkey="5Other")
     for number in range(5):
         come(book, str(number), at=2_000 * (number + 1))
 
