@@ -94,7 +94,7 @@ class AgentProcess:
             with self.log.open("ab") as log, Path(os.devnull).open("rb") as nothing:
                 os.posix_spawn(
                     sys.executable,
-                    [sys.executable, "-c", _FIRST_LINES, str(told), *words],
+                    [sys.executable, "-I", "-c", _FIRST_LINES, str(told), *words],
                     self._environment,
                     file_actions=[
                         (os.POSIX_SPAWN_DUP2, nothing.fileno(), 0),

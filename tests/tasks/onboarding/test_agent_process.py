@@ -58,6 +58,17 @@ def test_one_runs_whoever_asks(agent, program):
     assert wait_for(lambda: "miner serve --port 7 in /nowhere" in agent.last_words())
 
 
+def test_it_runs_nothing_of_the_folder_it_is_started_from(agent, tmp_path, monkeypatch):
+    """A module there that is named as one of Python's own is not taken for it."""
+
+    (tmp_path / "json.py").write_text("open('taken', 'w')")
+    monkeypatch.chdir(tmp_path)
+    agent.ensure(("miner",))
+
+    assert pid_of(agent)
+    assert not (tmp_path / "taken").exists()
+
+
 def test_it_outlives_its_starter_and_is_found_again(agent, tmp_path, program):
     """Whoever started it was killed: the next one finds it by its lock, and ends it."""
 
