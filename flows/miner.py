@@ -17,7 +17,7 @@ from tasks.edges.shell import EpochKey, Shell, ShellSettings
 from tasks.errors import SettingError
 from tasks.offering.config import load_config
 from tasks.offering.typed import endpoint_of, rao_of
-from tasks.onboarding.agent import AgentProcess
+from tasks.onboarding.agent import EVERYWHERE, AgentProcess
 from tasks.onboarding.hand import Hand
 from tasks.onboarding.login import Pins, load_ssh_key
 from tasks.onboarding.machine import parse_machine
@@ -52,7 +52,7 @@ class Starting(BaseModel):
     )
     ceiling_tao: str = Field("", description="The most that a place on the subnet may cost.")
     announce: str = Field("", description="ADDRESS:PORT at which validators reach the agent.")
-    host: str = Field("0.0.0.0", description="Where the agent listens.")  # noqa: S104  for validators
+    host: str = Field(EVERYWHERE, description="Where the agent listens.")
     port: int = Field(PORT, ge=1, le=65_535, description="The port that it listens on.")
     runs_agent: bool = Field(default=True, description="Start the agent on this computer.")
     has_engine: bool = Field(default=True, description="Install a container engine for renters.")

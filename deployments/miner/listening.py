@@ -23,6 +23,7 @@ import uvicorn
 
 from deployments.miner.bounds import Bounds, Throttle, bounded_connection, network_of
 from tasks.errors import SettingError
+from tasks.onboarding.agent import EVERYWHERE
 
 HANDSHAKE_BYTE = b"\x16"
 HANDSHAKES = 2
@@ -219,10 +220,12 @@ def _settle(future: asyncio.Future[None]) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    is_dual = host == EVERYWHERE and socket.has_dualstack_ipv6()
+    if host == EVERYWHERE and not is_dual:
+        host = "0.0.0.0"  # noqa: S104  all there is
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listener = socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=128
-        )
+        listener = socket.create_server((host, port), family=family, backlog=128, dualstack_ipv6=is_dual)
     except (OSError, OverflowError) as error:
         raise SettingError("miner address", f"{host}:{port}", f"a free local address ({error})") from None
     # Its connections inherit it: asyncio does not set it for them, and an answer's second piece waited for 40 ms.

@@ -22,6 +22,8 @@ from tasks.errors import SubnetError
 START_S, STOP_S, POLL_S = 60.0, 20.0, 0.1
 LOG_TAIL_BYTES = 600
 MAX_LOG_BYTES = 10_000_000
+EVERYWHERE = "::"
+"""Where an agent listens at every address of this computer, of both kinds; of IPv4 where there is no other."""
 PROGRAM = Path(sys.executable).with_name("subnet")
 # The lock's descriptor goes on to the agent: the kernel lets go of it when the agent is dead, not before.
 _FIRST_LINES = (

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tasks.errors import SettingError
+from tasks.onboarding.agent import EVERYWHERE
 from tasks.onboarding.deciding import Plan
 from tasks.onboarding.machine import Machine
 
@@ -40,7 +41,7 @@ class Wishes:
     """The most that a place may cost; None: somebody is asked."""
     announce: tuple[str, int] | None = None
     """Where validators reach the agent; None: the address that the machines see this computer at."""
-    host: str = "0.0.0.0"  # noqa: S104  for validators
+    host: str = EVERYWHERE
     port: int = PORT
     runs_agent: bool = True
     """Whether the agent is started here; else its owner runs it."""

@@ -10,11 +10,17 @@ import click
 from deployments.miner.config_option import config_option
 from deployments.miner.wallet_options import wallet_options
 from tasks.offering.typed import endpoint_of
+from tasks.onboarding.agent import EVERYWHERE
 
 
 @click.command()
 @config_option
-@click.option("--host", default="0.0.0.0", show_default=True, help="The address to listen at.")  # noqa: S104  for validators
+@click.option(
+    "--host",
+    default=EVERYWHERE,
+    show_default=True,
+    help="The address to listen at; ::, every one, of IPv4 too.",
+)
 @click.option(
     "--port", type=click.IntRange(0, 65_535), default=8091, show_default=True, help="0: a free one."
 )

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ from tasks.edges.nonces import NonceStore
 from tasks.edges.signing import Asked, check_answer, sign_request
 from tasks.errors import SettingError
 from tasks.offering.config import MinerConfig, MinerExecutor
+from tasks.onboarding.agent import EVERYWHERE
 
 ROOT = Path(__file__).resolve().parents[3]
 VALIDATOR = sp_core.Keypair.create_from_uri("//Validator")
@@ -404,6 +406,19 @@ def test_many_doors_in_one_process(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     assert asyncio.run(run())
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="IPv6 is needed")
+def test_everywhere_is_ipv4_and_ipv6(tmp_path):
+    """An agent that listens everywhere is reached by addresses of both kinds at one port."""
+
+    async def run():
+        async with serve(make_door(tmp_path), EVERYWHERE, 0) as port:
+            for address in ("127.0.0.1", "::1"):
+                _, writer = await asyncio.open_connection(address, port)
+                writer.close()
+
+    asyncio.run(run())
 
 
 def test_a_taken_port_is_the_users_mistake(tmp_path):
