@@ -17,13 +17,15 @@ from tasks.onboarding.changing.journal import (
     Journal,
     Left,
     Work,
-    failures,
+    remove,
     replace_whole,
 )
 from tasks.onboarding.changing.packages import install_packages
 from tasks.onboarding.changing.system import delete, run
 
 PIP_S = 1_500
+MARK = ".modules"
+"""Of an environment that is whole."""
 
 
 def has_modules(wanted: Change, _: Work) -> list[str]:
@@ -37,7 +39,7 @@ def has_modules(wanted: Change, _: Work) -> list[str]:
 
 def make_venv(wanted: Change, work: Work) -> list[str]:
     """An environment of ours with these modules, whole; one of the owner's that lacks some is left alone."""
-    folder, mark = wanted["folder"], f"{wanted['folder']}/.modules"
+    folder, mark = wanted["folder"], f"{wanted['folder']}/{MARK}"
     own, text = f"{folder}/bin/python", "\n".join(wanted["modules"]) + "\n"
     begun = work.journal.find("tree", folder)
     if begun and kept(mark) and Path(mark).read_text() == text:
@@ -53,7 +55,7 @@ def make_venv(wanted: Change, work: Work) -> list[str]:
         return [own]
     work.journal.note("tree", folder)
     wheels = wheels_of(folder)
-    delete(folder)
+    clear(folder, wheels if wanted["has_wheels"] else "")
     done = run([wanted["python"], "-I", "-m", "venv", folder], PIP_S)
     if done.returncode != 0:
         raise Failed("PYTHON_FAILED", done.stdout[-WORDS:])
@@ -62,25 +64,35 @@ def make_venv(wanted: Change, work: Work) -> list[str]:
     done = run([own, "-I", "-m", "pip", "install", *options, *wanted["modules"]], PIP_S)
     if done.returncode != 0:
         raise Failed("PIP_FAILED", done.stdout[-WORDS:])
-    shutil.rmtree(wheels, ignore_errors=True)
+    delete(wheels)
     replace_whole(mark, text.encode(), 0o644)
     return [own]
 
 
+def clear(folder: str, but: str) -> None:
+    """Nothing of an environment that was begun, but this; its mark goes first."""
+    if Path(folder).is_dir():
+        remove([f"{folder}/{MARK}"])
+        for child in Path(folder).iterdir():
+            if str(child) != but:
+                delete(str(child))
+
+
 def wheels_of(folder: str) -> str:
-    """Where packages that are handed over lie until they are installed."""
-    return f"{folder}-wheels"
+    """Where packages that are handed over lie until they are installed: within what is ours."""
+    return f"{folder}/.wheels"
 
 
 def take_wheel(request: dict[str, Any]) -> dict[str, object]:
     """A package of the miner's, which stands after the request."""
-    folder = wheels_of(request["folder"])
-    with failures():
-        refuse_read_only(folder)
-        Journal(request["step"]).note("tree", folder)
-        Path(folder).mkdir(mode=0o700, exist_ok=True)
-        with Path(folder, request["name"]).open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
+    folder, wheels, journal = request["folder"], wheels_of(request["folder"]), Journal(request["step"])
+    if os.path.lexists(folder) and not journal.find("tree", folder):
+        raise Failed("PYTHON_NOT_OURS", f"there is a {folder} already")
+    refuse_read_only(folder)
+    journal.note("tree", folder)
+    Path(wheels).mkdir(parents=True, exist_ok=True)
+    with Path(wheels, request["name"]).open("wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
     return {"done": [request["name"]], "code": "", "detail": ""}
 
 
