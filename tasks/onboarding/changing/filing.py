@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import contextlib
 import errno
+import hashlib
+import json
 import os
 import pwd
 import stat
 from pathlib import Path
+from typing import Any
 
 from tasks.onboarding.changing.journal import (
     Change,
@@ -29,14 +32,27 @@ MAX_FILE_BYTES = 1 << 20
 def put_file(wanted: Change, work: Work) -> list[str]:
     """A file of root's, whole; what was there is kept."""
     path, data, mode = wanted["path"], wanted["text"].encode(), wanted["mode"]
-    before = kept(path)
-    if before == {"data": base64.b64encode(data).decode(), "mode": mode, "uid": 0, "gid": 0}:
+    before, made = kept(path), {"data": base64.b64encode(data).decode(), "mode": mode, "uid": 0, "gid": 0}
+    if before == made:
         return []
     refuse_read_only(path)
     if not work.is_dry:
-        work.journal.note("file", path, before=before)
+        entry = work.journal.note("file", path, before=before, made=[digest_of(made)])
+        note_made(entry, made, work)
         replace_whole(path, data, mode)
     return [path]
+
+
+def note_made(entry: Entry, made: dict[str, object] | None, work: Work) -> None:
+    """What we make of a file, beside what we made of it earlier."""
+    if digest_of(made) not in entry["made"]:
+        entry["made"].append(digest_of(made))
+        work.journal.save()
+
+
+def digest_of(found: dict[str, object] | None) -> str:
+    """Of all that there is to know of a file."""
+    return hashlib.blake2s(json.dumps(found, sort_keys=True).encode()).hexdigest()
 
 
 def kept(path: str) -> dict[str, object] | None:
@@ -54,10 +70,17 @@ def kept(path: str) -> dict[str, object] | None:
 
 
 def undo_file(entry: Entry) -> Left:
-    """As it was; one that others write too is left when it is not what we made of it any more."""
+    """As it was; one that is not what we made of it any more is left."""
     path, before = entry["key"], entry["before"]
-    if entry.get("after") and kept(path) not in (entry["after"], before):
+    now = kept(path)
+    if now != before and digest_of(now) not in entry["made"]:
         return [(path, "it was changed since: take out of it what is not yours by hand")]
+    put_back(path, before)
+    return []
+
+
+def put_back(path: str, before: dict[str, Any] | None) -> None:
+    """What was kept of this file, in its place again."""
     remove([temporary(path)])
     if before is None:
         remove([path])
@@ -67,7 +90,6 @@ def undo_file(entry: Entry) -> Left:
     else:
         data = base64.b64decode(before["data"])
         replace_whole(path, data, before["mode"], before["uid"], before["gid"])
-    return []
 
 
 def make_folder(wanted: Change, work: Work) -> list[str]:

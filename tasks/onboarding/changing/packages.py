@@ -9,7 +9,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from tasks.onboarding.changing.filing import kept, make_folder, put_file, refuse_read_only
+from tasks.onboarding.changing.filing import kept, make_folder, note_made, put_file, refuse_read_only
 from tasks.onboarding.changing.journal import WORDS, Change, Entry, Failed, Left, Work, absent
 from tasks.onboarding.changing.system import PATH, QUICK_S, is_systemd, need, run, tool
 from tasks.onboarding.changing.users import add_group
@@ -142,17 +142,17 @@ def apt(command: list[str]) -> str:
 def configure_runtime(_: Change, work: Work) -> list[str]:
     """Docker's knowledge of NVIDIA's runtime; containers that run go on."""
     path = "/etc/docker/daemon.json"
-    before = kept(path)
-    if before and "data" in before and b'"nvidia"' in base64.b64decode(str(before["data"])):
+    before, begun = kept(path), work.journal.find("file", path)
+    is_known = bool(before and "data" in before and b'"nvidia"' in base64.b64decode(str(before["data"])))
+    if is_known and (begun is None or begun["made"]):
         return []
     if not work.is_dry:
         folder = Path(path).parent
         if not folder.is_dir():
             make_folder({"path": str(folder), "mode": 0o755, "owner": "root", "is_whole": False}, work)
-        entry = work.journal.note("file", path, before=before)
+        entry = work.journal.note("file", path, before=before, made=[])
         tool(["nvidia-ctk", "runtime", "configure", "--runtime=docker"])
-        entry["after"] = kept(path)
-        work.journal.save()
         if is_systemd():
             run(["systemctl", "reload", "docker"])
+        note_made(entry, kept(path), work)  # last: it says that all of it is done
     return [path]

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from tasks.onboarding.changing.filing import kept, put_file, refuse_read_only, undo_file
+from tasks.onboarding.changing.filing import kept, put_back, put_file, refuse_read_only
 from tasks.onboarding.changing.journal import WORDS, Change, Entry, Failed, Left, Work
 from tasks.onboarding.changing.system import PATH, lines_of, parent_of, run, title_of
 
@@ -40,7 +40,7 @@ def tell_sshd(wanted: Change, work: Work) -> list[str]:
     try:
         check_effective(server, wanted, is_in_place=True)
     except Failed:
-        undo_file({"key": path, "before": before})
+        put_back(path, before)
         raise
     reload_sshd(server)
     entry["is_told"] = True

@@ -31,8 +31,10 @@ def found(machine: BareMachine, **changes: object) -> Report:
     return Report(machine.named, replace(seen, **changes), ())
 
 
-def planned(machine: BareMachine, step: str, wanted: Wanted = WANTED) -> PlannedStep:
-    plan = machine.hand.plan(machine.named, wanted, found(machine))
+def planned(
+    machine: BareMachine, step: str, wanted: Wanted = WANTED, report: Report | None = None
+) -> PlannedStep:
+    plan = machine.hand.plan(machine.named, wanted, report or found(machine))
     return next(one for one in plan.steps if one.step.name == step)
 
 
@@ -206,13 +208,32 @@ def test_a_disk_that_is_read_only_is_told(tmp_path):
     assert mended.state is PlanState.TO_DO
 
 
+KILLING = """\
+#!/bin/sh
+echo '{"runtimes": {"nvidia": {}}}' > /etc/docker/daemon.json
+[ -e /var/lib/cards/killed ] || { touch /var/lib/cards/killed; kill -9 $PPID; }
+"""
+"""NVIDIA's tool, which takes along who called it, once."""
+
+
 def test_a_machine_with_cards_and_no_way_to_an_index(tmp_path):
-    """Packages are handed over where pip has none; Docker learns of NVIDIA's runtime, and what its owner adds stays when it is undone."""
+    """Packages are handed over where pip has none; Docker learns of NVIDIA's runtime, and what its owner adds stays when it is undone.
+
+    The hand was killed when NVIDIA's tool had done its part, and Docker had not been told.
+    """
 
     daemon = "/etc/docker/daemon.json"
-    with bare_machine(tmp_path / "m", things={"/etc/pip.conf": "[global]\nno-index = true\n"}) as machine:
+    things = {
+        "/etc/pip.conf": "[global]\nno-index = true\n",
+        "/opt/subnet-wheels/hers": "",
+        "/usr/local/sbin/nvidia-ctk": KILLING,
+    }
+    with bare_machine(tmp_path / "m", things=things) as machine:
         report, wanted = found(machine, needs_cards=True), replace(WANTED, python="")
         plan = machine.hand.plan(machine.named, wanted, report)
+        with pytest.raises(OnboardingFailed, match="cut off"):
+            machine.hand.carry_out(plan, lambda _: None)
+        begun = planned(machine, "toolkit", wanted, report)
         with pytest.raises(OnboardingFailed, match="numba") as caught:
             machine.hand.carry_out(plan, lambda _: None)
         with_wheels = machine.hand.plan(
@@ -223,6 +244,7 @@ def test_a_machine_with_cards_and_no_way_to_an_index(tmp_path):
         imported = machine.run(with_wheels.python, "-I", "-c", "import numba, numba_cuda; print('yes')")
         again = machine.hand.plan(machine.named, wanted, report)
         machine.run("sh", "-c", f"echo '{{\"debug\": true}}' > {daemon}")
+        machine.run("sh", "-c", f"echo '# hers' >> {files.SSHD_DROP_IN}")
         machine.run("sh", "-c", "echo hers > /etc/subnet/miner.toml")
         machine.run("mkdir", "-p", "/var/lib/docker/volumes/hers")
         left = machine.hand.undo(machine.named, lambda _: None)
@@ -233,17 +255,31 @@ def test_a_machine_with_cards_and_no_way_to_an_index(tmp_path):
         left_then = machine.hand.undo(machine.named, lambda _: None)
         changed = machine.changed()
 
+    assert (begun.state, begun.detail) == (PlanState.TO_DO, daemon)
     assert caught.value.step == "python"
     assert "--wheels" in caught.value.mend
     assert list(runtimes) == ["nvidia"]
     assert imported == "yes\n"
     assert {one.state for one in again.steps} == {PlanState.DONE}
-    assert [one.what for one in left] == ["/etc/subnet", daemon, "/etc/docker", "docker.io"]
+    assert [one.what for one in left] == [
+        files.SSHD_DROP_IN,
+        "/etc/subnet",
+        daemon,
+        "/etc/docker",
+        "docker.io",
+    ]
     assert "volumes lie in /var/lib/docker" in left[-1].why
     assert len(kept.splitlines()) == 3
     assert left_then == ()
-    assert "miner.toml" in left[0].why
-    assert sorted(changed) == ["/etc/docker", daemon, "/etc/subnet", "/etc/subnet/miner.toml"]
+    assert "changed since" in left[0].why
+    assert "miner.toml" in left[1].why
+    assert sorted(changed) == [
+        "/etc/docker",
+        daemon,
+        files.SSHD_DROP_IN,
+        "/etc/subnet",
+        "/etc/subnet/miner.toml",
+    ]
 
 
 def test_a_machine_whose_host_key_nobody_agreed_to_is_not_touched(machine, tmp_path):
