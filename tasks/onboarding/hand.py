@@ -50,6 +50,7 @@ PACKAGE = "tasks.onboarding.changing"
 LOGIN_S, STEP_S = 30.0, 1_800.0
 REPLY_BYTES = 262_144
 WHEEL_PIECE_BYTES = 131_072
+CUT_OFF = "run the same command again: what was begun is gone on with"
 PLANNING = "plan"
 """Where a step's name stands: nothing is changed yet."""
 
@@ -143,7 +144,7 @@ class _Talk:
         )
         if output.exit_code != 0:
             words = plain(output.stderr.decode("utf-8", "replace")[-TOLD_CHARS:])
-            raise OnboardingFailed(step, self.machine.label, f"it was cut off: {words}")
+            raise OnboardingFailed(step, self.machine.label, f"it was cut off: {words}", CUT_OFF)
         return parsed(self.machine, step, output.stdout, adapter)
 
 

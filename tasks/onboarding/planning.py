@@ -226,6 +226,7 @@ def _let_in(option: str) -> Callable[[str], str]:
 
 
 _MODULES = " ".join(f"'{module}'" for module in MODULES)
+_PLACES = " ".join(sorted({folder.path for folder in files.folders()}))
 _BOTH = f"{files.VALIDATE_USER} {files.RENT_USER}"
 MENDS: Mapping[str, Callable[[str], str]] = {
     "NO_APT": lambda sudo: (
@@ -256,5 +257,18 @@ MENDS: Mapping[str, Callable[[str], str]] = {
     "SSHD_DENY_USERS": _as_root("grep -rniE '^[[:space:]]*DenyUsers' /etc/ssh"),
     "SSHD_DENY_GROUPS": _as_root("grep -rniE '^[[:space:]]*DenyGroups' /etc/ssh"),
     "SSHD_SILENT": _as_root("systemctl restart ssh"),
+    "BUSY": _as_root(
+        "fuser -v /var/lib/subnet-onboarding.lock  # who works there: wait for its end, or end it"
+    ),
+    "IN_USE": _as_root(
+        "docker ps -a  # and `docker volume ls`: remove what is not needed, then run this again"
+    ),
+    "NOT_OURS": _as_root(f"ls -ld {_PLACES}  # rename what was named above, then run this again"),
+    "JOURNAL_BROKEN": _as_root(
+        "mv /var/lib/subnet-onboarding.json /root/  # it says what was changed: undo that by hand"
+    ),
+    "SYSTEM": _as_root("dmesg | tail -n 20; df -h; mount"),
+    "TOOL_FAILED": _as_root("journalctl -n 50 --no-pager"),
+    "TOO_SLOW": lambda _: "uptime; ps aux --sort=-%cpu | head  # once it is idle, run this again",
 }
 """By the code of the hand's program; others are those of `tasks/onboarding/mends.py`."""

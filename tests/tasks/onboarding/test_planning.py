@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -147,6 +148,17 @@ def test_mends_are_for_who_logs_in():
     assert mend_for("NOBODY_KNOWS", UBUNTU) == ""
 
 
+def test_whatever_fails_there_has_a_mend():
+    """Each code that the program may answer has a command."""
+
+    folder = Path(changing.__file__).parent
+    text = "".join(path.read_text() for path in folder.glob("*.py"))
+    codes = set(re.findall(r'(?:Failed\(\s*|need\("[a-z-]+", |errno\.\w+: |, )"([A-Z][A-Z_]{3,})"', text))
+
+    assert {"BUSY", "IN_USE", "NO_APT", "READ_ONLY", "SYSTEM", "TOOL_FAILED", "TOO_SLOW"} <= codes
+    assert [code for code in sorted(codes) if not mend_for(code, NAMED)] == []
+
+
 def test_the_program_is_for_old_interpreters():
     """Every module of it is read by Python 3.8, and is listed before it is sent."""
 
@@ -191,5 +203,5 @@ def test_what_a_machine_says_can_be_shown():
 
     assert len(caught.value.why) <= 600
     assert "\x1b" not in caught.value.why
-    assert caught.value.mend == ""
+    assert caught.value.mend == mend_for("BUSY", NAMED)
     assert left == [("/etc/x", "why")]
