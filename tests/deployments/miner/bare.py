@@ -128,7 +128,16 @@ def start(root: Path, told: dict[str, Any]) -> None:
         subprocess.Popen([*SYSTEMD, str(root)], stdin=subprocess.DEVNULL, stdout=sys.stderr)
     else:
         inside(root, ["/usr/sbin/sshd"])
+        wait_for_word(root / "run/sshd.pid")
     wait_for_port(22)
+
+
+def wait_for_word(file: Path) -> None:
+    """Until a server has written what it writes when it has begun: it belongs to the machine as it was."""
+    end = time.monotonic() + 20
+    while not file.exists() or not file.read_text().endswith("\n"):
+        assert time.monotonic() < end, file
+        time.sleep(0.02)
 
 
 def wait_for_port(port: int) -> None:
