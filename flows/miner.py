@@ -17,12 +17,12 @@ from tasks.edges.shell import EpochKey, Shell, ShellSettings
 from tasks.errors import SettingError
 from tasks.offering.config import load_config
 from tasks.offering.typed import endpoint_of, rao_of
-from tasks.onboarding.agent import EVERYWHERE, AgentProcess
+from tasks.onboarding.agent import AgentProcess
 from tasks.onboarding.hand import Hand
 from tasks.onboarding.login import Pins, load_ssh_key
 from tasks.onboarding.machine import parse_machine
 from tasks.onboarding.stages import Progress
-from tasks.onboarding.wishes import PORT, SYSTEM_FILE, WAIT_S, Human, Nobody, WalletNames, Wishes
+from tasks.onboarding.wishes import SYSTEM_FILE, WAIT_S, Human, Nobody, WalletNames, Wishes
 from tasks.onboarding.work import Onboarding
 
 MAX_PASSWORD_BYTES = 4_096
@@ -52,8 +52,8 @@ class Starting(BaseModel):
     )
     ceiling_tao: str = Field("", description="The most that a place on the subnet may cost.")
     announce: str = Field("", description="ADDRESS:PORT at which validators reach the agent.")
-    host: str = Field(EVERYWHERE, description="Where the agent listens.")
-    port: int = Field(PORT, ge=1, le=65_535, description="The port that it listens on.")
+    host: str = Field("", description="Where the agent listens; as it does already, else everywhere.")
+    port: int | None = Field(None, ge=1, le=65_535, description="The port that it listens on; else 8091.")
     runs_agent: bool = Field(default=True, description="Start the agent on this computer.")
     has_engine: bool = Field(default=True, description="Install a container engine for renters.")
     wheels: Path | None = Field(None, description="A folder with the prover's packages.")
@@ -133,6 +133,7 @@ def wishes_of(hosts: list[str], how: Starting, settings: Settings) -> Wishes:
         wheels=how.wheels,
         environment=(("SUBNET_SIMULATED_CARDS", how.simulated_cards),) if how.simulated_cards else (),
         wait_s=how.wait_s,
+        is_local=settings.is_embedded,
     )
 
 

@@ -123,9 +123,11 @@ def _head(work: Onboarding) -> str:
 def _serve(work: Onboarding) -> None:
     command = f"subnet miner serve --config {work.wishes.agent_file}"
     with work.here(AGENT, mend=command) as turn:
-        address, port = _endpoint(work)
-        turn.is_new = work.agent.ensure(_words(work, address, port))
-        _until_announced(work, address, port)
+        serving = work.serving
+        assert serving is not None, "it was planned"
+        turn.is_new = work.agent.ensure(serving.words(work.wishes))
+        _until_announced(work, serving.endpoint)
+        address, port = serving.address, serving.announced_port
         turn.detail = f"at {address} port {port}, {_reach(work, address, port)}, log {work.agent.log}"
 
 
@@ -142,28 +144,6 @@ def _leave_to_owner(work: Onboarding) -> None:
         end_agent(work)
     except OnboardingFailed as failure:
         work.fail_all(failure)
-
-
-def _endpoint(work: Onboarding) -> tuple[str, int]:
-    """Where validators reach the agent: as was said, or where the machines see this computer."""
-    if work.wishes.announce is not None:
-        return work.wishes.announce
-    seen = {report.found.seen_from for report in work.plan.reports} - {None}
-    if len(seen) != 1:
-        told = ", ".join(sorted(str(address) for address in seen)) or "no machine tells it"
-        wanted = "ADDRESS:PORT at which validators reach this computer"
-        raise SettingError("--announce", f"not given, seen as: {told}", wanted)
-    return str(seen.pop()), work.wishes.port
-
-
-def _words(work: Onboarding, address: str, port: int) -> tuple[str, ...]:
-    wishes, wallet = work.wishes, work.wishes.wallet
-    shown = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-    return (
-        *("miner", "serve", "--config", str(wishes.agent_file.absolute())),
-        *("--host", wishes.host, "--port", str(wishes.port), "--announce", shown),
-        *("--wallet-path", str(wallet.path.absolute()), "--wallet", wallet.name, "--hotkey", wallet.hotkey),
-    )
 
 
 def _reach(work: Onboarding, address: str, port: int) -> str:
@@ -190,11 +170,10 @@ def _is_reached(work: Onboarding, machine: Machine, address: str, port: int) -> 
     return output.exit_code == 0
 
 
-def _until_announced(work: Onboarding, address: str, port: int) -> None:
+def _until_announced(work: Onboarding, wanted: str) -> None:
     """Until the agent has told the chain where it is: it does so once it listens, and has seen its own place."""
     wallet, until = work.wishes.wallet, time.monotonic() + ANSWER_S
     hotkey = hotkey_address(wallet.path, wallet.name, wallet.hotkey)
-    wanted = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
     while True:
         if work.agent.running() is None:
             raise OnboardingFailed(AGENT.name, HERE, f"it ended: {work.agent.last_words()[-300:]}")

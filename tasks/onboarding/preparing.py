@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tasks.edges.registering import Terms, check_terms, tao
 from tasks.edges.wallets import (
@@ -16,8 +16,10 @@ from tasks.edges.wallets import (
 from tasks.errors import ChainAway, OnboardingFailed, RegistrationRefused, SettingError, SubnetError
 from tasks.onboarding.deciding import Plan, stopped
 from tasks.onboarding.preflight import Preflight, Report
+from tasks.onboarding.serving import decided
 from tasks.onboarding.stages import AGENT, AUTHORITY, HERE, KEYS, LOOK, OFFER, PLACE, VERDICT
 from tasks.onboarding.steps import MachinePlan, PlannedStep, PlanState, Step, StepState, Wanted
+from tasks.onboarding.wishes import PORT
 from tasks.onboarding.work import Onboarding
 from tasks.stepping import step
 
@@ -39,7 +41,7 @@ async def make_plan(work: Onboarding) -> None:
             label = plan.machine.label
             work.fail(OnboardingFailed(first.step.name, label, first.detail, first.mend))
     terms, why = await work.call(_terms, work)
-    here = tuple(_here(work, terms, why))
+    here = tuple(_here(work, reports, terms, why))
     for planned in here:
         if planned.state is PlanState.BLOCKED:
             work.fail_all(OnboardingFailed(planned.step.name, HERE, planned.detail, planned.mend))
@@ -130,7 +132,9 @@ def _terms(work: Onboarding) -> tuple[Terms | None, str]:
         return None, str(error)
 
 
-def _here(work: Onboarding, terms: Terms | None, why: str) -> Iterator[PlannedStep]:
+def _here(
+    work: Onboarding, reports: Sequence[Report], terms: Terms | None, why: str
+) -> Iterator[PlannedStep]:
     wallet = work.wishes.wallet
     try:
         owner_address(wallet.path, wallet.name)
@@ -149,11 +153,30 @@ def _here(work: Onboarding, terms: Terms | None, why: str) -> Iterator[PlannedSt
     offered = {e.offer.executor_id for e in work.config.executors} if work.config else set()
     names = [work.executor_id(machine) for machine in work.going]
     yield _planned(OFFER, offered.issuperset(names), f"{', '.join(names)} in {work.wishes.agent_file}")
-    is_running = work.agent.running() is not None
-    if work.wishes.runs_agent:
-        yield _planned(AGENT, is_running, f"of {work.folder}")
-    elif is_running:
-        yield PlannedStep(AGENT, PlanState.TO_DO, "it is stopped: you run it yourself")
+    if (planned := _agent(work, reports)) is not None:
+        yield planned
+
+
+def _agent(work: Onboarding, reports: Sequence[Report]) -> PlannedStep | None:
+    running = work.agent.running()
+    if not work.wishes.runs_agent:
+        told = "it is stopped: you run it yourself"
+        return PlannedStep(AGENT, PlanState.TO_DO, told) if running is not None else None
+    seen = [r.found.seen_from for r in reports if r.machine.label not in work.failed]
+    if not seen:
+        return _planned(AGENT, running is not None, f"of {work.folder}")  # nobody is on the way to it
+    try:
+        work.serving = decided(work.wishes, running, seen)
+    except OnboardingFailed as failure:
+        return PlannedStep(AGENT, PlanState.BLOCKED, failure.why, failure.mend)
+    except SettingError as error:
+        mend = f"subnet miner onboard {work.wishes.machines[0].typed} --announce ADDRESS:{work.wishes.port or PORT}"
+        return PlannedStep(AGENT, PlanState.BLOCKED, str(error), mend)
+    told = f"of {work.folder}, at {work.serving.endpoint}"
+    if running is None:
+        return PlannedStep(AGENT, PlanState.TO_DO, told)
+    differing = work.serving.differing(work.wishes, running)
+    return _planned(AGENT, not differing, f"it is restarted: {differing}" if differing else told)
 
 
 def _place(work: Onboarding, terms: Terms | None, why: str) -> PlannedStep:

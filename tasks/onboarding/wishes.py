@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Protocol
 
 from tasks.errors import SettingError
-from tasks.onboarding.agent import EVERYWHERE
 from tasks.onboarding.deciding import Plan
 from tasks.onboarding.machine import Machine
 
@@ -40,9 +39,11 @@ class Wishes:
     limit_rao: int | None = None
     """The most that a place may cost; None: somebody is asked."""
     announce: tuple[str, int] | None = None
-    """Where validators reach the agent; None: the address that the machines see this computer at."""
-    host: str = EVERYWHERE
-    port: int = PORT
+    """Where validators reach the agent; None: as it runs already, else the address that machines see this computer at."""
+    host: str = ""
+    """Where the agent listens; empty: as it does already, else everywhere."""
+    port: int | None = None
+    """None: as it does already, else `PORT`."""
     runs_agent: bool = True
     """Whether the agent is started here; else its owner runs it."""
     has_engine: bool = True
@@ -51,6 +52,8 @@ class Wishes:
     """Of validators' sessions: where simulated cards lie, on the local subnet."""
     wait_s: float = WAIT_S
     """For a verdict."""
+    is_local: bool = False
+    """Whether validators are those of the local subnet: elsewhere they connect to public addresses alone."""
 
     def __post_init__(self) -> None:
         """SettingError for what can't be meant."""

@@ -26,6 +26,7 @@ from tasks.onboarding.login import Pins
 from tasks.onboarding.machine import Machine
 from tasks.onboarding.preflight import AT_ONCE, Report
 from tasks.onboarding.records import Records
+from tasks.onboarding.serving import Serving
 from tasks.onboarding.stages import HERE, Progress
 from tasks.onboarding.steps import Left, MachinePlan, Step, StepEvent, StepState, Wanted
 from tasks.onboarding.wishes import Human, Wishes
@@ -102,6 +103,8 @@ class Onboarding:
         self.left: dict[str, tuple[Left, ...]] = {}
         self.authority, self.authority_file = self._authority()
         self.plan = Plan()
+        self.serving: Serving | None = None
+        """How the agent is to run, as was agreed to."""
         self.limit_rao = wishes.limit_rao
         """The most that a place may cost; asked for where it was not said."""
         self.coldkey_password: str | None = None
