@@ -9,11 +9,11 @@ from contextlib import closing
 
 from tasks.edges.registering import Terms, tao
 from tasks.edges.wallets import hotkey_address, is_coldkey_encrypted, load_coldkey, owner_address
-from tasks.errors import OnboardingFailed, SettingError, SubnetError, TransportError
+from tasks.errors import OnboardingFailed, SubnetError, TransportError
 from tasks.inspection.talk import run_program, start_runner
 from tasks.offering import fleet
+from tasks.onboarding.admitting import price_of
 from tasks.onboarding.confinement.files import RENT_USER
-from tasks.onboarding.deciding import own_price
 from tasks.onboarding.installing import announced
 from tasks.onboarding.login import looked_up
 from tasks.onboarding.machine import Machine
@@ -99,19 +99,9 @@ def _entry(work: Onboarding, machine: Machine) -> fleet.Entry:
     }
     if work.wishes.has_engine:
         entry["rent_user"] = RENT_USER
-    config = work.read_config()
-    known = (
-        next((e for e in config.executors if e.offer.executor_id == entry["id"]), None) if config else None
-    )
-    if known is not None:
-        return entry | {"price_usd_per_hour": known.offer.price_usd_per_hour}
-    price = work.wishes.price_usd_per_hour
-    price = own_price(work.plan.report_of(machine).found.facts) if price is None else price
-    if price is None:
-        raise SettingError(
-            "--price", "not given", "USD an hour: our list of models has no price for this one"
-        )
-    return entry | {"price_usd_per_hour": float(price)}
+    price = price_of(work, work.plan.report_of(machine))
+    assert price is not None, "it was planned"
+    return entry | {"price_usd_per_hour": price}
 
 
 def _head(work: Onboarding) -> str:

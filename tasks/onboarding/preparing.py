@@ -14,7 +14,10 @@ from tasks.edges.wallets import (
     owner_address,
 )
 from tasks.errors import ChainAway, OnboardingFailed, RegistrationRefused, SettingError, SubnetError
+from tasks.onboarding.admitting import not_ours, turn_away
 from tasks.onboarding.deciding import Plan, stopped
+from tasks.onboarding.machine import Machine
+from tasks.onboarding.naming import is_at
 from tasks.onboarding.preflight import Preflight, Report
 from tasks.onboarding.serving import decided
 from tasks.onboarding.stages import AGENT, AUTHORITY, HERE, KEYS, LOOK, OFFER, PLACE, VERDICT
@@ -34,12 +37,15 @@ async def make_plan(work: Onboarding) -> None:
         has_verdict = heard is not None and heard.state == StepState.DONE
         if (failure := stopped(report, has_verdict=has_verdict)) is not None:
             work.fail(failure)
+    await work.call(turn_away, work, reports)
     plans = await asyncio.gather(*(work.call(_plan, work, r) for r in reports))
     known = [plan for plan in plans if plan is not None]
     for plan in known:
         for first in plan.blocked[:1]:
             label = plan.machine.label
             work.fail(OnboardingFailed(first.step.name, label, first.detail, first.mend))
+        if (failure := not_ours(work, plan)) is not None:
+            work.fail(failure)
     terms, why = await work.call(_terms, work)
     here = tuple(_here(work, reports, terms, why))
     for planned in here:
@@ -94,7 +100,22 @@ def _prepare(work: Onboarding) -> None:
             work.authority.save(work.authority_file)
         turn.detail = str(work.authority_file)
     for machine in work.going:
-        work.records.know(machine.label, work.executor_id(machine))
+        _name(work, machine)
+
+
+def _name(work: Onboarding, machine: Machine) -> None:
+    """Keep its name; the same place may have had it by another label."""
+    name, config = work.executor_id(machine), work.read_config()
+    known_as, place = work.records.machine_of(name), work.plan.of(machine).machine
+    offers = [e.offer for e in config.executors] if config else []
+    is_renamed = any(offer.executor_id == name and is_at(offer, place) for offer in offers)
+    try:
+        if known_as not in (None, machine.label) and is_renamed:
+            work.records.unname(str(known_as))
+        work.records.know(machine.label, name)
+    except SubnetError as error:
+        mend = f"subnet miner onboard {machine.typed}"
+        work.fail(OnboardingFailed(OFFER.name, machine.label, str(error), mend))
 
 
 def _plan(work: Onboarding, report: Report) -> MachinePlan | None:

@@ -58,9 +58,22 @@ class Records:
         rows = self._run("SELECT executor_id FROM machines WHERE machine = ?", machine)
         return str(rows[0][0]) if rows else None
 
+    def machine_of(self, executor_id: str) -> str | None:
+        """The machine that has this name."""
+        rows = self._run("SELECT machine FROM machines WHERE executor_id = ?", executor_id)
+        return str(rows[0][0]) if rows else None
+
     def know(self, machine: str, executor_id: str) -> None:
-        """Keep its name."""
-        self._run("INSERT OR REPLACE INTO machines VALUES (?, ?)", machine, executor_id)
+        """Keep its name; StoreAway when it is another machine's."""
+        self._run(
+            "INSERT INTO machines VALUES (?, ?) ON CONFLICT (machine) DO UPDATE SET executor_id = excluded.executor_id",
+            machine,
+            executor_id,
+        )
+
+    def unname(self, machine: str) -> None:
+        """It goes by another name of its own here from now on."""
+        self._run("DELETE FROM machines WHERE machine = ?", machine)
 
     def begin(self, machine: str, step: str, mark: str, now_s: float) -> None:
         """The step begins."""
