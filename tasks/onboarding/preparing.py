@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from tasks.edges.registering import Terms, check_terms, tao
 from tasks.edges.wallets import (
@@ -38,8 +39,7 @@ async def make_plan(work: Onboarding) -> None:
         if (failure := stopped(report, has_verdict=has_verdict)) is not None:
             work.fail(failure)
     await work.call(turn_away, work, reports)
-    plans = await asyncio.gather(*(work.call(_plan, work, r) for r in reports))
-    known = [plan for plan in plans if plan is not None]
+    known = await _plans(work, reports)
     for plan in known:
         for first in plan.blocked[:1]:
             label = plan.machine.label
@@ -51,7 +51,7 @@ async def make_plan(work: Onboarding) -> None:
     for planned in here:
         if planned.state is PlanState.BLOCKED:
             work.fail_all(OnboardingFailed(planned.step.name, HERE, planned.detail, planned.mend))
-    work.plan = Plan(reports, tuple(known), here, terms)
+    work.plan = Plan(reports, known, here, terms)
 
 
 @step("agree", deadline_s=86_400.0)
@@ -84,7 +84,11 @@ def _can_pay(work: Onboarding, terms: Terms) -> bool:
 @step("keys and authority", deadline_s=60.0)
 async def prepare(work: Onboarding) -> None:
     """A hotkey and an authority lie on this computer, and each machine has its name."""
+    planned_for = work.authority.public
     await work.call(_prepare, work)
+    if work.authority.public != planned_for:
+        # Another run has made one since: machines are to trust that.
+        work.plan = replace(work.plan, machines=await _plans(work, work.plan.reports))
 
 
 def _prepare(work: Onboarding) -> None:
@@ -95,9 +99,7 @@ def _prepare(work: Onboarding) -> None:
         turn.is_new = key.is_new
         turn.detail = f"hotkey {key.address} in {key.file}, coldkey {owner}"
     with work.here(AUTHORITY) as turn:
-        turn.is_new = not work.authority_file.exists()
-        if turn.is_new:
-            work.authority.save(work.authority_file)
+        turn.is_new = work.have_authority()
         turn.detail = str(work.authority_file)
     for machine in work.going:
         _name(work, machine)
@@ -116,6 +118,12 @@ def _name(work: Onboarding, machine: Machine) -> None:
     except SubnetError as error:
         mend = f"subnet miner onboard {machine.typed}"
         work.fail(OnboardingFailed(OFFER.name, machine.label, str(error), mend))
+
+
+async def _plans(work: Onboarding, reports: Sequence[Report]) -> tuple[MachinePlan, ...]:
+    """Of those that are still on their way."""
+    plans = await asyncio.gather(*(work.call(_plan, work, report) for report in reports))
+    return tuple(plan for plan in plans if plan is not None)
 
 
 def _plan(work: Onboarding, report: Report) -> MachinePlan | None:

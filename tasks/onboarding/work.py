@@ -17,7 +17,7 @@ from typing import Any, Protocol, Self, TypeVar
 from storage.errors import StorageError
 from tasks.edges.chain import Chain
 from tasks.edges.shell import EpochKey, Shell
-from tasks.errors import OnboardingFailed, RegistrationRefused, SubnetError
+from tasks.errors import OnboardingFailed, RegistrationRefused, SettingError, SubnetError
 from tasks.offering.config import MinerConfig, load_config
 from tasks.onboarding.agent import AgentProcess
 from tasks.onboarding.confinement.certificates import Authority
@@ -146,6 +146,19 @@ class Onboarding:
             known = None if self.wishes.executor_id else self.records.executor_id(machine.label)
             self._names[machine.label] = known or self.wishes.id_of(machine)
         return self._names[machine.label]
+
+    def have_authority(self) -> bool:
+        """Its key lies in its file, and is the one that this run uses, whoever was first to put it there; whether we were."""
+        is_new = not self.authority_file.exists()
+        try:
+            if is_new:
+                self.authority.save(self.authority_file)
+        except SettingError:
+            if not self.authority_file.exists():
+                raise
+            is_new = False
+        self.authority, _ = self._authority()
+        return is_new
 
     @property
     def going(self) -> tuple[Machine, ...]:

@@ -9,6 +9,7 @@ and no line is added for any epoch. A certificate has no extension: no terminal,
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -24,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import SSHCertificateBuilder, SSHCertificateType
 
 from tasks.errors import SettingError
+from tasks.offering.files import locked
 from tasks.onboarding.confinement.grants import Grant
 
 SKEW_S = 60
@@ -72,19 +74,21 @@ class Authority:
         draft = path.with_name(f".{path.name}.new")
         try:
             path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-            draft.unlink(missing_ok=True)
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            # Unlike a rename, a link takes no other key's place.
-            path.hardlink_to(draft)
-            path.with_name(f"{path.name}.pub").write_text(f"{self.public} {path.name}\n", encoding="utf-8")
+            with locked(path):
+                if path.exists():
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+                draft.unlink(missing_ok=True)
+                with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                    file.write(text)
+                    file.flush()
+                    os.fsync(file.fileno())
+                # The public half first: once the key has its name, nothing is left to do.
+                public = path.with_name(f"{path.name}.pub")
+                public.write_text(f"{self.public} {path.name}\n", encoding="utf-8")
+                draft.replace(path)
         except OSError as error:
             wanted = f"a place for a new key ({error.strerror})"
             raise SettingError("ssh_ca", str(path), wanted) from None
-        finally:
-            draft.unlink(missing_ok=True)
 
     @property
     def public(self) -> str:

@@ -225,4 +225,4 @@ def test_an_authority_is_made_once(tmp_path):
     with pytest.raises(SettingError, match="a place for a new key"):
         Authority.generate().save(path)
     assert Authority.load(path).public == made.public
-    assert sorted(p.name for p in path.parent.iterdir()) == ["ca", "ca.pub"]
+    assert sorted(p.name for p in path.parent.iterdir()) == [".ca.lock", "ca", "ca.pub"]
