@@ -29,9 +29,10 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 )
 @click.option("--id", "executor_id", help="The machine's name for validators; else made of its address.")
 @click.option(
-    "--announce", help="ADDRESS:PORT of the agent for validators; else as machines see this computer."
+    "--announce",
+    help="ADDRESS:PORT of the agent for validators; else as it has, or as machines see this computer.",
 )
-@click.option("--host", help="Where the agent listens; everywhere if not given.")
+@click.option("--host", help="Where the agent listens; as it does already, else everywhere.")
 @click.option("--port", type=click.IntRange(1, 65_535), help="The port that it listens on; 8091.")
 @click.option("--no-agent", is_flag=True, help="Have no agent run by this: you run it yourself.")
 @click.option("--no-engine", is_flag=True, help="Install no container engine: the machine is not rented out.")

@@ -26,7 +26,7 @@ def told(folder, command=RENTED, **engines):
     for name, script in engines.items():
         (folder / name).write_text(f"#!/bin/sh\n{script}\n")
         (folder / name).chmod(0o755)
-    for name in ("id", "sh", "echo"):
+    for name in {"id", "sh", "echo"} - set(engines):
         (folder / name).symlink_to(shutil.which(name))
     done = subprocess.run(
         ["/bin/sh", "-c", command.command], env={"PATH": str(folder)}, capture_output=True, check=False
@@ -44,6 +44,19 @@ def test_containers_of_all_engines_are_counted(tmp_path):
     )
 
     assert rented_by(output) == 2
+
+
+def test_engines_are_asked_as_root(tmp_path):
+    """Whoever logs in by sudo may be in no group of theirs, and would see no container."""
+
+    output = told(
+        tmp_path,
+        id="echo 1000",
+        sudo='[ "$1" = -n ] && [ "$2" = docker ] && echo 0123456789ab',
+        docker="exit 1",
+    )
+
+    assert rented_by(output) == 1
 
 
 def test_a_machine_without_an_engine_has_no_renter(tmp_path):
