@@ -340,11 +340,16 @@ async def probe(job: Job, access: Access) -> None:
 
 
 def probe_now(job: Job, access: Access, deadline: float) -> None:
-    """SSH banner, host key, login, `nvidia-smi` with the lease's cards and no others; a kernel on each card."""
+    """The renter's way in, and a kernel on each card, side by side."""
     with ThreadPoolExecutor(1, thread_name_prefix="knock") as pool:
-        knocking = pool.submit(job.market.knock, place_of(access), probe_key(job), deadline)
+        gone_in = pool.submit(_go_in, job, access, deadline)
         prove_now(job, ProofKind.LEASED, IN_USE, deadline)
-        seen = knocking.result()
+        gone_in.result()
+
+
+def _go_in(job: Job, access: Access, deadline: float) -> None:
+    """SSH banner, host key, login, `nvidia-smi` with the lease's cards and no others; then our key lets in no more."""
+    seen = job.market.knock(place_of(access), probe_key(job), deadline)
     if sorted(seen) != sorted(job.lease.card_uuids):
         raise ProofRefused("CARDS_DIFFER", f"nvidia-smi lists {len(seen)} cards that are not the lease's")
     lock_up(job, access, deadline)
