@@ -18,6 +18,8 @@ LEFT, RIGHT, TOP, BOTTOM = 66, 14, 30, 50
 SERIES = 7
 """Models with a colour of their own; the others share the last one."""
 OTHERS = "other models"
+LEAST_GB_S = 1e-3
+"""No card proves less: what is below it has not proved any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,9 @@ class _Axis:
 
 def plot_of(choices: Sequence[Choice]) -> Plot | None:
     """The picture of these machines; None when there is nothing to draw."""
-    drawn = [one for one in choices if one.micro_usd_per_card_hour > 0 and one.offer.bandwidth_gb_s > 0]
+    drawn = [
+        one for one in choices if one.micro_usd_per_card_hour > 0 and one.offer.bandwidth_gb_s >= LEAST_GB_S
+    ]
     if not drawn:
         return None
     across = _axis((one.micro_usd_per_card_hour / 1e6 for one in drawn), LEFT, WIDTH - RIGHT)

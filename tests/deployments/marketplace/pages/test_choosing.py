@@ -1,10 +1,10 @@
 """Which machines are the best for their money, and where they stand in the picture: rules over hand-made offers."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deployments.marketplace.pages.choosing import Choice, with_best
-from deployments.marketplace.pages.plot import HEIGHT, OTHERS, WIDTH, plot_of
+from deployments.marketplace.pages.plot import HEIGHT, LEAST_GB_S, OTHERS, WIDTH, plot_of
 from deployments.marketplace.views import offer as viewed
 from tests.tasks.renting.leases import offer
 
@@ -31,10 +31,11 @@ def test_the_best_are_those_that_no_other_one_beats(figures):
 
 
 @given(st.lists(st.tuples(st.integers(0, 10**9), st.floats(0, 10**5)), min_size=1, max_size=30))
+@example([(1, 1.9e-300)])
 def test_every_point_is_inside_the_picture(figures):
     """Whatever the prices; machines without a price or a bandwidth are counted instead."""
     drawn = plot_of([choice(price, gb_s, f"m{n}") for n, (price, gb_s) in enumerate(figures)])
-    placed = [price > 0 and gb_s > 0 for price, gb_s in figures]
+    placed = [price > 0 and gb_s >= LEAST_GB_S for price, gb_s in figures]
 
     assert (drawn is None) is not any(placed)
     if drawn:
