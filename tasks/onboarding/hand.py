@@ -21,9 +21,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from storage.records import Executor
 from tasks.edges.bounded import Bounds
-from tasks.edges.shell import LOADER, EpochKey, Session, Shell
-from tasks.errors import OnboardingFailed, SettingError, SubnetError
+from tasks.edges.shell import LOADER, EpochKey, Session, Shell, ShellSession
+from tasks.errors import HostAway, OnboardingFailed, SettingError, SubnetError
 from tasks.inspection.talk import start_runner, stream_to
 from tasks.onboarding.login import Pins, looked_up
 from tasks.onboarding.machine import Machine
@@ -48,6 +49,9 @@ MODULES = ("journal", "system", "filing", "users", "packages", "interpreter", "s
 """Of the program, each after those that it imports."""
 PACKAGE = "tasks.onboarding.changing"
 LOGIN_S, STEP_S = 30.0, 1_800.0
+AGAIN, PAUSE_S = 3, 0.2
+NOT_YET = frozenset({"connect", "handshake"})
+"""Phases in which nothing was asked yet."""
 REPLY_BYTES = 262_144
 WHEEL_PIECE_BYTES = 131_072
 CUT_OFF = "run the same command again: what was begun is gone on with"
@@ -108,9 +112,21 @@ class Hand:
         deadline = time.monotonic() + LOGIN_S
         bounds = Bounds.for_bytes(carried_bytes, lifetime_s=len(STEPS) * STEP_S)
         shell = Shell(replace(self._shell.settings, bounds=bounds), self._shell.pacer)
-        with shell.open(machine.executor(pinned), self._key, deadline=deadline) as session:
+        with opened(shell, machine.executor(pinned), self._key, deadline) as session:
             start_runner(session, deadline=deadline)
             yield _Talk(machine, session)
+
+
+def opened(shell: Shell, executor: Executor, key: EpochKey, deadline: float) -> ShellSession:
+    """A session, asked for again where nobody listens: a run that was killed may have the SSH server reload just now."""
+    for _ in range(AGAIN):
+        try:
+            return shell.open(executor, key, deadline=deadline)
+        except HostAway as error:
+            if error.phase not in NOT_YET or time.monotonic() + PAUSE_S > deadline:
+                raise
+            time.sleep(PAUSE_S)
+    return shell.open(executor, key, deadline=deadline)
 
 
 @dataclass(frozen=True, slots=True)

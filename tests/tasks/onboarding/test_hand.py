@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -24,6 +25,7 @@ from tasks.onboarding.confinement import files
 from tasks.onboarding.confinement.certificates import Authority
 from tasks.onboarding.confinement.grants import Grant
 from tasks.onboarding.confinement.keeper import uid_of
+from tasks.onboarding.hand import opened
 from tasks.onboarding.preflight import Preflight
 from tasks.onboarding.steps import STEPS, MachinePlan, PlanState, StepState, Wanted
 from tasks.policy import LOCALNET
@@ -333,3 +335,27 @@ def test_killed_at_any_change_it_ends_the_same(tmp_path):
             assert not tried(taken_out, machine, lives) or lives >= back - 2
             assert tried(taken_out, machine, back + 2)
             assert machine.changed() == {}, lives
+
+
+class Reloading:
+    """A shell to a machine whose SSH server does not listen for some tries."""
+
+    def __init__(self, tries, phase="connect"):
+        self.tries, self.phase, self.asked = tries, phase, 0
+
+    def open(self, *_, **__):
+        """The session, once it listens."""
+        self.asked += 1
+        if self.asked <= self.tries:
+            raise HostAway(self.phase, "refused")
+        return "a session"
+
+
+@pytest.mark.parametrize(("tries", "phase", "asked"), [(3, "connect", 4), (9, "connect", 4), (1, "auth", 1)])
+def test_a_server_that_reloads_is_waited_for(tries, phase, asked):
+    """As it does when a run was killed amid its settings; who does not let us in is not asked again."""
+    shell = Reloading(tries, phase)
+    with nullcontext() if tries < asked else pytest.raises(HostAway):
+        assert opened(shell, None, None, time.monotonic() + 60) == "a session"
+
+    assert shell.asked == asked
