@@ -24,7 +24,6 @@ from types import SimpleNamespace
 
 import paramiko
 import pytest
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import SSHCertificateBuilder, SSHCertificateType
 from paramiko import Ed25519Key
@@ -59,6 +58,7 @@ from tasks.proof.wave import MonotonicClock, Wave, gate_limits_s
 from tasks.renting.reaching import Doors
 from tests.deployments.localnet.visiting import challenge_of, wait_for
 from tests.deployments.miner import confined
+from tests.deployments.miner.bare_machine import line, pem
 from tests.deployments.miner.test_certificates import MINER, VALIDATOR, miner_at
 
 OURS, OTHER = (
@@ -101,16 +101,6 @@ class Ground:
         return Executor(
             "rack1-a", OURS, 4, 10, "127.0.0.1", self.port, user, confined.PYTHON, self.host_key, 1.0
         )
-
-
-def pem(key: Ed25519PrivateKey) -> str:
-    kind = serialization.PrivateFormat.OpenSSH
-    return key.private_bytes(serialization.Encoding.PEM, kind, serialization.NoEncryption()).decode()
-
-
-def line(key: Ed25519PrivateKey) -> str:
-    kind = serialization.PublicFormat.OpenSSH
-    return key.public_key().public_bytes(serialization.Encoding.OpenSSH, kind).decode()
 
 
 def certificate(
