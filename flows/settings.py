@@ -60,6 +60,8 @@ class Settings:
     """The folder of renters' backups."""
     trusted_proxies: tuple[Network, ...] = ()
     """Proxies before the marketplace whose X-Forwarded-For is believed; none: nobody's is."""
+    operators: tuple[str, ...] = ()
+    """Hotkeys whose owners see the operator's page, beside the validator's own."""
     keep_transcripts_days: int = 0
     """Days after which `subnet history forget` empties transcripts; 0: never."""
     keep_days: int = 0
@@ -111,6 +113,10 @@ def _address(key: str, value: str) -> str:
     if not re.fullmatch(r"[1-9A-HJ-NP-Za-km-z]{48}", value):
         raise SettingError(key, value, "an SS58 address of 48 characters")
     return value
+
+
+def _addresses(key: str, value: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(_address(key, part.strip()) for part in value.split(",")))
 
 
 def _policy(key: str, value: str) -> str:
@@ -200,6 +206,7 @@ _READERS: Mapping[str, Callable[[str, str], object]] = {
     "secrets_key": _path,
     "backups": _path,
     "trusted_proxies": _networks,
+    "operators": _addresses,
     "keep_transcripts_days": _whole(0, 36_500),
     "keep_days": _whole(0, 36_500),
 }

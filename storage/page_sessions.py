@@ -1,4 +1,4 @@
-"""Browsers that are signed in to the marketplace's pages, each by an API key."""
+"""Browsers that are signed in to the marketplace's pages, each by an API key, a passkey or a hotkey."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from storage.database import reading, writing
 from storage.renter import PageSession
 from storage.tables import page_sessions
 
-MOST_OF_A_KEY = 20
+MOST_OF_A_HOLDER = 20
 """The oldest one beyond that is signed out."""
 
 
@@ -24,8 +24,12 @@ class PageSessions:
     def begin(self, session: PageSession) -> None:
         """Keep a new one; those that have ended by then are forgotten."""
         table = page_sessions.c
-        of_key = sa.select(table.digest).where(table.key_id == session.key_id)
-        beyond = of_key.order_by(table.begun_at.desc(), table.digest).offset(MOST_OF_A_KEY - 1)
+        of_holder = sa.select(table.digest).where(
+            table.key_id == session.key_id,
+            table.passkey_id == session.passkey_id,
+            table.hotkey == session.hotkey,
+        )
+        beyond = of_holder.order_by(table.begun_at.desc(), table.digest).offset(MOST_OF_A_HOLDER - 1)
         with writing(self._engine) as connection:
             old = [row[0] for row in connection.execute(beyond)]
             is_over = sa.or_(table.ends_at <= session.begun_at, table.digest.in_(old))

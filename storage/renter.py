@@ -1,11 +1,12 @@
 """The nouns of a renter: who it is, how it proves it, and what it keeps with us. Frozen records.
 
 Renter ─┬─ ApiKey       proves that a request is the renter's; its secret is never stored
-        │  └─ PageSession  a browser that was signed in with it
+        ├─ Passkey      proves that a browser is the renter's; its secret never leaves the renter's device
         ├─ SshKey       a public key that its containers let in
         ├─ Template     a pod that it starts often
         └─ Webhook ──── Delivery     one event of a lease on its way to one address
 
+PageSession: a browser that was signed in with an API key, a passkey, or by a miner's or an operator's hotkey
 BlockedImage: what no renter may run
 """
 
@@ -57,6 +58,8 @@ class Renter:
     """Of one that was stopped: its leases are ended then."""
     reason: str = ""
     """Why it was stopped, in words that it may read."""
+    is_self_made: bool = False
+    """It made its account by itself, on a page: forgotten when nothing is ever done with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +82,36 @@ class ApiKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Passkey:
+    """A WebAuthn credential: a browser that has it may what its renter may."""
+
+    passkey_id: str
+    """BLAKE2b, hex, of the credential's id, which may have a thousand bytes."""
+    renter_id: str
+    name: str
+    """Chosen by the renter, to know it again."""
+    credential_id: bytes
+    public_key: bytes
+    """COSE."""
+    sign_count: int
+    """The authenticator's, at its last use; 0: it does not count."""
+    created_at: datetime
+    last_used_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PageSession:
-    """A browser that is signed in by an API key: it may what the key may, as long as that lives."""
+    """A browser that is signed in, by one of three: it may what that may, as long as that lives."""
 
     digest: str
     """BLAKE2b, hex, of what the browser holds; that itself is nowhere."""
-    key_id: str
     begun_at: datetime
     ends_at: datetime
+    key_id: str | None = None
+    """An API key."""
+    passkey_id: str | None = None
+    hotkey: str | None = None
+    """SS58 of one whose owner signed for this browser: no renter at all."""
 
 
 @dataclass(frozen=True, slots=True)

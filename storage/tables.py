@@ -662,6 +662,7 @@ renters = sa.Table(
     _column("stopped_at", UtcDateTime, "UTC; null: it is allowed", nullable=True),
     _column("grace_until", UtcDateTime, "UTC; when a stopped renter's leases are ended", nullable=True),
     _column("reason", sa.Text, "why it was stopped, in words"),
+    _added("is_self_made", sa.Boolean, "false", "whether it made its account by itself"),
 )
 
 api_keys = sa.Table(
@@ -679,20 +680,46 @@ api_keys = sa.Table(
     sa.Index("ix_api_keys_renter_id", "renter_id"),
 )
 
+passkeys = sa.Table(
+    "passkeys",
+    metadata,
+    sa.Column(
+        "passkey_id", sa.Text, primary_key=True, info={"about": "BLAKE2b, hex, of the credential's id"}
+    ),
+    _renter_column(),
+    _column("name", sa.Text, "chosen by the renter"),
+    _column("credential_id", sa.LargeBinary, "the credential's id, as its authenticator made it"),
+    _column("public_key", sa.LargeBinary, "COSE"),
+    _column("sign_count", sa.BigInteger, "the authenticator's, at its last use; 0: it does not count"),
+    _column("created_at", UtcDateTime, "UTC"),
+    _column("last_used_at", UtcDateTime, "UTC; null: never", nullable=True),
+    sa.Index("ix_passkeys_renter_id", "renter_id"),
+)
+
 page_sessions = sa.Table(
     "page_sessions",
     metadata,
     sa.Column("digest", sa.Text, primary_key=True, info={"about": "BLAKE2b, hex, of what the browser holds"}),
+    _column("begun_at", UtcDateTime, "UTC"),
+    _column("ends_at", UtcDateTime, "UTC; it opens nothing from then on"),
     sa.Column(
         "key_id",
         sa.Text,
         sa.ForeignKey("api_keys.key_id"),
-        nullable=False,
-        info={"about": "the API key that it was signed in with"},
+        info={"about": "the API key that it was signed in with; null: by one of the next two"},
     ),
-    _column("begun_at", UtcDateTime, "UTC"),
-    _column("ends_at", UtcDateTime, "UTC; it opens nothing from then on"),
+    sa.Column(
+        "passkey_id", sa.Text, sa.ForeignKey("passkeys.passkey_id"), info={"about": "the passkey, likewise"}
+    ),
+    _column("hotkey", sa.Text, "SS58 of the hotkey, likewise", nullable=True),
+    sa.CheckConstraint(
+        "CASE WHEN key_id IS NULL THEN 0 ELSE 1 END + CASE WHEN passkey_id IS NULL THEN 0 ELSE 1 END"
+        " + CASE WHEN hotkey IS NULL THEN 0 ELSE 1 END = 1",
+        name="ck_page_sessions_one_holder",
+    ),
     sa.Index("ix_page_sessions_key_id", "key_id"),
+    sa.Index("ix_page_sessions_passkey_id", "passkey_id"),
+    sa.Index("ix_page_sessions_hotkey", "hotkey"),
     sa.Index("ix_page_sessions_ends_at", "ends_at"),
 )
 

@@ -96,7 +96,7 @@ def caller(scope: Scope) -> Callable[..., Caller]:
                 headers=_CHALLENGE,
             )
         found = identify(desk, credentials.credentials, address_of(request))
-        spend(request, desk, found.key)
+        spend(request, desk, found.key.key_id)
         if not allows(found.key, scope):
             has = ", ".join(one.value for one in found.key.scopes)
             detail = f"this key has the scopes {has}; {scope.value} is needed"
@@ -124,9 +124,9 @@ def _check_question(request: Request) -> None:
         raise Refused(422, "DOES_NOT_FIT", f"{faults[0].where}: {faults[0].what}", mend, faults=faults[:20])
 
 
-def spend(request: Request, desk: Desk, key: ApiKey) -> None:
-    """Count the request to its key; the answer has what is left."""
-    grant = desk.per_key.take(key.key_id)
+def spend(request: Request, desk: Desk, key: str) -> None:
+    """Count the request to its key, or to what stands for one; the answer has what is left."""
+    grant = desk.per_key.take(key)
     request.state.rate = grant.headers
     if not grant.is_granted:
         raise Refused(

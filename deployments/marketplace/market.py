@@ -169,6 +169,8 @@ class Market:
     cors_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()
     """Of these alone it is believed whom they were asked by."""
+    operators: frozenset[str] = frozenset()
+    """Hotkeys whose owners see the operator's page."""
     now: Callable[[], datetime] = _utc_now
     clock: Callable[[], float] = monotonic
 

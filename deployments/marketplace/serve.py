@@ -38,8 +38,8 @@ HEADER_BYTES = 32 * 1024
 KEEP_ALIVE_S, STOP_S = 15, 5
 
 
-def app_of(settings: Settings, substrate: Callable[[], object] | None) -> App:
-    """The application over the outside worlds that the settings name."""
+def app_of(settings: Settings, substrate: Callable[[], object] | None, own_hotkey: str) -> App:
+    """The application over the outside worlds that the settings name; the validator's own hotkey is an operator's."""
     engine = open_database(settings.database_url)
     migrate(engine)
     policy, sealer = named_policy(settings.policy), Sealer.of(settings.secrets_key)
@@ -57,15 +57,16 @@ def app_of(settings: Settings, substrate: Callable[[], object] | None) -> App:
         backups=settings.backups,
         is_local=settings.is_embedded,
         trusted_proxies=settings.trusted_proxies,
+        operators=frozenset({own_hotkey, *settings.operators}),
     )
     return build_app(market, (consoles.opened, lambda desk: with_prefect(desk, starting), delivering))
 
 
 def serve(settings: Settings, host: str, port: int) -> None:
     """Until SIGTERM or Ctrl-C; a wallet that is not there is told before anything is opened."""
-    load_wallet(settings)
+    own_hotkey = load_wallet(settings).hotkey.ss58_address
     uvicorn.run(
-        app_of(settings, local_substrate(settings)),
+        app_of(settings, local_substrate(settings), own_hotkey),
         host=host,
         port=port,
         log_level="warning",

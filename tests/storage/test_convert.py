@@ -64,6 +64,7 @@ TABLES = {
     "collateral_moves": (nouns.CollateralMove, set(), set()),
     "renters": (renter.Renter, set(), set()),
     "api_keys": (renter.ApiKey, set(), set()),
+    "passkeys": (renter.Passkey, set(), set()),
     "page_sessions": (renter.PageSession, set(), set()),
     "ssh_keys": (renter.SshKey, set(), set()),
     "templates": (renter.Template, set(), set()),

@@ -42,6 +42,8 @@ HEADERS = {
     "Vary": "Accept-Encoding, Cookie",
 }
 _HTML = "text/html; charset=utf-8"
+_SIGN_IN = {"SIGNED_OUT": "/sign-in", "NO_HOTKEY": "/sign-in/hotkey"}
+"""Where whoever is refused so can change it."""
 
 
 def _environment() -> Environment:
@@ -84,11 +86,13 @@ def page(
     **values: object,
 ) -> Response:
     """The page, compressed where the browser takes that; nobody keeps it."""
-    visitor = getattr(request.state, "visitor", None)
-    secret = visitor.secret if visitor else ""
+    visitor, keyholder = (getattr(request.state, name, None) for name in ("visitor", "keyholder"))
+    signed_in = visitor or keyholder
+    secret = signed_in.secret if signed_in else ""
     shared = {
         "path": request.url.path,
         "visitor": visitor,
+        "keyholder": keyholder,
         "form_token": lambda action: token_of(desk_of(request), secret, action),
     }
     text = text_of(template, **shared, **values)
@@ -112,8 +116,8 @@ class PageRoute(APIRoute):
                 return await handle(request)
             except Exception as error:  # noqa: BLE001  the last place that knows it is a page
                 refused = _refused(error)
-                is_signed_out = refused.code == "SIGNED_OUT"
-                return _to_sign_in(request) if is_signed_out else refusal_page(request, refused)
+                form = _SIGN_IN.get(refused.code)
+                return _to_sign_in(request, form) if form else refusal_page(request, refused)
 
         return handled
 
@@ -135,11 +139,11 @@ def refusal_page(request: Request, refused: Refused) -> Response:
     )
 
 
-def _to_sign_in(request: Request) -> Response:
-    """To the form, and from there back to what was asked for; a form that was sent is not sent again."""
+def _to_sign_in(request: Request, form: str) -> Response:
+    """To this form, and from there back to what was asked for; one that was sent is not sent again."""
     query = f"?{request.url.query}" if request.url.query else ""
     back = f"{request.url.path}{query}" if request.method == "GET" else ""
-    return RedirectResponse(f"/sign-in?{urlencode({'next': back})}" if back else "/sign-in", 303)
+    return RedirectResponse(f"{form}?{urlencode({'next': back})}" if back else form, 303)
 
 
 def _refused(error: Exception) -> Refused:

@@ -13,12 +13,13 @@ from deployments.marketplace.guard import OfDesk, address_of, identify
 from deployments.marketplace.pages.forms import Posted, check_token, token_of
 from deployments.marketplace.pages.frame import page, page_router
 from deployments.marketplace.pages.visitors import (
+    MaybeKeyholder,
     MaybeVisitor,
+    begin,
     cookie_name,
+    end,
     is_private,
     set_cookie,
-    sign_in,
-    sign_out,
     visitor_of,
 )
 from deployments.marketplace.problems import Refused
@@ -67,15 +68,17 @@ def take_key(request: Request, desk: OfDesk, form: Posted) -> Response:
             fault=refused,
         )
     answer = RedirectResponse(then if _OWN_PATH.match(then) else "/account", 303)
-    sign_in(request, answer, desk, found.key)
+    begin(request, answer, desk, key_id=desk.stores.renters.touch_key(found.key, desk.market.now()).key_id)
     return answer
 
 
 @router.post("/sign-out")
-def leave(request: Request, desk: OfDesk, visitor: MaybeVisitor, form: Posted) -> Response:
+def leave(
+    request: Request, desk: OfDesk, visitor: MaybeVisitor, keyholder: MaybeKeyholder, form: Posted
+) -> Response:
     """The session is over; again is harmless."""
     answer = RedirectResponse("/", 303)
-    if visitor is not None:
-        check_token(desk, request, form, visitor.secret)
-        sign_out(request, answer, desk, visitor)
+    if (signed_in := visitor or keyholder) is not None:
+        check_token(desk, request, form, signed_in.secret)
+        end(request, answer, desk, signed_in.secret)
     return answer

@@ -1,6 +1,7 @@
-"""Who looks at a page: somebody unknown, or a browser that was signed in with an API key, which may what that key may.
+"""Who looks at a page: somebody unknown, or a browser that was signed in with an API key or by a hotkey's signature.
 
-    cookie ──digest──► session ──► API key ──► Caller, as of the API
+    cookie ──digest──► session ─┬─► API key ──► Visitor: a Caller as of the API, who may what that key may
+                                └─► hotkey ───► Keyholder: a miner or an operator, who may nothing that a renter may
 
 The cookie is a random secret of which we keep the digest alone; scripts can't read it, other sites can't have it sent, and where
 there is TLS it goes by TLS only. A key that is revoked or ends takes its sessions with it.
@@ -22,7 +23,7 @@ from starlette.responses import Response
 from deployments.marketplace.guard import Caller, OfDesk, address_of, spend
 from deployments.marketplace.market import Desk
 from deployments.marketplace.problems import Refused
-from storage.renter import ApiKey, PageSession, Scope
+from storage.renter import PageSession, Scope
 from tasks.renting.api_keys import allows, ended
 
 LASTS = timedelta(hours=12)
@@ -42,13 +43,26 @@ class Visitor:
         return allows(self.caller.key, Scope(scope))
 
 
+@dataclass(frozen=True, slots=True)
+class Keyholder:
+    """A browser whose user has signed with a hotkey."""
+
+    hotkey: str
+    """SS58."""
+    is_operator: bool
+    secret: str = field(repr=False)
+    """What its cookie holds."""
+
+
 def visitor_of(request: Request, desk: OfDesk) -> Visitor | None:
-    """Who has sent this; nobody without a session that lives, which costs the address a visit."""
+    """The renter who has sent this; nobody without a session that lives, which costs the address a visit."""
     found = _signed_in(desk, request.cookies.get(cookie_name(request), ""))
-    request.state.visitor = found
+    visitor = found if isinstance(found, Visitor) else None
+    request.state.visitor = visitor
+    request.state.keyholder = found if isinstance(found, Keyholder) else None
     if found is not None:
-        spend(request, desk, found.caller.key)
-        return found
+        spend(request, desk, found.hotkey if isinstance(found, Keyholder) else found.caller.key.key_id)
+        return visitor
     grant = desk.visits.take(address_of(request))
     if not grant.is_granted:
         raise Refused(
@@ -78,17 +92,48 @@ def allowed(scope: Scope) -> Callable[..., Visitor]:
     return check
 
 
-def sign_in(request: Request, response: Response, desk: Desk, key: ApiKey) -> None:
-    """Begin a session of this key, and give it to the browser."""
+def keyholder_of(request: Request, visitor: MaybeVisitor) -> Keyholder | None:
+    """The miner or operator who has sent this."""
+    del visitor  # who, as it was found out, says also who else it may be
+    found = request.state.keyholder
+    assert found is None or isinstance(found, Keyholder)
+    return found
+
+
+def mines(keyholder: MaybeKeyholder) -> Keyholder:
+    """Whoever has signed with a hotkey, whichever."""
+    if keyholder is None:
+        raise Refused(
+            401, "NO_HOTKEY", "this page is for whoever has signed with a hotkey", "sign in with a hotkey"
+        )
+    return keyholder
+
+
+def operates(keyholder: Mines) -> Keyholder:
+    """Whoever has signed with an operator's hotkey."""
+    if not keyholder.is_operator:
+        raise Refused(
+            403,
+            "NO_OPERATOR",
+            f"the hotkey {keyholder.hotkey} is no operator's",
+            "sign in with the validator's hotkey, or have yours named in SUBNET_OPERATORS",
+        )
+    return keyholder
+
+
+def begin(
+    request: Request, response: Response, desk: Desk, *, key_id: str | None = None, hotkey: str | None = None
+) -> None:
+    """Begin a session of this key or this hotkey, and give it to the browser."""
     secret, now = secrets.token_urlsafe(32), desk.market.now()
-    desk.stores.renters.touch_key(key, now)
-    desk.stores.page_sessions.begin(PageSession(_digest(secret), key.key_id, now, now + LASTS))
+    session = PageSession(digest_of(secret), now, now + LASTS, key_id=key_id, hotkey=hotkey)
+    desk.stores.page_sessions.begin(session)
     set_cookie(request, response, cookie_name(request), secret, round(LASTS.total_seconds()))
 
 
-def sign_out(request: Request, response: Response, desk: Desk, visitor: Visitor) -> None:
-    """End it here, whatever the browser does with its cookie."""
-    desk.stores.page_sessions.end(_digest(visitor.secret))
+def end(request: Request, response: Response, desk: Desk, secret: str) -> None:
+    """End the session of this secret here, whatever the browser does with its cookie."""
+    desk.stores.page_sessions.end(digest_of(secret))
     set_cookie(request, response, cookie_name(request), "", 0)
 
 
@@ -126,22 +171,30 @@ def is_private(request: Request) -> bool:
         return False
 
 
-def _signed_in(desk: Desk, secret: str) -> Visitor | None:
-    """The session of this secret, and the key behind it, if both live."""
+def digest_of(secret: str) -> str:
+    """By which a session is known."""
+    return blake2b(secret.encode(), digest_size=32).hexdigest()
+
+
+def _signed_in(desk: Desk, secret: str) -> Visitor | Keyholder | None:
+    """The session of this secret, and what is behind it, if both live."""
     now = desk.market.now()
-    session = desk.stores.page_sessions.get(_digest(secret), now) if 0 < len(secret) <= 100 else None
-    found = desk.stores.renters.key(session.key_id) if session else None
+    session = desk.stores.page_sessions.get(digest_of(secret), now) if 0 < len(secret) <= 100 else None
+    if session is None:
+        return None
+    if session.hotkey is not None:
+        return Keyholder(session.hotkey, session.hotkey in desk.market.operators, secret)
+    found = desk.stores.renters.key(session.key_id) if session.key_id is not None else None
     if found is None or ended(found[0], now):
         return None
     key, renter = found
     return Visitor(Caller(renter, desk.stores.renters.touch_key(key, now)), secret)
 
 
-def _digest(secret: str) -> str:
-    return blake2b(secret.encode(), digest_size=32).hexdigest()
-
-
 MaybeVisitor = Annotated[Visitor | None, Depends(visitor_of)]
+MaybeKeyholder = Annotated[Keyholder | None, Depends(keyholder_of)]
+Mines = Annotated[Keyholder, Depends(mines)]
+Operates = Annotated[Keyholder, Depends(operates)]
 Looks = Annotated[Visitor, Depends(allowed(Scope.READ))]
 Rents = Annotated[Visitor, Depends(allowed(Scope.RENT))]
 Rules = Annotated[Visitor, Depends(allowed(Scope.ADMIN))]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from http.cookies import SimpleCookie
+from secrets import token_urlsafe
 from urllib.parse import urlencode
 
+from deployments.marketplace.pages.visitors import LASTS, digest_of
+from storage.renter import PageSession
 from tests.deployments.marketplace.pages.reading import read
 from tests.deployments.marketplace.world import Client
 
@@ -47,6 +50,15 @@ class Browser(Client):
     def sign_in(self, key, address="/sign-in"):
         """With this key, by the form."""
         return self.submit(self.get(address), "/sign-in", key=key)
+
+
+def holding(market, hotkey="5Miner"):
+    """A browser whose user has signed with this hotkey."""
+    browser, secret, now = Browser(market.app), token_urlsafe(32), market.clock.at
+    session = PageSession(digest_of(secret), now, now + LASTS, hotkey=hotkey)
+    market.stores.page_sessions.begin(session)
+    browser.cookies["session"] = secret
+    return browser
 
 
 def signed_in(market, renter_id="alice", *scopes):
