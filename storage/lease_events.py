@@ -50,6 +50,19 @@ class LeaseEvents:
             rows = connection.execute(query.order_by(lease_events.c.sequence).limit(limit)).mappings()
             return tuple(record_of(LeaseEvent, row) for row in rows)
 
+    def newest(
+        self, lease_id: str, limit: int, *, only: str = "", without: Iterable[str] = ()
+    ) -> tuple[LeaseEvent, ...]:
+        """What happened to a lease last, newest first: of one kind, or of all but some, which are not counted either."""
+        query = sa.select(lease_events).where(
+            lease_events.c.lease_id == lease_id, lease_events.c.kind.not_in(tuple(without))
+        )
+        if only:
+            query = query.where(lease_events.c.kind == only)
+        with reading(self._engine) as connection:
+            rows = connection.execute(query.order_by(lease_events.c.sequence.desc()).limit(limit)).mappings()
+            return tuple(record_of(LeaseEvent, row) for row in rows)
+
     def steps(self, lease_ids: Iterable[str]) -> dict[str, list[LeaseEvent]]:
         """What was told of the steps of these leases, in order."""
         query = sa.select(lease_events).where(

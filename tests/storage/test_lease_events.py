@@ -50,6 +50,17 @@ def test_events_of_one_kind(engine):
     assert [e.sequence for e in events.after(0, lease_id="l-1", kind="REPLACED", limit=10)] == [2, 4]
 
 
+def test_the_newest_events_of_a_lease(engine):
+    """Newest first, however many steps and other leases' events came after them."""
+    events, lease = LeaseEvents(engine), rental()
+    events.note(lease, NOON, *(Happening(kind) for kind in ("ACTIVE", "NOTICE", "STEP", "STEP")))
+    events.note(rental("l-2"), NOON, Happening("ACTIVE"))
+
+    assert [one.sequence for one in events.newest("l-1", 3)] == [4, 3, 2]
+    assert [one.sequence for one in events.newest("l-1", 2, without=("STEP",))] == [2, 1]
+    assert [one.sequence for one in events.newest("l-1", 9, only="NOTICE")] == [2]
+
+
 def test_what_happened_long_ago_to_leases_that_are_over_is_forgotten(engine):
     """A part at a time; what runs, what was private, and the newest number stay, and numbers go on after it."""
     leases, events = Rentals(engine), LeaseEvents(engine)

@@ -16,9 +16,11 @@ from deployments.marketplace.models import KeysBody, Lease, LeaseChange, Operati
 from deployments.marketplace.pages.forms import Faults, Form, Posted, check_token, faults_of, lines_of
 from deployments.marketplace.pages.frame import page, page_router
 from deployments.marketplace.pages.ordering import HINTS, order_of
+from deployments.marketplace.pages.remaining import remaining
 from deployments.marketplace.pages.visitors import Looks, Rents, Visitor
 from deployments.marketplace.problems import Refused, problem_of
 from deployments.marketplace.routes import leases as api_leases
+from deployments.marketplace.routes import money as api_money
 from deployments.marketplace.routes import operations as api_operations
 from deployments.marketplace.routes import templates as api_templates
 from deployments.marketplace.routes.common import LeaseId, own_lease
@@ -44,7 +46,8 @@ def list_leases(request: Request, desk: OfDesk, visitor: Looks) -> Response:
     """Newest first."""
     found = desk.stores.rentals.of_renter(visitor.caller.renter_id, MOST)
     shown = api_leases.show(desk, visitor.caller, found)
-    return page(request, "leases.html", leases=shown, now=desk.market.now(), most=MOST)
+    going = [lease for lease in shown if lease.notice_until and lease.state not in CLOSED]
+    return page(request, "leases.html", leases=shown, going=going, now=desk.market.now(), most=MOST)
 
 
 @router.get("/leases/{lease_id}")
@@ -61,6 +64,16 @@ def show_now(lease_id: LeaseId, request: Request, desk: OfDesk, visitor: Looks) 
     if request.headers.get("if-none-match") == etag:
         return Response(status_code=304, headers={"ETag": etag})
     return page(request, "lease_now.html", headers={"ETag": etag}, **_values(desk, visitor, lease))
+
+
+@router.get("/leases/{lease_id}/notice")
+def show_notice(lease_id: LeaseId, request: Request, desk: OfDesk, visitor: Looks) -> Response:
+    """That it is taken away, apart from what changes often: whoever listens to the page is told once."""
+    lease = api_leases.get(lease_id, visitor.caller, desk)
+    etag = _etag_of_notice(lease)
+    if request.headers.get("if-none-match") == etag:
+        return Response(status_code=304, headers={"ETag": etag})
+    return page(request, "notice.html", headers={"ETag": etag}, **_notice(desk, lease))
 
 
 @router.get("/leases/{lease_id}/certificate")
@@ -176,6 +189,8 @@ def _lease(
         "lease.html",
         status=422 if faults else 200,
         etag=_etag(desk, lease),
+        notice_etag=_etag_of_notice(lease),
+        **_notice(desk, lease),
         faults=faults or {},
         form=form or _standing(lease),
         templates=api_templates.list_templates(visitor.caller, desk).items,
@@ -185,7 +200,8 @@ def _lease(
 
 def _values(desk: Desk, visitor: Visitor, lease: Lease) -> dict[str, Any]:
     """What the changing part of the page is made of."""
-    events = desk.stores.events.after(0, lease_id=lease.lease_id, limit=EVENTS)
+    rental = own_lease(desk, visitor.caller, lease.lease_id)
+    balance = api_money.balance(visitor.caller, desk) if visitor.may(Scope.MONEY) else None
     operations = api_operations.list_operations(lease.lease_id, visitor.caller, desk, 20).items
     return {
         "lease": lease,
@@ -193,11 +209,25 @@ def _values(desk: Desk, visitor: Visitor, lease: Lease) -> dict[str, Any]:
         "is_over": lease.state in CLOSED,
         "is_on_its_way": lease.state
         in (RentalState.REQUESTED, RentalState.RESERVED, RentalState.PROVISIONING),
-        "events": [one for one in events if one.kind != "STEP"],
+        "left": remaining(rental, balance, desk.market.now()),
+        "events": desk.stores.events.newest(lease.lease_id, EVENTS, without=("STEP",)),
+        "most_events": EVENTS,
         "operations": operations,
         "proofs": desk.stores.certificates.of_lease(lease.lease_id),
         "may_rent": visitor.may(Scope.RENT),
     }
+
+
+def _notice(desk: Desk, lease: Lease) -> dict[str, Any]:
+    """Until when it is, and why it is not for longer; nothing of one that is over or was given no notice."""
+    is_noticed = lease.notice_until is not None and lease.state not in CLOSED
+    told = desk.stores.events.newest(lease.lease_id, 1, only="NOTICE") if is_noticed else ()
+    return {"noticed": lease if is_noticed else None, "why_noticed": told[0].message if told else ""}
+
+
+def _etag_of_notice(lease: Lease) -> str:
+    told = f"{lease.notice_until}\n{lease.state in CLOSED}"
+    return f'"{blake2b(told.encode(), digest_size=12).hexdigest()}"'
 
 
 def _standing(lease: Lease) -> Form:

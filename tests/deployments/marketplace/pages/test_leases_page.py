@@ -6,7 +6,9 @@ import pytest
 
 from storage.rental import Certificate, Happening, OperationKind
 from storage.renter import Scope
+from tasks.policy import RentingPolicy
 from tasks.renting.moves import noted
+from tasks.renting.preempting import give_notice
 from tests.deployments.marketplace.pages.reading import read
 from tests.deployments.marketplace.pages.visiting import signed_in
 from tests.deployments.marketplace.world import OTHER_KEY, ask
@@ -169,3 +171,50 @@ def test_leases_are_listed(market, lease):
     assert page.links("/leases/lease") == [f"/leases/{newer}", f"/leases/{lease.lease_id}"]
     assert "requested" in page.text
     assert read(signed_in(market, "bob").get("/leases")).links("/leases/lease") == []
+
+
+def test_what_happened_last_is_shown(market, lease):
+    """The newest first: of a lease with many events, as one whose container goes up and down has them."""
+    many = [Happening("RESTARTED", f"time {n}") for n in range(250)]
+    told(market, lease, *many, *[step("pull", lease.attempt)] * 10)
+    page = read(signed_in(market).get(f"/leases/{lease.lease_id}"))
+
+    assert "time 249" in page.text
+    assert "time 10 " not in page.text
+    assert page.text.index("time 249") < page.text.index("time 248")
+
+
+def test_a_spot_lease_that_gives_way_says_so_before_all_else(market):
+    """On its page and in the list: until when and why, in an alert that is told once; the time left counts down beside it."""
+    lease = market.active(market.client(), wish={"mode": "spot", "bid_micro_usd_per_hour": 5_000_000})
+    browser, at = signed_in(market), f"/leases/{lease.lease_id}"
+    (region,) = read(browser.get(at)).all("div", id="notice")
+    known = {"If-None-Match": region["data-etag"]}
+    assert browser.get(region["data-live"], headers=known).status_code == 304
+    give_notice(market.stores.rentals, lease, market.clock.at, RentingPolicy(), HOSTILE)
+    market.clock.passes(30)
+    told_now = browser.get(region["data-live"], headers=known)
+    page, seen = read(browser.get(at)), read(browser.get("/leases"))
+
+    assert read(told_now).all("p", role="alert")
+    assert "It is ended at 2026-08-01 12:02:00 UTC" in read(told_now).text
+    assert "<script>alert" not in told_now.text
+    assert "1 min 30 s left" in page.text
+    assert "taken away in 1 min 30 s" in seen.text
+    market.clock.passes(30)
+    same = {"If-None-Match": told_now.headers["etag"]}
+    assert browser.get(region["data-live"], headers=same).status_code == 304
+
+
+def test_what_is_left_of_it_is_told(market):
+    """Its time, its cap, and the balance for whoever may look at it: 1 USD/h, 2 h, 1.50 USD of which 0.50 are used."""
+    lease = market.active(market.client(), terms={"ttl_s": 7_200, "cap_micro_usd": 1_500_000})
+    market.clock.passes(1_800)
+    at = f"/leases/{lease.lease_id}"
+    page, looker = read(signed_in(market).get(at)), read(signed_in(market, "alice", Scope.READ).get(at))
+
+    assert "goes on for 1 h left of its cap, USD 1.00" in page.text
+    assert "13:30:00 UTC, in 1 h: its cap is reached" in page.text
+    assert "14:00:00 UTC, in 1 h 30 min: its time is over" in page.text
+    assert "your balance, USD 99.50" in page.text
+    assert "balance" not in looker.text
