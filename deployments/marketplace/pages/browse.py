@@ -56,13 +56,19 @@ def browse(request: Request, desk: OfDesk) -> Response:
 @router.get("/offers", dependencies=[Seen])
 def offers(request: Request, desk: OfDesk) -> Response:
     """The picture and the list alone, for a page that is open already; nothing while nothing has changed."""
-    question, faults = asked_of(request.query_params)
-    if faults:
-        raise Refused(422, "DOES_NOT_FIT", f"{faults[0].where}: {faults[0].what}", "change it in the form")
-    answer = _fragment(desk, desk.catalogue.snapshot(), question)
-    sent = reply(answer, request.headers.get("if-none-match"), request.headers.get("accept-encoding", ""))
-    sent.headers.update({**HEADERS, "Content-Type": "text/html; charset=utf-8"})
-    return sent
+    return _sent(request, _fragment(desk, desk.catalogue.snapshot(), _fitting(request)))
+
+
+@router.get("/offers/points", dependencies=[Seen])
+def points(request: Request, desk: OfDesk) -> Response:
+    """The links of a picture that has come with dots."""
+    question, snapshot = _fitting(request), desk.catalogue.snapshot()
+
+    def made() -> bytes:
+        picture = plot.plot_of(choose(snapshot, question, desk.market.policy.renting).choices)
+        return text_of("points.html", points=picture.others if picture else ()).encode("utf-8", "replace")
+
+    return _sent(request, snapshot.made(("points", query_of(question)), made))
 
 
 @router.get("/machines/{executor_key:path}", dependencies=[Seen])
@@ -110,6 +116,21 @@ def query_of(question: Question, **changes: object) -> str:
     """The question as an address has it; what is the default is left out."""
     told = question.model_copy(update=changes).model_dump(mode="json", exclude_defaults=True)
     return urlencode(told)
+
+
+def _fitting(request: Request) -> Question:
+    """The question of a page that is open already: one that does not fit is refused."""
+    question, faults = asked_of(request.query_params)
+    if faults:
+        raise Refused(422, "DOES_NOT_FIT", f"{faults[0].where}: {faults[0].what}", "change it in the form")
+    return question
+
+
+def _sent(request: Request, answer: Answer) -> Response:
+    """A piece of a page, unless the browser has it already."""
+    sent = reply(answer, request.headers.get("if-none-match"), request.headers.get("accept-encoding", ""))
+    sent.headers.update({**HEADERS, "Content-Type": "text/html; charset=utf-8"})
+    return sent
 
 
 def _fragment(desk: Desk, snapshot: Snapshot, question: Question) -> Answer:

@@ -1,5 +1,8 @@
 """Price against proved performance as points of a picture: logarithms on both axes, ticks at 1, 2 and 5. Pure.
 
+The best points are links. So are the others where they are few; many of them are one path for each model, which a browser draws
+in a tenth of the time, and become links when somebody points at the picture.
+
 The picture is SVG in the page itself; its looks are the stylesheet's.
 """
 
@@ -15,6 +18,8 @@ from deployments.marketplace.pages.choosing import Choice
 
 WIDTH, HEIGHT = 640, 360
 LEFT, RIGHT, TOP, BOTTOM = 66, 14, 30, 50
+LINKED = 300
+"""So many points are links at once."""
 SERIES = 7
 """Models with a colour of their own; the others share the last one."""
 OTHERS = "other models"
@@ -30,6 +35,15 @@ class Point:
     x: float
     y: float
     series: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dots:
+    """Points of one colour that are no links yet."""
+
+    series: int
+    path: str
+    """A line of no length at each; round ends make dots of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +67,26 @@ class Plot:
     """The corners of the line through the Pareto set."""
     left_out: int
     """Machines without a price or a known bandwidth."""
+
+    @property
+    def linked(self) -> tuple[Point, ...]:
+        """The points that are links from the beginning."""
+        few = len(self.points) <= LINKED
+        return tuple(point for point in self.points if few or point.choice.is_best)
+
+    @property
+    def others(self) -> tuple[Point, ...]:
+        """The points that become links."""
+        return self.points[: len(self.points) - len(self.linked)]
+
+    @property
+    def dots(self) -> tuple[Dots, ...]:
+        """Those points as they are drawn before, by their colour."""
+        others = self.others
+        return tuple(
+            Dots(number, "".join(f"M{point.x} {point.y}h0" for point in others if point.series == number))
+            for number in sorted({point.series for point in others})
+        )
 
 
 @dataclass(frozen=True, slots=True)

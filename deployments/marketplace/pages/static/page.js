@@ -40,8 +40,21 @@ function follow(region) {
   setTimeout(turn, waitMs);
 }
 
+/** Dots become links as soon as somebody points at the picture: a thousand links at once would come later than the list. */
+function enliven(dots) {
+  const fill = async (event) => {
+    const answer = await fetch(dots.dataset.points);
+    if (!answer.ok) return;
+    dots.innerHTML = policy.createHTML(await answer.text());
+    const link = document.elementFromPoint(event.clientX, event.clientY)?.closest("a");
+    if (event.pointerType === "touch" && dots.contains(link)) location.assign(link.href.baseVal);
+  };
+  dots.ownerSVGElement.addEventListener("pointerenter", fill, { once: true });
+}
+
 /** Buttons that copy are there only where something can be copied. */
 function prepare(place) {
+  place.querySelectorAll("[data-points]").forEach(enliven);
   for (const button of place.querySelectorAll("button[data-copy]")) {
     button.hidden = !navigator.clipboard;
     button.addEventListener("click", async () => {

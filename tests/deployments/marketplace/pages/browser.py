@@ -23,6 +23,25 @@ def chromium():
         browser.close()
 
 
+FIRST_ROW = """
+new MutationObserver((_, watch) => {
+  const row = document.querySelector("table.offers tbody th");
+  if (!row) return;
+  watch.disconnect();
+  row.setAttribute("elementtiming", "first row");
+}).observe(document, {childList: true, subtree: true});
+"""
+"""Has the browser note when the first offer's row is painted; to be run before each page."""
+PAINTED = """new Promise(told => new PerformanceObserver(seen => told(seen.getEntries()[0].renderTime))
+.observe({type: "element", buffered: true}))"""
+
+
+def painted_ms(page, path):
+    """From asking for the list to the paint of its first row, as the browser itself counts it."""
+    page.goto(path)
+    return page.evaluate(PAINTED)
+
+
 def faults_for_some(page):
     """What axe-core finds that is serious or worse: (rule, element). It comes by the debugger, past the page's policy."""
     session = page.context.new_cdp_session(page)

@@ -4,7 +4,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deployments.marketplace.pages.choosing import Choice, with_best
-from deployments.marketplace.pages.plot import HEIGHT, LEAST_GB_S, OTHERS, WIDTH, plot_of
+from deployments.marketplace.pages.plot import HEIGHT, LEAST_GB_S, LINKED, OTHERS, WIDTH, plot_of
 from deployments.marketplace.views import offer as viewed
 from tests.tasks.renting.leases import offer
 
@@ -66,3 +66,15 @@ def test_the_most_frequent_models_have_colours_of_their_own():
     assert {point.series for point in drawn.points if point.choice.offer.model in ("model 7", "model 8")} == {
         7
     }
+
+
+def test_many_points_are_dots_until_somebody_points_at_them():
+    """300 machines are 300 links; of 301 the best are links, and the others one path for each model."""
+    few = plot_of(with_best(choice(10**6 + n, 300, f"m{n}") for n in range(LINKED)))
+    many = plot_of(with_best(choice(10**6 + n, 300, f"m{n}", f"model {n % 2}") for n in range(LINKED + 1)))
+
+    assert (len(few.linked), few.others, few.dots) == (LINKED, (), ())
+    assert [point.choice.is_best for point in many.linked] == [True]
+    assert len(many.others) == LINKED
+    assert sum(dots.path.count("M") for dots in many.dots) == LINKED
+    assert {dots.series for dots in many.dots} == {0, 1}
