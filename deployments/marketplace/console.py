@@ -13,6 +13,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
@@ -24,6 +25,7 @@ from tasks.errors import MoveRefused
 T = TypeVar("T")
 _TIME = re.compile(r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|[+-]\d{2}:\d{2})(?: |\Z)")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LATEST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 
 
 class OpenConsole:
@@ -72,6 +74,27 @@ async def open_console(
         desk.containers.leave(renter_id)
 
 
+@dataclass(frozen=True, slots=True)
+class LogRead:
+    """The end of a log."""
+
+    text: str
+    is_truncated: bool
+    behind_ns: int
+    """As `LogTail` has it."""
+
+
+async def read_log(
+    desk: Desk, renter_id: str, lease: Rental, tail: int, since: datetime | None, *, has_times: bool
+) -> LogRead:
+    """The last lines of a container's log, also of one that stands still."""
+    async with open_console(desk, renter_id, lease, may_stand_still=True) as console:
+        printed = await console.call(lambda one: one.logs(tail, since, desk.market.limits.log_bytes))
+    lines = LogTail(has_times=has_times)
+    text, is_truncated = lines.fresh(printed)
+    return LogRead(text, is_truncated, lines.behind_ns)
+
+
 def check_running(lease: Rental, *, may_stand_still: bool) -> None:
     """MoveRefused when there is no container to talk to."""
     states = {RentalState.ACTIVE, RentalState.STOPPED} if may_stand_still else {RentalState.ACTIVE}
@@ -82,14 +105,21 @@ def check_running(lease: Rental, *, may_stand_still: bool) -> None:
 class LogTail:
     """A log that is asked for again and again: each line is given once, by the time that stands before it."""
 
-    def __init__(self, *, has_times: bool = False) -> None:
+    def __init__(self, *, has_times: bool = False, behind_ns: int = -1) -> None:
         self._has_times = has_times
-        self._last_ns = -1
+        self._last_ns = behind_ns
+
+    @property
+    def behind_ns(self) -> int:
+        """When the last line that was given was printed, in nanoseconds since 1970; -1: none was."""
+        return self._last_ns
 
     @property
     def since(self) -> datetime | None:
         """From when on to ask next; None: nothing was read yet."""
-        return None if self._last_ns < 0 else _EPOCH + timedelta(microseconds=self._last_ns // 1_000)
+        if self._last_ns < 0:
+            return None
+        return _EPOCH + timedelta(microseconds=min(self._last_ns // 1_000, _LATEST_US))
 
     def fresh(self, printed: Printed) -> tuple[str, bool]:
         """The lines that were not given before, and whether some are missing."""

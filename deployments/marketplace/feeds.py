@@ -56,6 +56,15 @@ def respond(desk: Desk, caller: Caller, pieces: Pieces) -> StreamingResponse:
     return _Feed(partial(desk.streams.leave, caller.key.key_id), _until_refused(pieces))
 
 
+def refusal(refused: Refused) -> StreamingResponse:
+    """A feed that says why there is none: of a status a browser's reader of feeds learns nothing."""
+
+    async def one() -> Pieces:
+        yield _end_of(refused)
+
+    return StreamingResponse(one(), media_type="text/event-stream", headers=_HEADERS)
+
+
 class _Feed(StreamingResponse):
     """A feed that is counted until its connection is over: of a client that is gone at once not one piece is asked for."""
 
@@ -78,8 +87,7 @@ async def _until_refused(pieces: Pieces) -> Pieces:
         async for piece in pieces:
             yield piece
     except SubnetError as error:
-        refused = problem_of(error)
-        yield told("end", {"code": refused.code, "detail": refused.detail})
+        yield _end_of(problem_of(error))
     finally:
         await pieces.aclose()  # type: ignore[attr-defined]  # a generator's
 
@@ -87,8 +95,8 @@ async def _until_refused(pieces: Pieces) -> Pieces:
 class _Turn:
     """When a feed says that it is alive, when it looks whether its key is, and when it ends."""
 
-    def __init__(self, desk: Desk, caller: Caller) -> None:
-        self._desk, self._caller = desk, caller
+    def __init__(self, desk: Desk, caller: Caller, why_over: Callable[[], str] | None = None) -> None:
+        self._desk, self._caller, self._why_over = desk, caller, why_over
         now = monotonic()
         self.end_s = now + desk.market.limits.stream_s
         self._next_beat_s = now + desk.market.limits.heartbeat_s
@@ -108,12 +116,16 @@ class _Turn:
         return b"" if has_spoken else alive()
 
     async def check_key(self) -> str:
-        """Why the key opens nothing any more; empty: it does, or it is not time to look."""
+        """Why the key, or who came with it, opens nothing any more; empty: it does, or it is not time to look."""
         if monotonic() < self._next_check_s:
             return ""
         self._next_check_s = monotonic() + self._desk.market.limits.key_check_s
-        found = await run_in_threadpool(self._desk.stores.renters.key, self._caller.key.key_id)
-        return ended(found[0], self._desk.market.now()) if found else "the API key is gone"
+        return await run_in_threadpool(self._look)
+
+    def _look(self) -> str:
+        found = self._desk.stores.renters.key(self._caller.key.key_id)
+        why = ended(found[0], self._desk.market.now()) if found else "the API key is gone"
+        return why or (self._why_over() if self._why_over else "")
 
 
 async def lease_events(desk: Desk, caller: Caller, after: int, lease_id: str = "") -> Pieces:
@@ -144,17 +156,33 @@ async def lease_events(desk: Desk, caller: Caller, after: int, lease_id: str = "
 
 
 async def log_lines(
-    desk: Desk, caller: Caller, lease: Rental, tail: int, since: datetime | None, *, has_times: bool
+    desk: Desk,
+    caller: Caller,
+    lease: Rental,
+    tail: int,
+    since: datetime | None,
+    *,
+    has_times: bool,
+    behind_ns: int = -1,
+    cleaned: Callable[[str], str] = str,
+    why_over: Callable[[], str] | None = None,
 ) -> Pieces:
-    """What the lease's program prints, over one session, until the container stands still."""
-    turn, lines = _Turn(desk, caller), LogTail(has_times=has_times)
+    """What the lease's program prints, over one session, until the container stands still.
+
+    `behind_ns`: only what was printed later than this; the event of a last piece is known by it. `why_over`: looked at
+    together with the key.
+    """
+    turn, lines = _Turn(desk, caller, why_over), LogTail(has_times=has_times, behind_ns=behind_ns)
     async with open_console(desk, caller.renter_id, lease) as console:
         while not turn.is_over:
             ask = partial(_read, lines, tail, since, desk.market.limits.log_bytes)
-            text, is_truncated = lines.fresh(await console.call(ask))
+            raw, is_truncated = lines.fresh(await console.call(ask))
+            text = cleaned(raw)
             for start in range(0, len(text), CHUNK_CHARACTERS):
                 piece = text[start : start + CHUNK_CHARACTERS]
-                yield told("log", {"text": piece, "truncated": is_truncated})
+                is_last = start + CHUNK_CHARACTERS >= len(text) and lines.behind_ns >= 0
+                name = str(lines.behind_ns) if is_last else ""
+                yield told("log", {"text": piece, "truncated": is_truncated}, name)
             if beat := turn.beat(has_spoken=bool(text)):
                 yield beat
             if why := await turn.check_key():
@@ -192,6 +220,10 @@ def _read(lines: LogTail, tail: int, since: datetime | None, limit_bytes: int, c
     if lines.since is None:
         return console.logs(tail, since, limit_bytes)
     return console.logs(NEXT_LINES, lines.since, limit_bytes)
+
+
+def _end_of(refused: Refused) -> bytes:
+    return told("end", {"code": refused.code, "detail": refused.detail})
 
 
 def _lease_event(event: LeaseEvent) -> bytes:

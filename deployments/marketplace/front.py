@@ -191,9 +191,10 @@ class _Exchange:
 def _limit_s(scope: ASGIScope, request_s: float) -> float | None:
     """How long the routes may take; None: it is a feed, which bounds itself."""
     path = scope["path"]
-    if b"follow=" in scope.get("query_string", b"") and path.startswith("/v1/"):
+    is_api_feed = b"follow=" in scope.get("query_string", b"") and path.startswith("/v1/")
+    if is_api_feed or path.endswith("/logs/follow"):
         return None
-    if path.endswith("/exec"):
+    if path.endswith(("/exec", "/console")):
         return EXEC_S
     return CONTENT_S if path.endswith("/content") else request_s
 

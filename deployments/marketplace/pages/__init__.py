@@ -1,6 +1,6 @@
 """The marketplace's pages: HTML made here of what the API's own rules say, one stylesheet, one small script, nothing from elsewhere."""
 
-from deployments.marketplace.pages import account, browse, leases, network, renting, signing
+from deployments.marketplace.pages import account, browse, leases, logs, network, renting, signing
 
 PAGES = (
     browse.router,
@@ -8,5 +8,6 @@ PAGES = (
     signing.router,
     account.router,
     renting.router,
+    logs.router,
     leases.router,
 )

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
 MAX_CHARACTERS = 80
+_STEERING = re.compile(
+    r"\x1b(?:\[[0-?]{0,64}[ -/]{0,8}[@-~]|\][^\x07\x1b\n]{0,512}(?:\x07|\x1b\\)|[@-Z\\^_])"
+)
+"""What a terminal is steered with: colours, the cursor, titles of windows."""
 
 
 def shown(text: object, most: int = MAX_CHARACTERS) -> str:
@@ -15,6 +20,19 @@ def shown(text: object, most: int = MAX_CHARACTERS) -> str:
         return plain
     head = (most - 1) * 2 // 3
     return f"{plain[:head]}…{plain[len(plain) - (most - 1 - head) :]}"
+
+
+def printed(text: str) -> str:
+    """What a program has printed, to be read: what steers a terminal is left out, a line that was written over is as it was last."""
+    lines = _STEERING.sub("", text).replace("\r\n", "\n").split("\n")
+    return "\n".join(_plain(line) for line in lines)
+
+
+def _plain(line: str) -> str:
+    last = next((part for part in reversed(line.split("\r")) if part), "")
+    return (
+        last if last.isprintable() else "".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in last)
+    )
 
 
 def sentence(text: str) -> str:

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from deployments.marketplace import cursors, feeds, views
-from deployments.marketplace.console import LogTail, check_running, open_console
+from deployments.marketplace.console import check_running, open_console, read_log
 from deployments.marketplace.fields import Moment
 from deployments.marketplace.guard import OfDesk, Reads, Rents
 from deployments.marketplace.models import ExecAnswer, ExecBody, LeaseEvent, Logs, Page, Sample
@@ -25,6 +25,10 @@ LastEventId = Annotated[
     Header(
         alias="Last-Event-ID", pattern=r"^[0-9]{0,18}$", description="The feed goes on behind this event."
     ),
+]
+LastLineId = Annotated[
+    str,
+    Header(alias="Last-Event-ID", pattern=r"^[0-9]{0,20}$", description="The feed goes on behind this line."),
 ]
 
 
@@ -98,17 +102,17 @@ async def logs(
     since: Annotated[Moment | None, Query(description="Only what was printed from then on.")] = None,
     follow: Follow = False,  # noqa: FBT002  of a query
     timestamps: Annotated[bool, Query(description="Each line with its time before it.")] = False,  # noqa: FBT002  of a query
+    last_event_id: LastLineId = "",
 ) -> Logs | StreamingResponse:
     """Stdout and stderr as they came; a feed ends when the container stands still."""
     lease = await run_in_threadpool(own_lease, desk, caller, lease_id)
     check_running(lease, may_stand_still=not follow)
     if follow:
-        lines = feeds.log_lines(desk, caller, lease, tail, since, has_times=timestamps)
+        behind_ns = int(last_event_id or -1)
+        lines = feeds.log_lines(desk, caller, lease, tail, since, has_times=timestamps, behind_ns=behind_ns)
         return feeds.respond(desk, caller, lines)
-    async with open_console(desk, caller.renter_id, lease, may_stand_still=True) as console:
-        printed = await console.call(lambda one: one.logs(tail, since, desk.market.limits.log_bytes))
-    text, is_truncated = LogTail(has_times=timestamps).fresh(printed)
-    return Logs(lease_id=lease_id, text=text, truncated=is_truncated)
+    read = await read_log(desk, caller.renter_id, lease, tail, since, has_times=timestamps)
+    return Logs(lease_id=lease_id, text=read.text, truncated=read.is_truncated)
 
 
 @router.get(
