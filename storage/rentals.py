@@ -7,7 +7,7 @@ move and the work that it asks for are written in one transaction, so that no cr
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -123,6 +123,11 @@ class Rentals:
     def of_machine(self, executor_key: str) -> tuple[Rental, ...]:
         """All open leases of a machine."""
         query = sa.select(rentals).where(rentals.c.executor_key == executor_key, rentals.c.state.in_(OPEN))
+        return self._all(query.order_by(rentals.c.requested_at, rentals.c.lease_id))
+
+    def on_machines(self, executor_keys: Sequence[str]) -> tuple[Rental, ...]:
+        """All open leases of these machines, the oldest first."""
+        query = sa.select(rentals).where(rentals.c.executor_key.in_(executor_keys), rentals.c.state.in_(OPEN))
         return self._all(query.order_by(rentals.c.requested_at, rentals.c.lease_id))
 
     def machines_since(self, moment: datetime) -> Mapping[str, str]:

@@ -73,6 +73,11 @@ class Board:
                 self._seen, self._seen_at = self._read(), self._clock()
             return self._seen
 
+    def snapshot(self) -> Snapshot | None:
+        """The last finished epoch: one copy in memory for all who ask."""
+        with self._lock:
+            return self._snapshots.newest()
+
     def _read(self) -> Look:
         epochs = self._state.latest_epochs(EPOCHS)
         closed = next((one for one in epochs if one.state is not EpochState.OPEN), None)

@@ -13,9 +13,13 @@ from typing import Literal, Protocol
 
 import sqlalchemy as sa
 
+from deployments.marketplace.affairs import Affairs
 from deployments.marketplace.board import Board
 from deployments.marketplace.buckets import Buckets, Rate
 from deployments.marketplace.catalogue import Catalogue
+from deployments.marketplace.estimates import Estimates
+from deployments.marketplace.miners import Miners
+from deployments.marketplace.orchestration import Orchestration, Orchestrations
 from deployments.marketplace.pulse import Pulse
 from deployments.marketplace.quick import KnownKeys, QuickOffers
 from flows.settings import Network
@@ -171,6 +175,8 @@ class Market:
     """Of these alone it is believed whom they were asked by."""
     operators: frozenset[str] = frozenset()
     """Hotkeys whose owners see the operator's page."""
+    orchestration: Callable[[], Orchestration] | None = None
+    """How whoever runs the flows is, asked in a thread of its own; None: nobody can be asked."""
     now: Callable[[], datetime] = _utc_now
     clock: Callable[[], float] = monotonic
 
@@ -209,11 +215,16 @@ class Desk:
         self.quick = QuickOffers(self.catalogue, self.known_keys, self.per_key, market.now)
         self.pulse = Pulse(self.stores.events.last)
         self.board = Board(market.engine, market.clock)
+        self.miners = Miners(market.engine, self.board, market.policy, market.clock)
+        self.estimates = Estimates(market.engine, market.policy)
+        self.affairs = Affairs(market.engine, self.board, market.now, market.clock)
+        self.orchestrations = Orchestrations(market.orchestration, market.clock)
         self.threads = ThreadPoolExecutor(limits.containers_at_once, thread_name_prefix="containers")
 
     def close(self) -> None:
         """Let the threads end; what runs in them has a deadline of its own."""
         self.threads.shutdown(wait=False, cancel_futures=True)
+        self.orchestrations.close()
 
 
 class Counted:

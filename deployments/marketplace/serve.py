@@ -22,6 +22,7 @@ from deployments.marketplace.delivering import delivering
 from deployments.marketplace.front import App
 from deployments.marketplace.machines import MachineConsoles
 from deployments.marketplace.market import DepositInfo, Market
+from deployments.marketplace.orchestration import ask_prefect
 from deployments.marketplace.starter import Starting, with_prefect
 from deployments.sites import load_dotenv, local_substrate, site_settings
 from flows.edges import load_wallet
@@ -52,6 +53,7 @@ def app_of(settings: Settings, substrate: Callable[[], object] | None, own_hotke
         offers=lambda: offering.offers(datetime.now(UTC)),
         consoles=consoles,
         starter=starting,
+        orchestration=ask_prefect,
         policy=policy,
         deposit=DepositInfo(settings.deposit_address, settings.network),
         backups=settings.backups,

@@ -1,6 +1,16 @@
 """The marketplace's pages: HTML made here of what the API's own rules say, one stylesheet, one small script, nothing from elsewhere."""
 
-from deployments.marketplace.pages import account, browse, leases, logs, network, renting, signing
+from deployments.marketplace.pages import (
+    account,
+    browse,
+    leases,
+    logs,
+    mining,
+    network,
+    operating,
+    renting,
+    signing,
+)
 
 PAGES = (
     browse.router,
@@ -10,4 +20,6 @@ PAGES = (
     renting.router,
     logs.router,
     leases.router,
+    mining.router,
+    operating.router,
 )
