@@ -53,15 +53,7 @@ def desk_of(request: Request) -> Desk:
 
 def identify(desk: Desk, text: str, address: str) -> Caller:
     """Whose key this is; Refused when it is nobody's, or has ended. Guessing is slowed down by the address."""
-    guesses = desk.failures.peek(address)
-    if not guesses.is_granted:
-        raise Refused(
-            429,
-            "TOO_MANY_WRONG_KEYS",
-            "too many keys that open nothing were sent from this address",
-            "wait as long as Retry-After says, then send a right one",
-            headers=guesses.headers,
-        )
+    check_guesses(desk, address)
     token = parse(text)
     found = desk.stores.renters.key(token.key_id) if token else None
     if token is None or found is None or not fits(token, found[0]):
@@ -77,6 +69,19 @@ def identify(desk: Desk, text: str, address: str) -> Caller:
     if why := ended(key, desk.market.now()):
         raise Refused(401, "KEY_ENDED", why, "use another key, or have one made", headers=_CHALLENGE)
     return Caller(renter, key)
+
+
+def check_guesses(desk: Desk, address: str) -> None:
+    """Refused when so much that opens nothing was sent from this address that it is not looked whether more of it does."""
+    guesses = desk.failures.peek(address)
+    if not guesses.is_granted:
+        raise Refused(
+            429,
+            "TOO_MANY_WRONG_KEYS",
+            "too many keys that open nothing were sent from this address",
+            "wait as long as Retry-After says, then send a right one",
+            headers=guesses.headers,
+        )
 
 
 def caller(scope: Scope) -> Callable[..., Caller]:

@@ -17,6 +17,7 @@ from deployments.marketplace.affairs import Affairs
 from deployments.marketplace.board import Board
 from deployments.marketplace.buckets import Buckets, Rate
 from deployments.marketplace.catalogue import Catalogue
+from deployments.marketplace.challenges import Challenges
 from deployments.marketplace.estimates import Estimates
 from deployments.marketplace.miners import Miners
 from deployments.marketplace.orchestration import Orchestration, Orchestrations
@@ -45,6 +46,7 @@ PER_KEY = Rate(per_s=50.0, burst=400)
 PER_ADDRESS = Rate(per_s=200.0, burst=1_000)
 PER_VISITOR = Rate(per_s=10.0, burst=100)
 FAILURES = Rate(per_s=0.2, burst=20)
+SIGN_INS = Rate(per_s=0.05, burst=20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,9 @@ class Limits:
     per_visitor: Rate = PER_VISITOR
     """Pages that anybody may look at, per address."""
     failures: Rate = FAILURES
-    """Keys that open nothing, per address: after so many it is not looked whether one does."""
+    """Keys and signatures that open nothing, per address: after so many it is not looked whether one does."""
+    sign_ins: Rate = SIGN_INS
+    """Browsers that are signed in by hotkeys, which everybody can make, per address."""
     body_bytes: int = 2 << 20
     request_s: float = 20.0
     streams_per_key: int = 8
@@ -209,6 +213,8 @@ class Desk:
         self.per_address = Buckets(limits.per_address, clock)
         self.visits = Buckets(limits.per_visitor, clock)
         self.failures = Buckets(limits.failures, clock)
+        self.sign_ins = Buckets(limits.sign_ins, clock)
+        self.challenges = Challenges(market.now)
         self.streams = Counted(limits.streams_per_key, limits.streams)
         self.containers = Counted(limits.containers_per_renter, limits.containers_waiting)
         self.known_keys = KnownKeys(clock)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,11 @@ class WalletPlace:
     path: Path
     name: str
     hotkey: str
+
+    @property
+    def chosen(self) -> Settings:
+        """The settings with this wallet in the place of theirs."""
+        return replace(self.settings, wallet_path=self.path, wallet_name=self.name, wallet_hotkey=self.hotkey)
 
 
 def wallet_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -278,6 +278,22 @@ def is_signed_by(text: str, hotkey: str) -> bool:
     return True
 
 
+def is_text_of(text: str, signature: str, hotkey: str) -> bool:
+    """Whether this hotkey signed this very text, as it is or in `<Bytes>` as wallets put it; hex, with 0x or without.
+
+    For texts alone that say themselves what they are for: of a request and a statement the wrapped form proves nothing.
+    """
+    digits = signature.removeprefix("0x")
+    if not _SIGNATURE.fullmatch(f"0x{digits}"):
+        return False
+    try:
+        check_hotkey(hotkey)
+    except NotAuthentic:
+        return False
+    claims = (Claim(hotkey, "", 0, scheme, bytes.fromhex(digits)) for scheme in _SCHEMES)
+    return any(_verifies(text.encode(), claim) for claim in claims)
+
+
 # --- keys ------------------------------------------------------------------------------------------
 
 

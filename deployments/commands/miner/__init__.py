@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "status": "Show what validators last found: every score with its terms, every reason with its mend.",
         "visits": "Show who came to the agent's door: every grant, every refusal with its reason.",
         "estimate": "Estimate what a machine would earn a day, idle and leased, by the code that pays.",
+        "sign": "Sign the text by which a marketplace's page knows a miner: its pages open in that browser.",
         "swap": "Announce to all validators, signed, that a machine's cards were swapped.",
     }
 )
@@ -32,7 +33,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
 
 @click.group(cls=lazy_group(__name__, COMMANDS))
 def command() -> None:
-    """Bring machines in, check them, get a place, let validators in, see what you earn and why, change what you offer, tell of swapped cards.
+    """Bring machines in, check them, get a place, let validators in, sign in to a marketplace's pages, see what you earn and why, change what you offer, tell of swapped cards.
 
     \b
     Examples:
@@ -44,5 +45,6 @@ def command() -> None:
       subnet miner status --config /etc/subnet/miner.toml
       subnet miner visits --config /etc/subnet/miner.toml --refused
       subnet miner estimate --model "RTX 4090" --cards 8
+      subnet miner sign --wallet miner --hotkey rack1 "subnet sign-in/1 | ..."
       subnet miner swap --config /etc/subnet/miner.toml --executor rack1-a --gone GPU-11aa... --came GPU-22bb...
     """

@@ -3,6 +3,7 @@
 from deployments.marketplace.pages import (
     account,
     browse,
+    hotkeys,
     leases,
     logs,
     mining,
@@ -16,6 +17,7 @@ PAGES = (
     browse.router,
     network.router,
     signing.router,
+    hotkeys.router,
     account.router,
     renting.router,
     logs.router,

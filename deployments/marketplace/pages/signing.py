@@ -1,4 +1,4 @@
-"""Signing in with an API key, and out."""
+"""Signing in with an API key, and out; what every form of somebody who is not signed in yet shares."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from fastapi import Depends, Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from deployments.marketplace.guard import OfDesk, address_of, identify
-from deployments.marketplace.pages.forms import Posted, check_token, token_of
+from deployments.marketplace.market import Desk
+from deployments.marketplace.pages.forms import Form, Posted, check_token, token_of
 from deployments.marketplace.pages.frame import page, page_router
 from deployments.marketplace.pages.visitors import (
     MaybeKeyholder,
@@ -28,46 +29,25 @@ router = page_router()
 FORM_COOKIE, FORM_S = "form", 3_600
 _OWN_PATH = re.compile(r"/(?!/)[A-Za-z0-9/_.?=&%:+-]{0,300}\Z")
 Next = Annotated[str, Query(alias="next", max_length=400)]
+Anybody = Depends(visitor_of)
 
 
-@router.get("/sign-in", dependencies=[Depends(visitor_of)])
+@router.get("/sign-in", dependencies=[Anybody])
 def show_sign_in(request: Request, desk: OfDesk, then: Next = "/account") -> Response:
     """The form; its token is for this browser alone, which has no session yet."""
-    secret = request.cookies.get(cookie_name(request, FORM_COOKIE), "") or secrets.token_urlsafe(32)
-    answer = page(
-        request,
-        "sign_in.html",
-        then=then if _OWN_PATH.match(then) else "/account",
-        is_private=is_private(request),
-        token=token_of(desk, secret, "/sign-in"),
-        fault=None,
-    )
-    set_cookie(request, answer, cookie_name(request, FORM_COOKIE), secret, FORM_S)
-    return answer
+    return opened(request, desk, "sign_in.html", "/sign-in", then=own_path(then, "/account"))
 
 
-@router.post("/sign-in", dependencies=[Depends(visitor_of)])
+@router.post("/sign-in", dependencies=[Anybody])
 def take_key(request: Request, desk: OfDesk, form: Posted) -> Response:
     """A session for the browser that sent a key that lives; wrong ones are counted by address, as the API's are."""
-    secret = request.cookies.get(cookie_name(request, FORM_COOKIE), "")
-    check_token(desk, request, form, secret)
-    if not is_private(request):
-        raise Refused(403, "NO_TLS", "a key would be sent where others can read it", "use https")
-    then = form.text("then")
+    check_opened(request, desk, form)
+    then = own_path(form.text("then"), "/account")
     try:
         found = identify(desk, form.text("key"), address_of(request))
     except Refused as refused:
-        return page(
-            request,
-            "sign_in.html",
-            status=refused.status,
-            headers={name: value for name, value in refused.headers.items() if name == "Retry-After"},
-            then=then if _OWN_PATH.match(then) else "/account",
-            is_private=True,
-            token=token_of(desk, secret, "/sign-in"),
-            fault=refused,
-        )
-    answer = RedirectResponse(then if _OWN_PATH.match(then) else "/account", 303)
+        return opened(request, desk, "sign_in.html", "/sign-in", refused, then=then)
+    answer = RedirectResponse(then, 303)
     begin(request, answer, desk, key_id=desk.stores.renters.touch_key(found.key, desk.market.now()).key_id)
     return answer
 
@@ -82,3 +62,44 @@ def leave(
         check_token(desk, request, form, signed_in.secret)
         end(request, answer, desk, signed_in.secret)
     return answer
+
+
+def own_path(then: str, otherwise: str) -> str:
+    """Where to go then: a page of ours, whatever an address says."""
+    return then if _OWN_PATH.match(then) else otherwise
+
+
+def form_secret(request: Request) -> str:
+    """What the cookie of a browser without a session holds, which its forms are bound to; a new one where it has none."""
+    kept = request.cookies.get(cookie_name(request, FORM_COOKIE), "")[:100]
+    request.state.form_secret = getattr(request.state, "form_secret", kept or secrets.token_urlsafe(32))
+    return str(request.state.form_secret)
+
+
+def opened(
+    request: Request, desk: Desk, template: str, action: str, fault: Refused | None = None, **values: object
+) -> Response:
+    """A page with a form that goes to `action`, for a browser without a session; what was wrong is told at it."""
+    secret = form_secret(request)
+    told = fault.headers if fault else {}
+    answer = page(
+        request,
+        template,
+        status=fault.status if fault else 200,
+        headers={name: value for name, value in told.items() if name == "Retry-After"},
+        is_private=is_private(request),
+        token=token_of(desk, secret, action),
+        fault=fault,
+        **values,
+    )
+    set_cookie(request, answer, cookie_name(request, FORM_COOKIE), secret, FORM_S)
+    return answer
+
+
+def check_opened(request: Request, desk: Desk, form: Form) -> str:
+    """What the cookie holds of the browser that such a form was made for; refused when it wasn't, or others can read along."""
+    secret = form_secret(request)
+    check_token(desk, request, form, secret)
+    if not is_private(request):
+        raise Refused(403, "NO_TLS", "a key would be sent where others can read it", "use https")
+    return secret

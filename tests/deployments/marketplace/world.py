@@ -28,7 +28,9 @@ SEALING_KEY = b"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 SSH_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti me@laptop"
 OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJq5nbnbSWxkPPkIqLBNyhVHKiZl8q0j0bBxPmCZbGwX me@desk"
 ENDLESS = Rate(1e9, 10**9)
-NO_LIMITS = Limits(per_key=ENDLESS, per_address=ENDLESS, per_visitor=ENDLESS, failures=ENDLESS)
+NO_LIMITS = Limits(
+    per_key=ENDLESS, per_address=ENDLESS, per_visitor=ENDLESS, failures=ENDLESS, sign_ins=ENDLESS
+)
 
 
 def printed(stdout=b"", stderr=b"", exit_code=0, *, is_truncated=False):
