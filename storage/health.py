@@ -2,6 +2,11 @@
 
 A sample says at its writing how long it is kept: the first of an hour longest, the first of a minute longer, all others
 for a short time. A lease therefore has at most some thousands of rows, however long it runs.
+
+    watch, every 15 s   -> save   every lease that runs; its sample is left out where a finer one was just taken
+    whoever looks, 5 s  -> add    one lease, while somebody has its page or its feed open
+
+Both make one series, in which a sample's grain comes from the one before it, whoever took that.
 """
 
 from __future__ import annotations
@@ -15,8 +20,12 @@ import sqlalchemy as sa
 
 from storage.convert import record_of, row_of
 from storage.database import reading, writing
+from storage.rental import CardUse
 from storage.tables import lease_health, lease_metrics
 from storage.upserts import upsert
+
+FINER = timedelta(seconds=10)
+"""A look's sample is left out where another is younger than this: somebody measures the lease more finely just now."""
 
 
 class Grain(IntEnum):
@@ -27,16 +36,6 @@ class Grain(IntEnum):
     """The first of its minute."""
     HOUR = 3
     """The first of its hour."""
-
-
-@dataclass(frozen=True, slots=True)
-class CardUse:
-    """What a card does at a moment."""
-
-    uuid: str
-    percent: float
-    """Its utilisation."""
-    memory_mib: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class Metric:
     memory_bytes: int | None = None
     memory_limit_bytes: int | None = None
     received_bytes: int | None = None
-    """Since its start, as the engine rounds it."""
+    """Since its start; in a look's sample as the engine rounds it."""
     sent_bytes: int | None = None
     read_bytes: int | None = None
     written_bytes: int | None = None
@@ -102,22 +101,34 @@ class LeaseHealth:
         return self.all([lease_id]).get(lease_id)
 
     def save(self, healths: Iterable[Health], metrics: Iterable[Metric] = ()) -> None:
-        """Keep what a round of looks found, all of it or nothing. A sample's grain comes from the one before it."""
+        """Keep what a round of looks found, all of it or nothing; but samples of leases that were just sampled are left out."""
         healths, samples = tuple(healths), {metric.lease_id: metric for metric in metrics}
-        before = self.all(samples)
-        rows = []
-        for lease_id, metric in samples.items():
-            last = before[lease_id].sampled_at if lease_id in before else None
-            rows.append(row_of(metric) | {"grain": int(grain_of(metric.at, last))})
         with writing(self._engine) as connection:
+            last = _newest(connection, samples)
+            wanted = [
+                metric
+                for metric in samples.values()
+                if metric.lease_id not in last or metric.at - last[metric.lease_id] >= FINER
+            ]
             upsert(connection, lease_health, [row_of(health) for health in healths])
-            upsert(connection, lease_metrics, rows)
+            upsert(connection, lease_metrics, [_row(metric, last) for metric in wanted])
+
+    def add(self, metric: Metric) -> None:
+        """Keep one sample more."""
+        with writing(self._engine) as connection:
+            upsert(connection, lease_metrics, [_row(metric, _newest(connection, [metric.lease_id]))])
 
     def metrics(
-        self, lease_id: str, since: datetime | None = None, newest: int = 1_000
+        self,
+        lease_id: str,
+        since: datetime | None = None,
+        newest: int = 1_000,
+        least: Grain = Grain.FINE,
     ) -> tuple[Metric, ...]:
-        """The newest samples of a lease, oldest first."""
+        """The newest samples of a lease that are kept as long as `least` or longer, oldest first."""
         query = sa.select(lease_metrics).where(lease_metrics.c.lease_id == lease_id)
+        if least > Grain.FINE:
+            query = query.where(lease_metrics.c.grain >= int(least))
         if since is not None:
             query = query.where(lease_metrics.c.at > since)
         with reading(self._engine) as connection:
@@ -140,3 +151,15 @@ def grain_of(at: datetime, last: datetime | None) -> Grain:
     if last is None or (at.date(), at.hour) != (last.date(), last.hour):
         return Grain.HOUR
     return Grain.MINUTE if at.minute != last.minute else Grain.FINE
+
+
+def _newest(connection: sa.Connection, lease_ids: Iterable[str]) -> dict[str, datetime]:
+    """When each of these leases was sampled last; those that never were are missing."""
+    at = sa.func.max(lease_metrics.c.at, type_=lease_metrics.c.at.type).label("newest")
+    query = sa.select(lease_metrics.c.lease_id, at).where(lease_metrics.c.lease_id.in_(list(lease_ids)))
+    found = connection.execute(query.group_by(lease_metrics.c.lease_id))
+    return {row.lease_id: row.newest for row in found}
+
+
+def _row(metric: Metric, last: Mapping[str, datetime]) -> dict[str, object]:
+    return row_of(metric) | {"grain": int(grain_of(metric.at, last.get(metric.lease_id)))}

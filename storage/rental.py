@@ -166,6 +166,20 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
+class CardUse:
+    """What a card does at a moment; None: it does not say."""
+
+    uuid: str
+    percent: float
+    """Its utilisation."""
+    memory_mib: int
+    memory_total_mib: int | None = None
+    temperature_c: int | None = None
+    power_w: float | None = None
+    power_limit_w: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Rental:
     """One lease, from the request to its end."""
 

@@ -37,6 +37,8 @@ DEFAULTS: Card = {
     "pcie_width": 16,
     "utilisation_pct": 0,
     "memory_used_mib": 1,
+    "temperature_c": 34,
+    "power_w": 61.5,
     "mig": None,
     "processes": [],
 }
@@ -57,6 +59,8 @@ FIELDS: Mapping[str, tuple[str, str]] = {
     "pcie.link.gen.max": ("pcie_generation", ""),
     "pcie.link.width.current": ("pcie_width", ""),
     "utilization.gpu": ("utilisation_pct", "%"),
+    "temperature.gpu": ("temperature_c", ""),
+    "power.draw": ("power_w", "W"),
     "mig.mode.current": ("mig", ""),
 }
 """Field of `--query-gpu` -> the card's key and the unit."""

@@ -56,6 +56,7 @@ def build_app(market: Market, beside: Sequence[Beside] = ()) -> App:
             stack.callback(desk.close)
             for begin in beside:
                 await stack.enter_async_context(begin(desk))
+            await stack.enter_async_context(desk.samplers.opened())
             yield
 
     app = FastAPI(

@@ -22,6 +22,7 @@ from deployments.marketplace.console import LogTail, open_console
 from deployments.marketplace.guard import Caller
 from deployments.marketplace.market import Console, Desk, Printed
 from deployments.marketplace.problems import Refused, problem_of
+from storage.health import Metric
 from storage.rental import LeaseEvent, Rental, RentalState
 from tasks.errors import SubnetError
 from tasks.renting.api_keys import ended
@@ -196,11 +197,11 @@ async def log_lines(
 
 
 async def samples(desk: Desk, caller: Caller, lease_id: str, since: datetime | None) -> Pieces:
-    """What a lease uses, as it is measured; it ends with the lease."""
+    """What a lease uses, as it is measured, which is every few seconds as long as the feed is open; it ends with the lease."""
     turn = _Turn(desk, caller)
     newest = since or desk.market.now()
     while not turn.is_over:
-        found = await run_in_threadpool(desk.stores.health.metrics, lease_id, newest, BATCH)
+        found, is_closed = await run_in_threadpool(_newer_samples, desk, lease_id, newest)
         for one in found:
             newest = one.at
             yield told("metrics", views.sample(one).model_dump_json())
@@ -209,10 +210,18 @@ async def samples(desk: Desk, caller: Caller, lease_id: str, since: datetime | N
         if why := await turn.check_key():
             yield told("end", {"code": "KEY_ENDED", "detail": why})
             return
-        if not found and await _is_closed(desk, lease_id):
+        if not found and is_closed:
             yield told("end", {"code": "LEASE_OVER", "detail": "the lease is over"})
             return
         await asyncio.sleep(desk.market.limits.poll_s)
+
+
+def _newer_samples(desk: Desk, lease_id: str, newest: datetime) -> tuple[tuple[Metric, ...], bool]:
+    """What was measured since, and whether the lease is closed; whoever asks looks at it."""
+    lease = desk.stores.rentals.get(lease_id)
+    if lease is not None:
+        desk.samplers.look(lease)
+    return desk.stores.health.metrics(lease_id, newest, BATCH), lease is None or lease.state in CLOSED
 
 
 def _read(lines: LogTail, tail: int, since: datetime | None, limit_bytes: int, console: Console) -> Printed:

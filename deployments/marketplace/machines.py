@@ -1,4 +1,4 @@
-"""Sessions to the machines of leases, for what a request waits for: commands, logs."""
+"""Sessions to the machines of leases, for what a request waits for: commands, logs; and for what is measured while somebody looks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from storage.rental import Rental
 from tasks.edges.engine import Output
 from tasks.errors import HostAway
 from tasks.renting.market import Market
+from tasks.renting.meter import Meter, Reading
 from tasks.renting.site import Site
 
 LOG_S = 15.0
@@ -48,6 +49,7 @@ class MachineConsole:
 
     def __init__(self, site: Site, container: str) -> None:
         self._site, self._container = site, container
+        self._meter: Meter | None = None
 
     def execute(self, argv: tuple[str, ...], stdin: bytes, timeout_s: float, limit_bytes: int) -> Printed:
         """Run a command inside."""
@@ -71,6 +73,14 @@ class MachineConsole:
                 deadline=deadline,
             )
         )
+
+    def measure(self, card_uuids: tuple[str, ...], timeout_s: float) -> Reading:
+        """What the container and these cards do now."""
+        deadline = time.monotonic() + timeout_s
+        engine = self._site.engine(deadline)
+        if self._meter is None or self._meter.runtime is not engine:
+            self._meter = Meter(engine, self._container)
+        return self._meter.read(card_uuids, deadline=deadline)
 
     def close(self) -> None:
         """End the session."""

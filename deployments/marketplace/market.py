@@ -23,6 +23,7 @@ from deployments.marketplace.miners import Miners
 from deployments.marketplace.orchestration import Orchestration, Orchestrations
 from deployments.marketplace.pulse import Pulse
 from deployments.marketplace.quick import KnownKeys, QuickOffers
+from deployments.marketplace.sampling import Samplers, Sampling
 from flows.settings import Network
 from storage.backups import Backups
 from storage.belongings import BlockedImages, SshKeys, Templates
@@ -41,6 +42,7 @@ from storage.volumes import Volumes
 from storage.webhooks import Webhooks
 from storage.works import Works
 from tasks.policy import DEFAULT, Policy
+from tasks.renting.meter import Reading
 
 PER_KEY = Rate(per_s=50.0, burst=400)
 PER_ADDRESS = Rate(per_s=200.0, burst=1_000)
@@ -79,6 +81,8 @@ class Limits:
     """Requests that talk to a machine or wait for a thread to do it."""
     containers_per_renter: int = 4
     console_open_s: float = 30.0
+    sampling: Sampling = field(default_factory=Sampling)
+    """How leases are measured while somebody looks."""
     exec_output_bytes: int = 256 << 10
     log_bytes: int = 256 << 10
 
@@ -101,6 +105,9 @@ class Console(Protocol):
 
     def logs(self, tail: int, since: datetime | None, limit_bytes: int) -> Printed:
         """The last lines of its log, each with its time before it."""
+
+    def measure(self, card_uuids: tuple[str, ...], timeout_s: float) -> Reading:
+        """What the container and these cards do now."""
 
     def close(self) -> None:
         """End the session; twice is harmless."""
@@ -220,6 +227,8 @@ class Desk:
         self.known_keys = KnownKeys(clock)
         self.quick = QuickOffers(self.catalogue, self.known_keys, self.per_key, market.now)
         self.pulse = Pulse(self.stores.events.last)
+        stores = self.stores
+        self.samplers = Samplers(market.consoles, stores.rentals, stores.health, limits.sampling, market.now)
         self.board = Board(market.engine, market.clock)
         self.miners = Miners(market.engine, self.board, market.policy, market.clock)
         self.estimates = Estimates(market.engine, market.policy)

@@ -511,6 +511,10 @@ class CardUse(Model):
     card_uuid: str
     use_percent: float
     memory_used_mib: int
+    memory_total_mib: int | None
+    temperature_c: int | None
+    power_w: float | None
+    power_limit_w: float | None
 
 
 class Sample(Model):
@@ -521,8 +525,11 @@ class Sample(Model):
     cpu_percent: float | None = Field(description="Of one core: 250 is two and a half.")
     memory_bytes: int | None
     memory_limit_bytes: int | None
-    received_bytes: int | None
+    received_bytes: int | None = Field(description="Since the container's start, as the next three.")
     sent_bytes: int | None
+    read_bytes: int | None = Field(description="From disks.")
+    written_bytes: int | None = Field(description="To disks.")
+    pids: int | None = Field(description="Its processes.")
 
 
 class Line(Model):

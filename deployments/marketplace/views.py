@@ -194,7 +194,15 @@ def sample(one: Metric) -> models.Sample:
     return models.Sample(
         at=one.at,
         cards=tuple(
-            models.CardUse(card_uuid=card.uuid, use_percent=card.percent, memory_used_mib=card.memory_mib)
+            models.CardUse(
+                card_uuid=card.uuid,
+                use_percent=card.percent,
+                memory_used_mib=card.memory_mib,
+                memory_total_mib=card.memory_total_mib,
+                temperature_c=card.temperature_c,
+                power_w=card.power_w,
+                power_limit_w=card.power_limit_w,
+            )
             for card in one.cards
         ),
         cpu_percent=one.cpu_percent,
@@ -202,6 +210,9 @@ def sample(one: Metric) -> models.Sample:
         memory_limit_bytes=one.memory_limit_bytes,
         received_bytes=one.received_bytes,
         sent_bytes=one.sent_bytes,
+        read_bytes=one.read_bytes,
+        written_bytes=one.written_bytes,
+        pids=one.pids,
     )
 
 

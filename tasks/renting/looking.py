@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from storage.health import CardUse
-from storage.rental import Rental
+from storage.rental import CardUse, Rental
 from tasks.edges.engine import Container, Stats
 from tasks.edges.runtime import Runtime
-from tasks.inspection.facts.gpu import GPU_CSV, Listing
+from tasks.edges.shell import Session
+from tasks.inspection.facts.gpu_use import GPU_USE
+from tasks.inspection.facts.text import Unreadable
 from tasks.inspection.talk import ask_facts
 
 KILLED = 128 + 9
@@ -47,15 +48,13 @@ def look(
     """
     leases = tuple(rentals)
     containers = {container.name: container for container in runtime.containers(deadline=deadline)}
-    [told] = ask_facts(runtime.session, [GPU_CSV.command], deadline=deadline)
-    listing = GPU_CSV.read(told)
+    cards = ask_cards(runtime.session, deadline=deadline)
     alive = [
         name
         for name in map(container_of, leases)
         if name in containers and containers[name].status == "running"
     ]
     stats = runtime.all_stats(alive, deadline=deadline) if is_measured else {}
-    cards = use_of(listing) if isinstance(listing, Listing) else {}
     return {
         lease.lease_id: Found(
             dead_by(lease, containers.get(container_of(lease))),
@@ -71,13 +70,11 @@ def container_of(rental: Rental) -> str:
     return rental.access.container if rental.access else ""
 
 
-def use_of(listing: Listing) -> dict[str, CardUse]:
-    """What each card does; those that don't tell are missing."""
-    return {
-        card.uuid: CardUse(card.uuid, float(card.utilisation_pct), card.memory_used_mib or 0)
-        for card in listing.cards
-        if card.utilisation_pct is not None
-    }
+def ask_cards(session: Session, *, deadline: float) -> Mapping[str, CardUse]:
+    """What each card of a machine does, by its UUID; those that don't tell are missing."""
+    [told] = ask_facts(session, [GPU_USE.command], deadline=deadline)
+    found = GPU_USE.read(told)
+    return {} if isinstance(found, Unreadable) else found
 
 
 def dead_by(rental: Rental, container: Container | None) -> str:

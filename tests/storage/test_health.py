@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from storage.health import CardUse, Grain, Health, LeaseHealth, Metric, grain_of
+from storage.health import Grain, Health, LeaseHealth, Metric, grain_of
+from storage.rental import CardUse
 from tests.databases import fresh
 from tests.tasks.renting.leases import NOON, after
 
@@ -58,6 +59,30 @@ def test_samples_are_read_back_in_order(health):
 def test_a_sample_has_a_grain(at, last, grain):
     """The first of its hour, of its minute, or neither."""
     assert grain_of(after(at), None if last is None else after(last)) is grain
+
+
+def test_a_look_adds_nothing_to_what_is_measured_finely(health):
+    """A sample of the watch is left out where another is younger than 10 s; what it found of the lease is kept."""
+    look(health, NOON)
+    for second in (5, 10, 15, 20):
+        health.add(Metric("l-1", after(second)))
+    look(health, after(22))
+    look(health, after(31))
+
+    assert [m.at for m in health.metrics("l-1")] == [after(s) for s in (0, 5, 10, 15, 20, 31)]
+    assert health.get("l-1").looked_at == after(31)
+
+
+def test_a_minute_has_one_sample_that_lasts_whoever_took_it(health):
+    """The first of the minute, and nobody's second."""
+    look(health, after(45))
+    health.add(Metric("l-1", after(58)))
+    health.add(Metric("l-1", after(63)))
+    look(health, after(75))
+    health.add(Metric("l-1", after(121)))
+
+    assert [m.at for m in health.metrics("l-1", least=Grain.MINUTE)] == [after(s) for s in (45, 63, 121)]
+    assert [m.at for m in health.metrics("l-1", least=Grain.HOUR)] == [after(45)]
 
 
 def test_old_samples_are_thinned_out(health):

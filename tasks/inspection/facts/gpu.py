@@ -53,7 +53,7 @@ def parse_xml(text: str) -> Listing | Unreadable:
     vram_mib=143771, driver='570.133.20', graphics_clock_mhz=1980, memory_clock_mhz=3201, power_limit_w=700.0,
     power_default_w=700.0, pcie_generation=5, pcie_width=16, utilisation_pct=0, memory_used_mib=1), ...), sliced=()).
     """
-    if _says_none(text):
+    if says_none(text):
         return Listing()
     gpus = read_gpus(text, MAX_LISTED)
     if isinstance(gpus, Unreadable):
@@ -63,7 +63,7 @@ def parse_xml(text: str) -> Listing | Unreadable:
 
 def parse_csv(text: str) -> Listing | Unreadable:
     """`nvidia-smi --query-gpu=...` -> the same shape as `parse_xml`."""
-    if _says_none(text):
+    if says_none(text):
         return Listing()
     lines = rows(text, MAX_LISTED)
     if isinstance(lines, Unreadable):
@@ -78,7 +78,7 @@ def parse_csv(text: str) -> Listing | Unreadable:
 
 def parse_count(text: str) -> int | Unreadable:
     """`nvidia-smi -L` -> 8; the lines of MIG slices below a card count for nothing."""
-    if _says_none(text):
+    if says_none(text):
         return 0
     lines = rows(text, 8 * MAX_LISTED)
     if isinstance(lines, Unreadable):
@@ -89,7 +89,8 @@ def parse_count(text: str) -> int | Unreadable:
     return sum(1 for line in lines if _LISTED.match(line))
 
 
-def _says_none(text: str) -> bool:
+def says_none(text: str) -> bool:
+    """Whether a driver that runs has found no card."""
     return _NO_CARDS.fullmatch(text.strip()[:64]) is not None
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from deployments.marketplace import feeds
 from deployments.marketplace.guard import identify
-from storage.health import CardUse, Health, LeaseHealth, Metric
-from storage.rental import Party
+from storage.health import LeaseHealth, Metric
+from storage.rental import CardUse, Party
 from tasks.errors import HostAway
 from tasks.renting.moves import ended, ending
 from tests.deployments.marketplace.serving import feed, served
@@ -209,7 +209,7 @@ def test_what_a_lease_uses_comes_as_it_is_measured(market):
     def measured(second):
         at = NOON.replace(second=second)
         sample = Metric(lease.lease_id, at, (CardUse("GPU-1", 50.0, 900),), 120.0, 1_000, 2_000)
-        health.save([Health(lease.lease_id, at, sampled_at=at)], [sample])
+        health.add(sample)
 
     path = f"/v1/leases/{lease.lease_id}/metrics?follow=true"
     with served(market.app) as url, feed(url, path, market.key()) as events:
@@ -219,7 +219,8 @@ def test_what_a_lease_uses_comes_as_it_is_measured(market):
         measured(2)
         second = told(events, "metrics")[2]
 
-    assert first["cards"] == [{"card_uuid": "GPU-1", "use_percent": 50.0, "memory_used_mib": 900}]
+    unsaid = dict.fromkeys(("memory_total_mib", "temperature_c", "power_w", "power_limit_w"))
+    assert first["cards"] == [{"card_uuid": "GPU-1", "use_percent": 50.0, "memory_used_mib": 900} | unsaid]
     assert second["at"] == "2026-08-01T12:00:02Z"
     page = market.client().get(f"/v1/leases/{lease.lease_id}/metrics").json()["items"]
     assert page == [first, second]

@@ -18,6 +18,7 @@ from storage.renter import Scope
 from storage.renters import Renters
 from storage.sealing import Sealer
 from tasks.renting.api_keys import new_key
+from tasks.renting.meter import Reading
 from tasks.renting.money import granted
 from tasks.renting.moves import handed_over, moved, reserved
 from tests.databases import fresh
@@ -64,6 +65,7 @@ class ScriptedConsole:
     """Answers as it was told to, and remembers what it was asked."""
 
     answers: list = field(default_factory=list)
+    readings: list = field(default_factory=list)
     asked: list = field(default_factory=list)
     closed: int = 0
 
@@ -81,6 +83,16 @@ class ScriptedConsole:
         """The next answer; an empty log when there is none left."""
         self.asked.append(("logs", tail, since))
         return self._next() if self.answers else printed()
+
+    def measure(self, card_uuids, _timeout_s):
+        """The next reading; one that tells nothing when there is none left."""
+        self.asked.append(("measure", card_uuids))
+        if not self.readings:
+            return Reading()
+        answer = self.readings.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def _next(self):
         answer = self.answers.pop(0)
@@ -232,7 +244,7 @@ def ask(client, key="k-1", **changes):
 
 
 @contextmanager
-def world(folder, *, machines=3, usd=100, limits=NO_LIMITS, beside=(), **changes):
+def world(folder, *, machines=3, usd=100, limits=NO_LIMITS, beside=(), consoles_are=None, **changes):
     """A marketplace with these machines of two cards; alice and bob have so many USD. One that was here before goes on."""
     engine = fresh(folder, "market.db")
     clock, console, starter = Clock(), ScriptedConsole(), Starter()
@@ -246,7 +258,7 @@ def world(folder, *, machines=3, usd=100, limits=NO_LIMITS, beside=(), **changes
         sealer=Sealer(SEALING_KEY),
         digest_key=b"k" * 32,
         offers=lambda: tuple(told),
-        consoles=console,
+        consoles=consoles_are or console,
         starter=starter,
         limits=limits,
         now=clock.now,

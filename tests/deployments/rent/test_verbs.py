@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from storage.rental import RentalState
+from storage.rental import CardUse, RentalState
 from storage.renter import Scope
 from tasks.errors import HostAway
 from tests.deployments.marketplace.world import OTHER_KEY, printed
@@ -265,7 +265,7 @@ def test_logs_are_passed_on(terminal, lease):
 def test_metrics_are_a_line_a_sample(terminal, lease):
     """Every card's use, sums of memory, and a dash for what the machine did not say; a feed ends with the lease."""
 
-    from storage.health import CardUse, Metric
+    from storage.health import Metric
 
     cards = (CardUse("GPU-1", 97.4, 2048), CardUse("GPU-2", 3.0, 1024))
     at = terminal.world.clock.at

@@ -2,12 +2,9 @@
 
 import pytest
 
-from storage.health import CardUse
-from storage.records import Card
-from storage.rental import Access
+from storage.rental import Access, CardUse
 from tasks.edges.engine import Container
-from tasks.inspection.facts.gpu import Listing
-from tasks.renting.looking import Found, container_of, dead_by, use_of
+from tasks.renting.looking import Found, container_of, dead_by
 from tests.tasks.renting.leases import running
 
 NAME = "subnet-l-1-1"
@@ -46,18 +43,6 @@ def test_a_lease_without_access_has_no_container():
     """Nothing that an engine could tell is its."""
     assert container_of(running()) == ""
     assert dead_by(running(), None) == "gone"
-
-
-def test_cards_that_do_not_tell_are_not_idle():
-    """Use that is unknown is no use of zero: the card is missing."""
-    told = ("", None, None, None, None, None, None)
-    uses = [(7, 100), (None, 100), (0, None)]
-    cards = [Card(n, f"GPU-{n}", "L4", 24_000, *told, use, memory) for n, (use, memory) in enumerate(uses)]
-
-    assert use_of(Listing(tuple(cards))) == {
-        "GPU-0": CardUse("GPU-0", 7.0, 100),
-        "GPU-2": CardUse("GPU-2", 0.0, 0),
-    }
 
 
 def test_the_busiest_card_counts():

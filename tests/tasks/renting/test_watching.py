@@ -7,10 +7,20 @@ from datetime import timedelta
 import pytest
 
 from storage.claims import holder_of
-from storage.health import CardUse, Health
+from storage.health import Health
 from storage.money import Money
 from storage.operations import Operations
-from storage.rental import Mode, Operation, OperationKind, OperationState, Party, RentalState, Terms, Wish
+from storage.rental import (
+    CardUse,
+    Mode,
+    Operation,
+    OperationKind,
+    OperationState,
+    Party,
+    RentalState,
+    Terms,
+    Wish,
+)
 from storage.rentals import Rentals
 from storage.renter import Renter
 from storage.renters import Renters

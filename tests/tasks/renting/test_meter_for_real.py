@@ -1,0 +1,41 @@
+"""Measuring a real container over a real session."""
+
+import time
+from datetime import timedelta
+
+import pytest
+
+from tasks.renting.meter import Meter, sample_of
+from tests.engines import soon
+from tests.tasks.edges.rented import rented, spec
+from tests.tasks.renting.leases import NOON
+
+pytestmark = pytest.mark.xdist_group("engine")
+BUSY = "while :; do :; done"
+
+
+def test_a_container_is_measured_while_it_runs(docker, tmp_path):
+    """Its processor, memory, processes and network, as its engine has them too; nothing once it stands still; then again."""
+    made_of = spec(words=("sh", "-c", BUSY))
+    with docker.runtime(tmp_path) as runtime, rented(docker, runtime, made_of) as box:
+        meter = Meter(runtime, box.name)
+        first = meter.read(made_of.card_uuids, deadline=soon())
+        time.sleep(1.0)
+        second = meter.read(made_of.card_uuids, deadline=soon())
+        told = runtime.stats(box.name, deadline=soon())
+        docker.run("stop", "--time=0", box.name)
+        still = meter.read(made_of.card_uuids, deadline=soon())
+        docker.run("start", box.name)
+        again = meter.read(made_of.card_uuids, deadline=soon())
+
+    sample = sample_of("l-1", NOON, first.counters, second)
+    assert 1.0 < sample.cpu_percent <= 110.0
+    assert sample.pids == told.pids
+    assert sample.memory_bytes == pytest.approx(told.memory_bytes, rel=0.2)
+    assert sample.memory_limit_bytes == pytest.approx(told.memory_limit_bytes, rel=0.01)
+    assert sample.received_bytes > 0
+    assert sample.read_bytes is not None
+    [card] = sample.cards
+    assert (card.uuid, card.temperature_c, card.power_w) == (made_of.card_uuids[0], 34, 61.5)
+    assert still.counters.cpu_s is None
+    assert sample_of("l-1", NOON + timedelta(seconds=5), second.counters, again).cpu_percent is None
