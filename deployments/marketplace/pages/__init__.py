@@ -3,6 +3,7 @@
 from deployments.marketplace.pages import (
     account,
     browse,
+    console,
     hotkeys,
     leases,
     logs,
@@ -21,6 +22,7 @@ PAGES = (
     account.router,
     renting.router,
     logs.router,
+    console.router,
     leases.router,
     mining.router,
     operating.router,

@@ -8,6 +8,7 @@ Beside it a form is taken only when the browser says that it comes from a page o
 from __future__ import annotations
 
 import hmac
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -23,6 +24,7 @@ from deployments.marketplace.problems import Refused, printable
 
 MAX_BYTES = 256 << 10
 MAX_FIELDS = 500
+MAX_COMMAND_CHARACTERS = 16_384
 TOKEN = "form_token"  # noqa: S105  the field's name
 _MEDIA_TYPE = "application/x-www-form-urlencoded"
 NO_HINTS: Mapping[str, str] = MappingProxyType({})
@@ -39,6 +41,10 @@ class Form:
     def text(self, name: str) -> str:
         """A field's value without spaces around it; empty when there is none."""
         return self.fields.get(name, [""])[0].strip()
+
+    def lines(self, name: str) -> str:
+        """A text of several lines as it was typed in, without what browsers put before each end of a line."""
+        return self.fields.get(name, [""])[0].replace("\r\n", "\n")
 
     def all(self, name: str) -> tuple[str, ...]:
         """All values of a field that can be chosen several times."""
@@ -95,6 +101,19 @@ def faults_of(
         own = "it is not written as it has to be" if is_misspelt else one["msg"].removeprefix("Value error, ")
         found.setdefault(name, printable(hints.get(name, own) if is_misspelt else own))
     return found
+
+
+def words_at(form: Form, name: str, faults: Faults) -> tuple[str, ...]:
+    """The words of a command, split as a shell would; no shell reads them. What can't be split is told at the field."""
+    text = form.text(name)
+    if len(text) > MAX_COMMAND_CHARACTERS:
+        faults[name] = f"at most {MAX_COMMAND_CHARACTERS:,} characters are taken"
+        return ()
+    try:
+        return tuple(shlex.split(text))
+    except ValueError:
+        faults[name] = "a quotation mark or a backslash at its end lacks what belongs to it"
+        return ()
 
 
 def lines_of(text: str) -> Iterable[str]:
