@@ -104,6 +104,13 @@ class LeaseEvents:
                 connection.execute(sa.delete(lease_events).where(lease_events.c.sequence.in_(found)))
         return len(found)
 
+    def owners(self, sequence: int, limit: int) -> tuple[tuple[int, str], ...]:
+        """The numbers of the first events after this one, each with whose lease it is about."""
+        query = sa.select(lease_events.c.sequence, lease_events.c.renter_id)
+        query = query.where(lease_events.c.sequence > sequence).order_by(lease_events.c.sequence).limit(limit)
+        with reading(self._engine) as connection:
+            return tuple((int(number), str(renter_id)) for number, renter_id in connection.execute(query))
+
     def last(self) -> int:
         """The newest number; 0 when nothing has happened."""
         with reading(self._engine) as connection:

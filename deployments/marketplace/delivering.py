@@ -295,21 +295,21 @@ async def delivering(desk: Desk, sender: Sender | None = None) -> AsyncIterator[
 async def _loop(desk: Desk, sender: Sender) -> None:
     next_house = 0.0
     loop = asyncio.get_running_loop()
-    while True:
-        try:
-            if loop.time() >= next_house:
-                next_house = loop.time() + 60.0
-                await keep_house(desk)
-            seen = await desk.pulse.now()
-            await put_out(desk)
-            tried = await deliver_due(desk, sender)
-        except StorageError as error:
-            _log.warning("webhooks wait for the database: %s", error)
-            await asyncio.sleep(5 * LOOK_S)
-            continue
-        except Exception:  # noqa: BLE001  one that can't be told must not keep all others from being told
-            _log.exception("webhooks go on")
-            await asyncio.sleep(5 * LOOK_S)
-            continue
-        if tried < BATCH:
-            await desk.pulse.beyond(seen, LOOK_S)
+    async with desk.pulse.listen() as ear:
+        while True:
+            try:
+                if loop.time() >= next_house:
+                    next_house = loop.time() + 60.0
+                    await keep_house(desk)
+                await put_out(desk)
+                tried = await deliver_due(desk, sender)
+            except StorageError as error:
+                _log.warning("webhooks wait for the database: %s", error)
+                await asyncio.sleep(5 * LOOK_S)
+                continue
+            except Exception:  # noqa: BLE001  one that can't be told must not keep all others from being told
+                _log.exception("webhooks go on")
+                await asyncio.sleep(5 * LOOK_S)
+                continue
+            if tried < BATCH:
+                await ear.hears(LOOK_S)

@@ -50,11 +50,22 @@ def alive() -> bytes:
 
 def respond(desk: Desk, caller: Caller, pieces: Pieces) -> StreamingResponse:
     """The feed, if its key may have one more."""
-    if not desk.streams.enter(caller.key.key_id):
-        most = desk.market.limits.streams_per_key
-        detail = f"this key has {most} feeds open, or too many are open in all"
-        raise Refused(429, "TOO_MANY_FEEDS", detail, "close one", headers={"Retry-After": "5"})
-    return _Feed(partial(desk.streams.leave, caller.key.key_id), _until_refused(pieces))
+    limits, key_id, renter_id = desk.market.limits, caller.key.key_id, caller.renter_id
+    if not desk.renters_streams.enter(renter_id):
+        raise _too_many(f"you have {limits.streams_per_renter} feeds open, or too many are open in all")
+    if not desk.streams.enter(key_id):
+        desk.renters_streams.leave(renter_id)
+        raise _too_many(f"this key has {limits.streams_per_key} feeds open, or too many are open in all")
+
+    def leave() -> None:
+        desk.streams.leave(key_id)
+        desk.renters_streams.leave(renter_id)
+
+    return _Feed(leave, _until_refused(pieces))
+
+
+def _too_many(detail: str) -> Refused:
+    return Refused(429, "TOO_MANY_FEEDS", detail, "close one", headers={"Retry-After": "5"})
 
 
 def refusal(refused: Refused) -> StreamingResponse:
@@ -132,28 +143,26 @@ class _Turn:
 async def lease_events(desk: Desk, caller: Caller, after: int, lease_id: str = "") -> Pieces:
     """What happens to one lease, or to all of the caller's, from an event's number on; it ends with the lease."""
     turn, sequence = _Turn(desk, caller), after
-    while not turn.is_over:
-        newest = await desk.pulse.now()
-        events = await run_in_threadpool(
-            desk.stores.events.after, sequence, lease_id=lease_id, renter_id=caller.renter_id, limit=BATCH
-        )
-        for event in events:
-            sequence = event.sequence
-            yield _lease_event(event)
-        if events:
-            turn.beat(has_spoken=True)
-            continue
-        if lease_id and await _is_closed(desk, lease_id):
-            yield told(
-                "end", {"code": "LEASE_OVER", "detail": "the lease is over: nothing more happens to it"}
+    async with desk.pulse.listen(caller.renter_id, caller.key.key_id) as ear:
+        while not turn.is_over:
+            events = await run_in_threadpool(
+                desk.stores.events.after, sequence, lease_id=lease_id, renter_id=caller.renter_id, limit=BATCH
             )
-            return
-        if why := await turn.check_key():
-            yield told("end", {"code": "KEY_ENDED", "detail": why})
-            return
-        wait_s = min(desk.market.limits.key_check_s, desk.market.limits.heartbeat_s)
-        if not await desk.pulse.beyond(newest, wait_s) and (beat := turn.beat(has_spoken=False)):
-            yield beat
+            for event in events:
+                sequence = event.sequence
+                yield _lease_event(event)
+            if len(events) == BATCH or (events and lease_id):
+                continue
+            if lease_id and await _is_closed(desk, lease_id):
+                yield told(
+                    "end", {"code": "LEASE_OVER", "detail": "the lease is over: nothing more happens to it"}
+                )
+                return
+            if ear.ended:
+                yield told("end", {"code": "KEY_ENDED", "detail": ear.ended})
+                return
+            while not await ear.hears(desk.market.limits.heartbeat_s) and not turn.is_over:
+                yield alive()
 
 
 async def log_lines(

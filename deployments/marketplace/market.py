@@ -21,7 +21,7 @@ from deployments.marketplace.challenges import Challenges
 from deployments.marketplace.estimates import Estimates
 from deployments.marketplace.miners import Miners
 from deployments.marketplace.orchestration import Orchestration, Orchestrations
-from deployments.marketplace.pulse import Pulse
+from deployments.marketplace.pulse import News, Pulse
 from deployments.marketplace.quick import KnownKeys, QuickOffers
 from deployments.marketplace.sampling import Samplers, Sampling
 from flows.settings import Network
@@ -42,8 +42,11 @@ from storage.volumes import Volumes
 from storage.webhooks import Webhooks
 from storage.works import Works
 from tasks.policy import DEFAULT, Policy
+from tasks.renting.api_keys import ended
 from tasks.renting.meter import Reading
 
+NEWS = 1_000
+"""Events that one look takes in."""
 PER_KEY = Rate(per_s=50.0, burst=400)
 PER_ADDRESS = Rate(per_s=200.0, burst=1_000)
 PER_VISITOR = Rate(per_s=10.0, burst=100)
@@ -67,7 +70,8 @@ class Limits:
     body_bytes: int = 2 << 20
     request_s: float = 20.0
     streams_per_key: int = 8
-    streams: int = 400
+    streams_per_renter: int = 64
+    streams: int = 600
     stream_s: float = 3_600.0
     """A feed ends then; its reader goes on with Last-Event-ID."""
     heartbeat_s: float = 15.0
@@ -223,10 +227,11 @@ class Desk:
         self.sign_ins = Buckets(limits.sign_ins, clock)
         self.challenges = Challenges(market.now)
         self.streams = Counted(limits.streams_per_key, limits.streams)
+        self.renters_streams = Counted(limits.streams_per_renter, limits.streams)
         self.containers = Counted(limits.containers_per_renter, limits.containers_waiting)
         self.known_keys = KnownKeys(clock)
         self.quick = QuickOffers(self.catalogue, self.known_keys, self.per_key, market.now)
-        self.pulse = Pulse(self.stores.events.last)
+        self.pulse = Pulse(self.stores.events.last, self._news, self._ended_keys, limits.key_check_s)
         stores = self.stores
         self.samplers = Samplers(market.consoles, stores.rentals, stores.health, limits.sampling, market.now)
         self.board = Board(market.engine, market.clock)
@@ -235,6 +240,19 @@ class Desk:
         self.affairs = Affairs(market.engine, self.board, market.now, market.clock)
         self.orchestrations = Orchestrations(market.orchestration, market.clock)
         self.threads = ThreadPoolExecutor(limits.containers_at_once, thread_name_prefix="containers")
+
+    def _news(self, after: int) -> News:
+        found = self.stores.events.owners(after, NEWS)
+        return News(found[-1][0] if found else after, frozenset(renter_id for _, renter_id in found))
+
+    def _ended_keys(self, key_ids: Iterable[str]) -> dict[str, str]:
+        """Why those of these keys that open nothing any more don't."""
+        states = {key_id: self._why_ended(key_id) for key_id in key_ids}
+        return {key_id: why for key_id, why in states.items() if why}
+
+    def _why_ended(self, key_id: str) -> str:
+        found = self.stores.renters.key(key_id)
+        return ended(found[0], self.market.now()) if found else "the API key is gone"
 
     def close(self) -> None:
         """Let the threads end; what runs in them has a deadline of its own."""

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from tests.bench import commands, cuda, epochs, history, proving, refusing, rented, renting, scoring
+from tests.bench import (
+    commands,
+    cuda,
+    epochs,
+    history,
+    pages,
+    proving,
+    refusing,
+    rented,
+    renting,
+    scoring,
+    streams,
+)
 
 GROUPS = (
     *commands.GROUPS,
@@ -13,5 +25,7 @@ GROUPS = (
     *history.GROUPS,
     *renting.GROUPS,
     *rented.GROUPS,
+    *pages.GROUPS,
+    *streams.GROUPS,
     *refusing.GROUPS,
 )

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.bench.market_server import started
 from tests.bench.rows import MS, Group, Row
 from tests.deployments.marketplace.racing import race
 
@@ -21,18 +18,18 @@ REQUESTS, MACHINES = 200, 50
 CLIENTS, ROUNDS, THINK_S = 200, 10, 1.0
 QUERIES = (
     "sort=value&limit=20",
-    "model=H100&count=4&sort=price&limit=20",
+    "model=H100+80GB+HBM3&count=4&sort=price&limit=20",
     "min_vram_gib=24&max_usd_per_hour=0.6&limit=20",
     "region=eu&min_reliability=0.95&sort=reliability&limit=20",
 )
 
 
 def _offers() -> Iterator[Row]:
-    with tempfile.TemporaryDirectory() as folder, _server(folder) as (url, token):
-        size = len(asyncio.run(_ask_once(url, token, QUERIES[0])))
-        ours = asyncio.run(_crowd(url, token))
-        with _server(folder, "--bare", str(size)) as (bare, none):
-            floor = asyncio.run(_crowd(bare, none))
+    with tempfile.TemporaryDirectory() as folder, started(folder) as server:
+        size = len(asyncio.run(_ask_once(server.url, server.token, QUERIES[0])))
+        ours = asyncio.run(_crowd(server.url, server.token))
+        with started(folder, "--bare", str(size)) as bare:
+            floor = asyncio.run(_crowd(bare.url, bare.token))
     note = (
         f"GET /v1/offers over 1,000 offers, {CLIENTS} connections that each ask once a second; median "
         f"{statistics.median(ours) * MS:.1f} ms; floor: the same crowd at a server that sends as many bytes"
@@ -51,21 +48,6 @@ def _race() -> Iterator[Row]:
         f"p95 {_p95(list(raced.answer_s)) * MS:.0f} ms"
     )
     yield Row("lease_race", len(active), "count", None, REQUESTS, note)
-
-
-@contextmanager
-def _server(folder: str, *arguments: str) -> Iterator[tuple[str, str]]:
-    command = [sys.executable, "-m", "tests.bench.market_server", folder, *arguments]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdin is not None
-        url, _, token = process.stdout.readline().strip().partition(" ")
-        try:
-            yield url, token
-        finally:
-            process.stdin.close()
 
 
 async def _crowd(url: str, token: str) -> list[float]:

@@ -121,6 +121,22 @@ def test_feeds_are_bounded_and_one_that_is_closed_makes_room(market):
         assert statuses[-1] == 200
 
 
+def test_a_renter_with_many_keys_leaves_room_for_others(tmp_path):
+    """However many keys it makes, its feeds are bounded in all."""
+    few = replace(QUICK, streams_per_renter=1)
+    with world(tmp_path, limits=few) as market, served(market.app) as url:
+        path = "/v1/events?follow=true"
+        with feed(url, path, market.key()) as one:
+            next(one)
+            headers = {"Authorization": f"Bearer {market.key()}"}
+            refused = httpx.get(url + path, headers=headers, trust_env=False)
+            with feed(url, path, market.key("bob")) as bobs:
+                assert next(bobs)[0] == ":"
+
+    assert (refused.status_code, refused.json()["code"]) == (429, "TOO_MANY_FEEDS")
+    assert refused.json()["detail"] == "you have 1 feeds open, or too many are open in all"
+
+
 def test_a_client_that_is_gone_before_the_first_piece_makes_room(market):
     """More often than a key may have feeds: none of them is counted for ever."""
     caller = identify(market.desk, market.key(), "203.0.113.9")
