@@ -825,7 +825,11 @@ lease_metrics = sa.Table(
     metadata,
     sa.Column("lease_id", sa.Text, primary_key=True, info={"about": "the lease's name"}),
     sa.Column("at", UtcDateTime, primary_key=True, info={"about": "UTC"}),
-    _column("cards", sa.Text, "JSON list: UUID, utilisation in percent, memory in MiB, temperature in C, power in W of each card"),
+    _column(
+        "cards",
+        sa.Text,
+        "JSON list: UUID, utilisation in percent, memory in MiB, temperature in C, power in W of each card",
+    ),
     _column("cpu_percent", sa.Double, "of one core: 250 is two and a half", nullable=True),
     _column("memory_bytes", sa.BigInteger, "of the container", nullable=True),
     _column("memory_limit_bytes", sa.BigInteger, "what it may have", nullable=True),
