@@ -144,6 +144,7 @@ async def lease_events(desk: Desk, caller: Caller, after: int, lease_id: str = "
     """What happens to one lease, or to all of the caller's, from an event's number on; it ends with the lease."""
     turn, sequence = _Turn(desk, caller), after
     async with desk.pulse.listen(caller.renter_id, caller.key.key_id) as ear:
+        is_closed = False
         while not turn.is_over:
             events = await run_in_threadpool(
                 desk.stores.events.after, sequence, lease_id=lease_id, renter_id=caller.renter_id, limit=BATCH
@@ -153,7 +154,10 @@ async def lease_events(desk: Desk, caller: Caller, after: int, lease_id: str = "
                 yield _lease_event(event)
             if len(events) == BATCH or (events and lease_id):
                 continue
-            if lease_id and await _is_closed(desk, lease_id):
+            if lease_id and not is_closed and await _is_closed(desk, lease_id):
+                is_closed = True  # its last events may have come since they were read: they are told first
+                continue
+            if is_closed:
                 yield told(
                     "end", {"code": "LEASE_OVER", "detail": "the lease is over: nothing more happens to it"}
                 )
