@@ -62,6 +62,9 @@ class Settings:
     """Proxies before the marketplace whose X-Forwarded-For is believed; none: nobody's is."""
     operators: tuple[str, ...] = ()
     """Hotkeys whose owners see the operator's page, beside the validator's own."""
+    sign_up: str = ""
+    """`open`: whoever looks at the marketplace's pages may make an account; `closed`: operators make them; empty: open on
+    the local subnet alone."""
     keep_transcripts_days: int = 0
     """Days after which `subnet history forget` empties transcripts; 0: never."""
     keep_days: int = 0
@@ -71,6 +74,11 @@ class Settings:
     def is_embedded(self) -> bool:
         """Whether the chain is the local subnet's own."""
         return self.network == "embedded"
+
+    @property
+    def is_sign_up_open(self) -> bool:
+        """Whether whoever looks at the marketplace's pages may make an account."""
+        return self.sign_up == "open" or (not self.sign_up and self.is_embedded)
 
 
 def read_settings(environment: Mapping[str, str]) -> Settings:
@@ -144,6 +152,12 @@ def _url(key: str, value: str) -> str:
     return value
 
 
+def _sign_up(key: str, value: str) -> str:
+    if value not in ("open", "closed"):
+        raise SettingError(key, value, "open or closed")
+    return value
+
+
 def _sources(key: str, value: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in value.split(","))
     if names == ("none",):
@@ -207,6 +221,7 @@ _READERS: Mapping[str, Callable[[str, str], object]] = {
     "backups": _path,
     "trusted_proxies": _networks,
     "operators": _addresses,
+    "sign_up": _sign_up,
     "keep_transcripts_days": _whole(0, 36_500),
     "keep_days": _whole(0, 36_500),
 }

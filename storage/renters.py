@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
+from storage import tables
 from storage.convert import record_of, row_of
 from storage.database import reading, writing
 from storage.errors import TooMany
@@ -31,6 +33,14 @@ class Renters:
         """Keep a new renter; False when there is one of this name."""
         with writing(self._engine) as connection:
             return _insert(connection, renters, row_of(renter))
+
+    def enrol(self, renter: Renter, key: ApiKey) -> bool:
+        """Keep a new renter with its first key, both or none; False when there is one of this name."""
+        with writing(self._engine) as connection:
+            if not _insert(connection, renters, row_of(renter)):
+                return False
+            connection.execute(sa.insert(api_keys).values(row_of(key)))
+            return True
 
     def get(self, renter_id: str) -> Renter | None:
         """A renter by its name."""
@@ -65,6 +75,24 @@ class Renters:
         """Stopped renters whose grace is over: their leases are to be ended."""
         stopped = sa.and_(renters.c.state == RenterState.STOPPED.value, renters.c.grace_until <= now)
         return self._renters(sa.select(renters).where(stopped).order_by(renters.c.renter_id))
+
+    def made_since(self, moment: datetime) -> int:
+        """How many made their account by themselves from this moment on."""
+        count = sa.select(sa.func.count()).select_from(renters)
+        with reading(self._engine) as connection:
+            return int(
+                connection.execute(
+                    count.where(renters.c.is_self_made, renters.c.created_at >= moment)
+                ).scalar_one()
+            )
+
+    def forget_unused(self, before: datetime, most: int) -> int:
+        """Drop so many who made their account by themselves, never had money or a lease, and did nothing since; how many."""
+        with writing(self._engine) as connection:
+            found = connection.execute(_unused(before).limit(most)).scalars().all()
+            if found:
+                _forget(connection, found)
+            return len(found)
 
     # --- API keys ------------------------------------------------------------------------------------
 
@@ -130,6 +158,46 @@ class Renters:
     def _renters(self, query: sa.Select[Any]) -> tuple[Renter, ...]:
         with reading(self._engine) as connection:
             return tuple(record_of(Renter, row) for row in connection.execute(query).mappings())
+
+
+def _unused(before: datetime) -> sa.Select[tuple[str]]:
+    """Renters who made their account by themselves before this moment, of whom nobody has anything since."""
+    own, memo = renters.c.renter_id, tables.deposit_memos.c
+    seen = tables.chain_deposits.c
+    is_theirs = sa.exists().where(memo.renter_id == own, seen.memos.contains(memo.memo_blake2b))
+    traces = (
+        sa.exists().where(tables.entries.c.account == sa.literal("renter:") + own),
+        is_theirs,
+        *(
+            sa.exists().where(table.c.renter_id == own)
+            for table in (tables.rentals, tables.chain_deposits, tables.volumes, tables.backups)
+        ),
+        *(
+            sa.exists().where(table.c.renter_id == own, table.c.last_used_at >= before)
+            for table in (api_keys, tables.passkeys)
+        ),
+    )
+    made = sa.select(own).where(renters.c.is_self_made, renters.c.created_at < before)
+    return made.where(*(~trace for trace in traces)).order_by(renters.c.created_at)
+
+
+def _forget(connection: sa.Connection, renter_ids: Sequence[str]) -> None:
+    """All rows of these, those that hang on others first."""
+    for holder, name in ((api_keys, "key_id"), (tables.passkeys, "passkey_id")):
+        theirs = sa.select(holder.c[name]).where(holder.c.renter_id.in_(renter_ids))
+        connection.execute(sa.delete(tables.page_sessions).where(tables.page_sessions.c[name].in_(theirs)))
+    for table in (
+        api_keys,
+        tables.passkeys,
+        tables.ssh_keys,
+        tables.templates,
+        tables.deliveries,
+        tables.webhooks,
+        tables.requests_seen,
+        tables.deposit_memos,
+        renters,
+    ):
+        connection.execute(sa.delete(table).where(table.c.renter_id.in_(renter_ids)))
 
 
 def _lives(now: datetime) -> sa.ColumnElement[bool]:

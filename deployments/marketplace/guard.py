@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv6Address, IPv6Network
 from typing import Annotated
 
 from fastapi import Depends, Request
@@ -146,6 +147,15 @@ def spend(request: Request, desk: Desk, key: str) -> None:
 def address_of(request: Request) -> str:
     """Where the request came from, as the server knows it."""
     return request.client.host if request.client else "unknown"
+
+
+def neighbourhood_of(request: Request) -> str:
+    """The address, or all of the network that one subscriber has of IPv6, by which what anybody may make is counted."""
+    address = address_of(request)
+    try:
+        return str(IPv6Network((int(IPv6Address(address)) >> 64 << 64, 64)))
+    except ValueError:
+        return address
 
 
 Reads = Annotated[Caller, Depends(caller(Scope.READ))]

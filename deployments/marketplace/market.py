@@ -52,6 +52,7 @@ PER_ADDRESS = Rate(per_s=200.0, burst=1_000)
 PER_VISITOR = Rate(per_s=10.0, burst=100)
 FAILURES = Rate(per_s=0.2, burst=20)
 SIGN_INS = Rate(per_s=0.05, burst=20)
+SIGN_UPS = Rate(per_s=5 / 86_400, burst=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,10 @@ class Limits:
     """Keys and signatures that open nothing, per address: after so many it is not looked whether one does."""
     sign_ins: Rate = SIGN_INS
     """Browsers that are signed in by hotkeys, which everybody can make, per address."""
+    sign_ups: Rate = SIGN_UPS
+    """Accounts that are made on the page, per address."""
+    sign_ups_a_day: int = 200
+    """By everybody together."""
     body_bytes: int = 2 << 20
     request_s: float = 20.0
     streams_per_key: int = 8
@@ -188,6 +193,8 @@ class Market:
     cors_origins: tuple[str, ...] = ()
     trusted_proxies: tuple[Network, ...] = ()
     """Of these alone it is believed whom they were asked by."""
+    is_sign_up_open: bool = False
+    """Whether everybody may make an account."""
     operators: frozenset[str] = frozenset()
     """Hotkeys whose owners see the operator's page."""
     orchestration: Callable[[], Orchestration] | None = None
@@ -225,6 +232,7 @@ class Desk:
         self.visits = Buckets(limits.per_visitor, clock)
         self.failures = Buckets(limits.failures, clock)
         self.sign_ins = Buckets(limits.sign_ins, clock)
+        self.sign_ups = Buckets(limits.sign_ups, clock)
         self.challenges = Challenges(market.now)
         self.streams = Counted(limits.streams_per_key, limits.streams)
         self.renters_streams = Counted(limits.streams_per_renter, limits.streams)

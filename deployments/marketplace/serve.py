@@ -59,6 +59,7 @@ def app_of(settings: Settings, substrate: Callable[[], object] | None, own_hotke
         backups=settings.backups,
         is_local=settings.is_embedded,
         trusted_proxies=settings.trusted_proxies,
+        is_sign_up_open=settings.is_sign_up_open,
         operators=frozenset({own_hotkey, *settings.operators}),
     )
     return build_app(market, (consoles.opened, lambda desk: with_prefect(desk, starting), delivering))

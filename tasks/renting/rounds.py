@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import partial
 
 from storage.rental import Work
+from storage.renters import Renters
 from storage.requests import RequestsSeen
 from tasks.errors import SubnetError
 from tasks.renting.deposits import Desk, Price, desk_of, read_deposits
@@ -32,6 +33,8 @@ WORK_KEPT = timedelta(days=7)
 """So long after it was asked for, work that was started is kept."""
 FORGOTTEN = 500
 """Old rows of a table that one round forgets at most: nobody waits for it."""
+UNUSED = timedelta(days=14)
+"""So long an account that was made on the page, and that nothing was ever done with, is kept after its last use."""
 REMEMBERED = timedelta(days=2)
 """So long after a lease's end its machine is still swept, whoever else rents there."""
 
@@ -92,6 +95,7 @@ def _forget(market: Market) -> None:
     market.works.forget(now - WORK_KEPT)
     market.events.forget(before, FORGOTTEN)
     RequestsSeen(market.edges.engine).forget(before, FORGOTTEN)
+    Renters(market.edges.engine).forget_unused(now - UNUSED, FORGOTTEN)
 
 
 def _desk(market: Market) -> Desk:

@@ -65,6 +65,7 @@ def test_an_empty_value_counts_as_not_set():
         ("SUBNET_TRUSTED_PROXIES", "proxy.example", "addresses and networks"),
         ("SUBNET_TRUSTED_PROXIES", "10.0.0.1/8", "addresses and networks"),
         ("SUBNET_TRUSTED_PROXIES", "10.0.0.1,0.0.0.0/0", "never everybody's"),
+        ("SUBNET_SIGN_UP", "yes", "open or closed"),
         ("SUBNET_OPERATORS", "5Grwva", "an SS58 address of 48 characters"),
         ("SUBNET_TRUSTEE", "5Grwva", "an SS58 address of 48 characters"),
     ],

@@ -12,7 +12,7 @@ from fastapi import Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from deployments.marketplace.challenges import Challenge
-from deployments.marketplace.guard import OfDesk, address_of, check_guesses
+from deployments.marketplace.guard import OfDesk, address_of, check_guesses, neighbourhood_of
 from deployments.marketplace.market import Desk
 from deployments.marketplace.pages.forms import Posted
 from deployments.marketplace.pages.frame import page_router
@@ -59,7 +59,7 @@ def take_signature(request: Request, desk: OfDesk, form: Posted) -> Response:
         return _page(request, desk, _sign_in(request, hotkey, _new(request, desk, hotkey)), then, refused)
     asked = _sign_in(request, hotkey, challenge)
     try:
-        _check(desk, address_of(request), asked, challenge, form.text("signature"))
+        _check(desk, request, asked, challenge, form.text("signature"))
     except Refused as refused:
         return _page(request, desk, asked, then, refused)
     answer = RedirectResponse(own_path(then, HOME), 303)
@@ -67,8 +67,9 @@ def take_signature(request: Request, desk: OfDesk, form: Posted) -> Response:
     return answer
 
 
-def _check(desk: Desk, address: str, asked: SignIn, challenge: Challenge, signature: str) -> None:
+def _check(desk: Desk, request: Request, asked: SignIn, challenge: Challenge, signature: str) -> None:
     """Use the challenge up; refused when this is not the signature, or too many were sent from this address."""
+    address = address_of(request)
     check_guesses(desk, address)
     if not is_text_of(asked.text, signature, asked.hotkey):
         desk.failures.take(address)
@@ -78,7 +79,7 @@ def _check(desk: Desk, address: str, asked: SignIn, challenge: Challenge, signat
             "this is not the signature of this hotkey over this text",
             "sign the text below as it is, with this hotkey, and paste the 128 hex digits",
         )
-    grant = desk.sign_ins.take(address)
+    grant = desk.sign_ins.take(neighbourhood_of(request))
     if not grant.is_granted:
         raise Refused(
             429,

@@ -124,10 +124,22 @@ def operates(keyholder: Mines) -> Keyholder:
 def begin(
     request: Request, response: Response, desk: Desk, *, key_id: str | None = None, hotkey: str | None = None
 ) -> None:
-    """Begin a session of this key or this hotkey, and give it to the browser."""
+    """Begin a session of this key or this hotkey, and give it to the browser in the place of any that it had."""
+    give(request, response, session_of(request, desk, key_id=key_id, hotkey=hotkey))
+
+
+def session_of(request: Request, desk: Desk, *, key_id: str | None = None, hotkey: str | None = None) -> str:
+    """A new session of one of these in the place of any that the browser had: what its cookie has to hold."""
+    if had := request.cookies.get(cookie_name(request), "")[:100]:
+        desk.stores.page_sessions.end(digest_of(had))
     secret, now = secrets.token_urlsafe(32), desk.market.now()
     session = PageSession(digest_of(secret), now, now + LASTS, key_id=key_id, hotkey=hotkey)
     desk.stores.page_sessions.begin(session)
+    return secret
+
+
+def give(request: Request, response: Response, secret: str) -> None:
+    """The session's cookie."""
     set_cookie(request, response, cookie_name(request), secret, round(LASTS.total_seconds()))
 
 

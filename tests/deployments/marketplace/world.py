@@ -30,7 +30,12 @@ SSH_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0P
 OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJq5nbnbSWxkPPkIqLBNyhVHKiZl8q0j0bBxPmCZbGwX me@desk"
 ENDLESS = Rate(1e9, 10**9)
 NO_LIMITS = Limits(
-    per_key=ENDLESS, per_address=ENDLESS, per_visitor=ENDLESS, failures=ENDLESS, sign_ins=ENDLESS
+    per_key=ENDLESS,
+    per_address=ENDLESS,
+    per_visitor=ENDLESS,
+    failures=ENDLESS,
+    sign_ins=ENDLESS,
+    sign_ups=ENDLESS,
 )
 
 

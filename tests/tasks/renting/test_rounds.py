@@ -6,9 +6,11 @@ import sqlalchemy as sa
 
 from flows.rent import rent_lease
 from storage.rental import RentalState
+from storage.renters import Renters
 from tasks.renting.rounds import tidy
 from tests.databases import fresh
 from tests.tasks.renting.leases import after
+from tests.tasks.renting.renters import api_key, renter
 from tests.tasks.renting.sites import Town, proved
 
 WEEK_S = 7 * 86_400
@@ -40,6 +42,24 @@ def test_work_that_was_started_is_forgotten_after_a_week(tmp_path):
 
     assert kept == [1, 0]
     assert town.market.rentals.get("l-1") == lease
+
+
+def test_an_account_that_nothing_was_ever_done_with_is_forgotten_after_two_weeks(tmp_path):
+    """Else whoever makes accounts would fill the state; one that an operator made stays."""
+    engine = fresh(tmp_path)
+    now = [after(0)]
+    town = Town(tmp_path, engine, now=lambda: now[0])
+    renters, kept = Renters(engine), []
+    renters.enrol(renter("r-1", created_at=after(0), is_self_made=True), api_key(renter_id="r-1"))
+    renters.add(renter("bob", created_at=after(0)))
+    for seconds in (2 * WEEK_S, 2 * WEEK_S + 1):
+        now[0] = after(seconds)
+        asyncio.run(tidy(town.market))
+        kept.append({"r-1", "bob"} & {one.renter_id for one in renters.all()})
+    town.market.close()
+    engine.dispose()
+
+    assert kept == [{"r-1", "bob"}, {"bob"}]
 
 
 def test_what_happened_to_a_lease_is_forgotten_by_policy(tmp_path):

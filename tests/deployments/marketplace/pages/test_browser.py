@@ -37,6 +37,7 @@ TO_LOOK_AT = (
     "/?look=cards&model=L4&mode=spot&max_usd_per_hour=0.091",
     f"/machines/{key(3)}",
     "/sign-in",
+    "/sign-up",
     "/sign-in/hotkey?hotkey=5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY",
     "/network",
 )
