@@ -60,6 +60,7 @@ def _environment() -> Environment:
         "path": words.path_of,
         "share": words.share,
         "gib": words.gib,
+        "size": words.size,
         "moment": words.moment,
         "lasting": words.lasting,
         "usd": short_usd,

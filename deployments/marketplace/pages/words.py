@@ -56,6 +56,16 @@ def gib(size: float) -> str:
     return f"{size:.1f}".removesuffix(".0")
 
 
+def size(count_bytes: int | None) -> str:
+    """Bytes in the unit that leaves the fewest digits, of powers of 1,024; `-` where it is not known."""
+    if count_bytes is None:
+        return "-"
+    for unit, least in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count_bytes >= least:
+            return f"{count_bytes / least:.1f} {unit}"
+    return f"{count_bytes} bytes"
+
+
 def moment(at: datetime | None) -> str:
     """A time of day in UTC, to the second."""
     return f"{at:%Y-%m-%d %H:%M:%S} UTC" if at else "-"
