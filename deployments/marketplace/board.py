@@ -50,6 +50,17 @@ class Look:
     """The largest first."""
     validators: tuple[Neuron, ...]
     """Those with a permit, the most stake first."""
+    block: int = 0
+    """Of the snapshot that validators and incentives are of."""
+
+    @property
+    def disagreement(self) -> float | None:
+        """The part of the emission that all validators together pay elsewhere than our weights mean; None: nothing is known."""
+        meant = sum(one.meant or 0.0 for one in self.shares)
+        paid = sum(one.incentive or 0.0 for one in self.shares)
+        if meant <= 0 or paid <= 0:
+            return None
+        return sum(abs((one.meant or 0.0) / meant - (one.incentive or 0.0) / paid) for one in self.shares) / 2
 
     @property
     def newest(self) -> EpochSummary | None:
@@ -92,6 +103,7 @@ class Board:
             outcome=outcome,
             shares=shares_of(vector, outcome, snapshot),
             validators=validators_of(snapshot),
+            block=snapshot.block if snapshot else 0,
         )
 
 

@@ -18,6 +18,7 @@ from deployments.marketplace.board import Board
 from deployments.marketplace.buckets import Buckets, Rate
 from deployments.marketplace.catalogue import Catalogue
 from deployments.marketplace.challenges import Challenges
+from deployments.marketplace.drawn import Drawn, Make
 from deployments.marketplace.estimates import Estimates
 from deployments.marketplace.miners import Miners
 from deployments.marketplace.orchestration import Orchestration, Orchestrations
@@ -197,6 +198,8 @@ class Market:
     """Whether everybody may make an account."""
     operators: frozenset[str] = frozenset()
     """Hotkeys whose owners see the operator's page."""
+    charts: Make | None = None
+    """The charts of the last days, made beside; None: there is no archive here."""
     orchestration: Callable[[], Orchestration] | None = None
     """How whoever runs the flows is, asked in a thread of its own; None: nobody can be asked."""
     now: Callable[[], datetime] = _utc_now
@@ -246,6 +249,7 @@ class Desk:
         self.miners = Miners(market.engine, self.board, market.policy, market.clock)
         self.estimates = Estimates(market.engine, market.policy)
         self.affairs = Affairs(market.engine, self.board, market.now, market.clock)
+        self.charts = Drawn(market.charts, market.clock)
         self.orchestrations = Orchestrations(market.orchestration, market.clock)
         self.threads = ThreadPoolExecutor(limits.containers_at_once, thread_name_prefix="containers")
 
@@ -266,6 +270,7 @@ class Desk:
         """Let the threads end; what runs in them has a deadline of its own."""
         self.threads.shutdown(wait=False, cancel_futures=True)
         self.orchestrations.close()
+        self.charts.close()
 
 
 class Counted:

@@ -19,10 +19,11 @@ import uvicorn
 
 from deployments.marketplace.app import build_app
 from deployments.marketplace.delivering import delivering
+from deployments.marketplace.drawn import charts_of
 from deployments.marketplace.front import App
 from deployments.marketplace.machines import MachineConsoles
 from deployments.marketplace.market import DepositInfo, Market
-from deployments.marketplace.orchestration import ask_prefect
+from deployments.marketplace.prefect_asking import ask_prefect
 from deployments.marketplace.starter import Starting, with_prefect
 from deployments.sites import load_dotenv, local_substrate, site_settings
 from flows.edges import load_wallet
@@ -53,6 +54,7 @@ def app_of(settings: Settings, substrate: Callable[[], object] | None, own_hotke
         offers=lambda: offering.offers(datetime.now(UTC)),
         consoles=consoles,
         starter=starting,
+        charts=partial(charts_of, settings.history),
         orchestration=ask_prefect,
         policy=policy,
         deposit=DepositInfo(settings.deposit_address, settings.network),
