@@ -11,13 +11,15 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from deployments.marketplace.front import App, Front
 from deployments.marketplace.market import Desk, Market
 from deployments.marketplace.models import Problem
 from deployments.marketplace.pages import PAGES
-from deployments.marketplace.problems import add_handlers
+from deployments.marketplace.pages.frame import for_browsers
+from deployments.marketplace.problems import add_handlers, on_http
 from deployments.marketplace.routes import ROUTERS
 
 VERSION = "1.0.0"
@@ -74,6 +76,7 @@ def build_app(market: Market, beside: Sequence[Beside] = ()) -> App:
     )
     app.state.desk = desk
     add_handlers(app)
+    app.add_exception_handler(HTTPException, for_browsers(on_http))
     for router in (*ROUTERS, *PAGES):
         app.include_router(router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]

@@ -1,7 +1,7 @@
 """What every request goes through before any route sees it, and every answer on its way out.
 
     whose address it is -> its rate -> size of the body -> time -> routes
-    headers of the answer <- problems instead of tracebacks <-
+    headers of the answer <- problems, or pages for browsers, instead of tracebacks <-
 
 Plain ASGI: a body is counted as it comes, and streams pass through.
 """
@@ -13,9 +13,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.responses import Response
 
 from deployments.marketplace.market import Desk
+from deployments.marketplace.pages.frame import refusal_page, wants_page
 from deployments.marketplace.problems import Refused, answer, problem_of
 from deployments.marketplace.proxies import client_of, scheme_of
 from deployments.marketplace.quick import Quick
@@ -169,7 +171,8 @@ class _Exchange:
     async def refuse(self, refused: Refused) -> None:
         """Answer this instead; where an answer has begun, it just ends."""
         if not self._has_begun:
-            response: Response = answer(refused)
+            is_browser = wants_page(self.scope)
+            response: Response = refusal_page(Request(self.scope), refused) if is_browser else answer(refused)
             await response(self.scope, self._receive, self.send)
         self._is_over = True
 

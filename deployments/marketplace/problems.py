@@ -123,7 +123,7 @@ def answer(refused: Refused) -> Response:
 def add_handlers(app: FastAPI) -> None:
     """Have everything that an endpoint raises answered so."""
     app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(HTTPException, on_http)
     for kind in (errors.SubnetError, stored.StorageError, Exception):
         app.add_exception_handler(kind, _on_error)
 
@@ -145,7 +145,8 @@ async def _on_error(request: Request, error: Exception) -> Response:
     return answer(problem_of(error))
 
 
-async def _on_http(request: Request, error: Exception) -> Response:
+async def on_http(request: Request, error: Exception) -> Response:
+    """What the framework refuses by itself: paths and methods that there are not, bodies that can't be read."""
     assert isinstance(error, HTTPException)
     code, mend = _OF_STATUS.get(error.status_code, ("REFUSED", "look at /v1/openapi.json"))
     headers = dict(error.headers or {})

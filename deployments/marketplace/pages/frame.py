@@ -19,6 +19,7 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
+from starlette.types import Scope
 
 from deployments.marketplace.catalogue import GZIP_LEVEL
 from deployments.marketplace.guard import desk_of
@@ -41,6 +42,7 @@ HEADERS = {
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
     "Vary": "Accept-Encoding, Cookie",
 }
+Handler = Callable[[Request, Exception], Coroutine[Any, Any, Response]]
 _HTML = "text/html; charset=utf-8"
 _SIGN_IN = {"SIGNED_OUT": "/sign-in", "NO_HOTKEY": "/sign-in/hotkey"}
 """Where whoever is refused so can change it."""
@@ -140,6 +142,23 @@ def refusal_page(request: Request, refused: Refused) -> Response:
     )
 
 
+def wants_page(scope: Scope) -> bool:
+    """Whether a browser asks for a page of ours, and no program for the API."""
+    path, accepted = scope["path"], b",".join(value for name, value in scope["headers"] if name == b"accept")
+    return not f"{path}/".startswith(("/v1/", "/static/")) and b"text/html" in accepted.lower()
+
+
+def for_browsers(handle: Handler) -> Handler:
+    """A handler of refusals that answers browsers with a page, where it was no route of pages that refused."""
+
+    async def handled(request: Request, error: Exception) -> Response:
+        if wants_page(request.scope):
+            return refusal_page(request, _refused(error))
+        return await handle(request, error)
+
+    return handled
+
+
 def _to_sign_in(request: Request, form: str) -> Response:
     """To this form, and from there back to what was asked for; one that was sent is not sent again."""
     query = f"?{request.url.query}" if request.url.query else ""
@@ -149,7 +168,8 @@ def _to_sign_in(request: Request, form: str) -> Response:
 
 def _refused(error: Exception) -> Refused:
     """The refusal behind what a route raised; what an address has that it may not have is told by its place alone."""
-    if isinstance(error, RequestValidationError):
+    is_nowhere = isinstance(error, HTTPException) and error.status_code == HTTPStatus.NOT_FOUND
+    if is_nowhere or isinstance(error, RequestValidationError):
         return Refused(404, "NO_SUCH_PATH", "there is no such page", "go back to the list of machines")
     if isinstance(error, HTTPException):
         return Refused(error.status_code, "REFUSED", str(error.detail), "go back and try again")

@@ -6,7 +6,10 @@ import json
 import httpx
 import pytest
 
+from deployments.marketplace.buckets import Rate
 from deployments.marketplace.market import Limits
+from tests.deployments.marketplace.pages.reading import read
+from tests.deployments.marketplace.pages.visiting import signed_in
 from tests.deployments.marketplace.test_leases import code
 from tests.deployments.marketplace.world import NO_LIMITS, world
 
@@ -171,3 +174,52 @@ def test_methods_that_there_are_not_are_named(market):
         set(answer.headers["allow"].replace(" ", "").split(",")) >= {"GET"}
         or "POST" in answer.headers["allow"]
     )
+
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml;q=0.9,*/*;q=0.8"}
+
+
+def test_a_browser_is_refused_with_a_page(tmp_path):
+    """Whatever refuses it: a form that is too large, too many requests, a path or a method that there is not; programs get problems."""
+    with world(tmp_path, limits=Limits(body_bytes=1_000, per_address=Rate(per_s=0.001, burst=8))) as market:
+        stranger, form = market.stranger(), {"Content-Type": "application/x-www-form-urlencoded"}
+        large = [
+            stranger.request("POST", "/sign-in", content=b"a" * 2_000, headers={**form, **more})
+            for more in (BROWSER, {})
+        ]
+        away = [stranger.get("/nowhere", headers=more) for more in (BROWSER, {})]
+        api = stranger.get("/v1/nowhere", headers=BROWSER)
+        method = stranger.get("/sign-out", headers=BROWSER)
+        stranger.get("/v1/me"), stranger.get("/v1/me")
+        often = [stranger.get(path, headers=BROWSER) for path in ("/", "/v1/me")]
+
+    assert "A body has at most 1000 bytes" in read(large[0]).text
+    assert "There is no such page" in read(away[0]).text
+    assert "too many requests come from this address" in read(often[0]).text.lower()
+    assert large[0].headers["content-security-policy"].startswith("default-src 'none'; style-src 'self'")
+    assert [one.status_code for one in (large[0], away[0], method, often[0])] == [413, 404, 405, 429]
+    assert code(large[1]) == (413, "TOO_LARGE")
+    assert code(away[1]) == code(api) == (404, "NO_SUCH_PATH")
+    assert code(often[1]) == (429, "TOO_MANY_REQUESTS")
+    assert read(method).all("h1")
+
+
+def test_a_page_that_takes_too_long_is_answered_with_a_page(tmp_path):
+    """In time, with who is signed in and what to do."""
+    import threading
+
+    release = threading.Event()
+
+    def slow():
+        release.wait(5)
+        return ()
+
+    limits = Limits(request_s=0.2, per_address=NO_LIMITS.per_address)
+    with world(tmp_path, limits=limits) as market:
+        browser = signed_in(market.rebuilt(offers=slow))
+        threading.Timer(1.0, release.set).start()
+        answer = browser.get("/", headers=BROWSER)
+
+    assert answer.status_code == 503
+    assert "longer than 0.2 s" in read(answer).text
+    assert "alice" in read(answer).text
