@@ -214,12 +214,13 @@ def test_a_page_that_takes_too_long_is_answered_with_a_page(tmp_path):
         release.wait(5)
         return ()
 
-    limits = Limits(request_s=0.2, per_address=NO_LIMITS.per_address)
-    with world(tmp_path, limits=limits) as market:
-        browser = signed_in(market.rebuilt(offers=slow))
-        threading.Timer(1.0, release.set).start()
+    limits = Limits(request_s=1.5, per_address=NO_LIMITS.per_address)
+    with world(tmp_path) as market:
+        browser = signed_in(market)
+        browser.app = market.rebuilt(offers=slow, limits=limits).app
+        threading.Timer(4.0, release.set).start()
         answer = browser.get("/", headers=BROWSER)
 
     assert answer.status_code == 503
-    assert "longer than 0.2 s" in read(answer).text
+    assert "longer than 1.5 s" in read(answer).text
     assert "alice" in read(answer).text
