@@ -157,7 +157,9 @@ def _make_ready(job: Job, lease: Rental, deadline: float) -> Ready | None:
     if image is None:
         return None
     mount_volumes(job, lease)
-    return Ready(image.image_id, make(job, image, lease, deadline))
+    spec = make(job, image, lease, deadline)
+    site_of(job).expect_proof(ProofKind.LEASED, deadline)
+    return Ready(image, spec)
 
 
 def prove_now(job: Job, kind: ProofKind, occasion: str, deadline: float) -> None:
@@ -201,6 +203,9 @@ async def pull(job: Job) -> Image:
 def _pull_when_ready(job: Job, reference: str, deadline: float) -> Image:
     if job.ready is not None:
         job.ready.wait(deadline)
+        if (image := job.ready.image) is not None:
+            check_blocked(reference, _blocked(job), digest_of(image))
+            return image
     return pull_now(job, reference, deadline)
 
 

@@ -2,6 +2,7 @@
 
     job.ready = Readying(lambda: make_ready(job, lease, deadline))     a thread of its own; never raises
     job.ready.wait(deadline)                                           until its engine is free again
+    job.ready.image                                                    of what it was made, then
     job.ready.take(image)                                              what stands, if it is of this image
 
 Whoever lies about its cards has seen an image's name and a host key by then, and nothing of it has run. What does not come
@@ -27,7 +28,7 @@ from tasks.renting.containers import ContainerSpec
 class Ready:
     """A container that was made and not started."""
 
-    image_id: str
+    image: Image
     spec: ContainerSpec
 
 
@@ -45,10 +46,16 @@ class Readying:
         except StillGoingOn:
             raise HostAway("create", "the container is still being made") from None
 
+    @property
+    def image(self) -> Image | None:
+        """The image that was on the machine; None: a registry has to be asked."""
+        made = self._made.result(timeout=0)
+        return made.image if made is not None else None
+
     def take(self, image: Image) -> ContainerSpec | None:
         """What stands, if it is of this image; None: whatever stands by its name is another."""
         made = self._made.result(timeout=0)
-        return made.spec if made is not None and made.image_id == image.image_id else None
+        return made.spec if made is not None and made.image.image_id == image.image_id else None
 
     def _run(self, make: Callable[[], Ready | None]) -> None:
         try:

@@ -74,7 +74,12 @@ class SshSite:
         return install_toolbox(self.engine(deadline).session, deadline=deadline)
 
     def expect_proof(self, kind: ProofKind, deadline: float) -> None:
-        """Start its prover in a thread; one that does not come up is started again by the proof, which then says why."""
+        """Start its prover in a thread; one that does not come up is started again by the proof, which then says why.
+
+        One that is expected already is not started twice.
+        """
+        if self._expected is not None and self._expected[0] is kind:
+            return
         started: Future[Session | None] = Future()
 
         def start() -> None:
@@ -102,10 +107,11 @@ class SshSite:
             session.close()
 
     def _waiting(self, kind: ProofKind) -> Session | None:
-        """The prover that was started for this, if it is still there."""
-        expected, self._expected = self._expected, None
+        """The prover that was started for this, if it is still there; one for another proof goes on waiting."""
+        expected = self._expected
         if expected is None or expected[0] is not kind:
             return None
+        self._expected = None
         session = expected[1].result()  # bounded by the deadline that it was started with
         return session if session is not None and session.is_alive else None
 

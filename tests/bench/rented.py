@@ -160,14 +160,18 @@ def _end(client: httpx.Client, lease_id: str) -> None:
 
 
 def _await(client: httpx.Client, lease_id: str, states: set[str]) -> dict:
-    found: dict = {}
-
-    def is_there() -> bool:
-        found.update(client.get(f"/v1/leases/{lease_id}").raise_for_status().json())
-        return found["state"] in states
-
-    _until(is_there, LEASE_S)
-    return found
+    """The lease in one of these states; it is looked at whenever the market tells of it, and not otherwise."""
+    address, end = f"/v1/leases/{lease_id}/events?follow=true", time.monotonic() + LEASE_S
+    with client.stream("GET", address) as feed:
+        for line in feed.iter_lines():
+            if time.monotonic() > end:
+                break
+            if not line.startswith("data:"):
+                continue
+            found: dict = client.get(f"/v1/leases/{lease_id}").raise_for_status().json()
+            if found["state"] in states:
+                return found
+    raise TimeoutError(f"{lease_id} is in none of {sorted(states)} within {LEASE_S:g} s")
 
 
 def _toolbox(place: Path, client: httpx.Client, key: Path) -> str:

@@ -215,8 +215,10 @@ def test_a_prover_that_did_not_come_up_is_started_again_by_its_proof(place, site
 
 
 def test_another_proof_than_the_expected_one_has_a_prover_of_its_own(place, site, way):
-    """A full proof is not had by a prover that waits for a light one, which is ended with the visit."""
+    """A full proof is not had by a prover that waits for a light one; that one goes on waiting, and isn't started twice."""
     site.expect_proof(ProofKind.LEASED, time.monotonic() + PATIENCE_S)
-    verdict = site.prove(subject(place, 1), ProofKind.FULL, time.monotonic() + PATIENCE_S)
+    full = site.prove(subject(place, 1), ProofKind.FULL, time.monotonic() + PATIENCE_S)
+    site.expect_proof(ProofKind.LEASED, time.monotonic() + PATIENCE_S)
+    light = site.prove(subject(place, 1), ProofKind.LEASED, time.monotonic() + PATIENCE_S)
 
-    assert (verdict.code, way.opened) == ("PROVED", 2)
+    assert (full.code, light.code, way.opened) == ("PROVED", "PROVED", 2)
