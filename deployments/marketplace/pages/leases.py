@@ -15,6 +15,7 @@ from deployments.marketplace.market import Desk
 from deployments.marketplace.models import KeysBody, Lease, LeaseChange, Operation, ReplaceBody
 from deployments.marketplace.pages.forms import Faults, Form, Posted, check_token, faults_of, lines_of
 from deployments.marketplace.pages.frame import page, page_router
+from deployments.marketplace.pages.metering import region
 from deployments.marketplace.pages.ordering import HINTS, order_of
 from deployments.marketplace.pages.remaining import remaining
 from deployments.marketplace.pages.visitors import Looks, Rents, Visitor
@@ -194,6 +195,9 @@ def _lease(
         faults=faults or {},
         form=form or _standing(lease),
         templates=api_templates.list_templates(visitor.caller, desk).items,
+        metering=region(
+            desk, own_lease(desk, visitor.caller, lease_id), request.query_params.get("span", "")
+        ),
         **_values(desk, visitor, lease),
     )
 

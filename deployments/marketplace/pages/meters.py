@@ -1,0 +1,347 @@
+"""What a lease used as pictures beside each other: a line for each card, or for each way of disk and network. Pure.
+
+    charts_of(samples, card_uuids, span)     Charts; looks are the stylesheet's
+
+Of many samples some hundred points are drawn, each the mean of its stretch; what is told in words is of the samples themselves.
+A line breaks where nothing was measured for longer than samples of that age are apart.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+from storage.health import Metric
+from storage.rental import CardUse
+
+WIDTH, HEIGHT = 360, 132
+LEFT, RIGHT, TOP, BOTTOM = 44, 8, 10, 22
+POINTS = 120
+COLOURS = 8
+MINUTE_S, HOUR_S, DAY_S = 60.0, 3_600.0, 86_400.0
+FINE_GAP_S, MINUTE_GAP_S, HOUR_GAP_S = 150.0, 200.0, 9_000.0
+"""Longest way between two samples that are drawn as one line: of the last hour, of the last day, of before."""
+EDGE = 20.0
+"""No time stands so near to the picture's end that it would be cut."""
+STEPS_S = (60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 21_600, 43_200, 86_400, 172_800, 604_800)
+MOST_TICKS = 5
+_ROUNDED = 10_000
+"""From here on a figure of at most four digits and zeros is one that an engine has rounded."""
+_GIB, _MIB_IN_GIB = 1 << 30, 1_024
+
+Points = Sequence[tuple[float, float]]
+"""Seconds from the span's begin, and values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The time that is shown."""
+
+    begin: datetime
+    end: datetime
+
+    @property
+    def seconds(self) -> float:
+        """Its length, at least a minute."""
+        return max(MINUTE_S, (self.end - self.begin).total_seconds())
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A line of the grid and what stands at it."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One series."""
+
+    name: str
+    colour: int
+    path: str
+    newest: str
+    """With its unit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One quantity."""
+
+    key: str
+    title: str
+    unit: str
+    lines: tuple[Line, ...]
+    """None: nothing was told of it."""
+    up: tuple[Tick, ...]
+    label: str
+    """All of it in words."""
+    note: str = ""
+    """Of how much it is, where that is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Charts:
+    """All quantities over one span."""
+
+    charts: tuple[Chart, ...]
+    across: tuple[Tick, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Unit:
+    """How values of a quantity are written."""
+
+    factor: float
+    name: str
+    digits: int = 0
+
+    def text(self, value: float) -> str:
+        return f"{self.bare(value)} {self.name}"
+
+    def bare(self, value: float) -> str:
+        scaled = value / self.factor
+        return f"{scaled:,.{self.digits if scaled < 100 else 0}f}"
+
+
+_PERCENT, _CELSIUS, _WATT = _Unit(1, "%"), _Unit(1, "°C"), _Unit(1, "W")
+_GIBIBYTES, _CORES = _Unit(1, "GiB", 1), _Unit(1, "cores", 2)
+_RATES = (_Unit(1, "B/s"), _Unit(1e3, "kB/s", 1), _Unit(1e6, "MB/s", 1), _Unit(1e9, "GB/s", 1))
+
+
+def charts_of(samples: Sequence[Metric], card_uuids: Sequence[str], span: Span) -> Charts:
+    """The pictures of these samples, oldest first; `card_uuids` in the order in which they are numbered."""
+    draw = _Drawing(samples, span)
+    cards = [(f"card {n}", uuid) for n, uuid in enumerate(card_uuids, 1)]
+
+    def of_cards(read: Callable[[CardUse], float | None]) -> list[tuple[str, Points]]:
+        return [(name, draw.points(_of_card(uuid, read))) for name, uuid in cards]
+
+    vram_gib = _most(card.memory_total_mib for one in samples for card in one.cards)
+    limit_w = _most(card.power_limit_w for one in samples for card in one.cards)
+    ram = _most(one.memory_limit_bytes for one in samples)
+    vram_gib, ram_gib = vram_gib / _MIB_IN_GIB, ram / _GIB
+    return Charts(
+        charts=(
+            draw.chart("gpu", "GPU use", of_cards(lambda c: c.percent), _PERCENT, top=100),
+            draw.chart(
+                "vram",
+                "GPU memory",
+                of_cards(lambda c: c.memory_mib / _MIB_IN_GIB),
+                _GIBIBYTES,
+                top=vram_gib,
+                note=f"of {_GIBIBYTES.text(vram_gib)} each" if vram_gib else "",
+            ),
+            draw.chart("heat", "GPU temperature", of_cards(lambda c: c.temperature_c), _CELSIUS, top=100),
+            draw.chart(
+                "power",
+                "GPU power",
+                of_cards(lambda c: c.power_w),
+                _WATT,
+                limit=limit_w,
+                note=f"limit {_WATT.text(limit_w)}" if limit_w else "",
+            ),
+            draw.chart(
+                "cpu",
+                "Processor",
+                [("in use", draw.points(lambda m: _over(m.cpu_percent, 100)))],
+                _CORES,
+            ),
+            draw.chart(
+                "ram",
+                "Memory",
+                [("in use", draw.points(lambda m: _over(m.memory_bytes, _GIB)))],
+                _GIBIBYTES,
+                limit=ram_gib,
+                note=f"of {_GIBIBYTES.text(ram_gib)}" if ram_gib else "",
+            ),
+            draw.chart(
+                "disk",
+                "Disk",
+                [
+                    ("read", draw.rates(lambda m: m.read_bytes)),
+                    ("written", draw.rates(lambda m: m.written_bytes)),
+                ],
+            ),
+            draw.chart(
+                "network",
+                "Network",
+                [
+                    ("received", draw.rates(lambda m: m.received_bytes)),
+                    ("sent", draw.rates(lambda m: m.sent_bytes)),
+                ],
+            ),
+        ),
+        across=_times(span),
+    )
+
+
+class _Drawing:
+    """Samples to lines."""
+
+    def __init__(self, samples: Sequence[Metric], span: Span) -> None:
+        self._samples, self._span = samples, span
+
+    def points(self, read: Callable[[Metric], float | None]) -> Points:
+        """Of those samples that told it."""
+        told = ((self._second(one), read(one)) for one in self._samples)
+        return [(second, value) for second, value in told if value is not None and second >= 0]
+
+    def rates(self, read: Callable[[Metric], int | None]) -> Points:
+        """What was added a second, between samples that are near enough and told equally exactly."""
+        told = [(self._second(one), value) for one in self._samples if (value := read(one)) is not None]
+        return [
+            (second, (value - before) / (second - earlier))
+            for (earlier, before), (second, value) in pairwise(told)
+            if second >= 0
+            and 0 < second - earlier <= self._gap_s(second)
+            and value >= before
+            and _equally_exact(before, value)
+        ]
+
+    def chart(
+        self,
+        key: str,
+        title: str,
+        series: Sequence[tuple[str, Points]],
+        unit: _Unit | None = None,
+        *,
+        top: float = 0.0,
+        limit: float = 0.0,
+        note: str = "",
+    ) -> Chart:
+        """One picture up to `top`, or up to what was the most; up to `limit`, too, where that is not far above."""
+        told = [(name, points) for name, points in series if points]
+        most = max((value for _, points in told for _, value in points), default=0.0)
+        unit = unit or _rate_unit(most)
+        ceiling = max(top, most) if top else _ceiling(most / unit.factor) * unit.factor
+        ceiling = limit if limit and limit / 4 <= most <= limit else ceiling
+        lines = tuple(
+            Line(
+                name=name,
+                colour=number % COLOURS,
+                path=self._path(points, ceiling),
+                newest=unit.text(points[-1][1]),
+            )
+            for number, (name, points) in enumerate(series)
+            if points
+        )
+        ticks = tuple(
+            Tick(_y(share, 1.0), _short(share * ceiling / unit.factor)) for share in (0.0, 0.5, 1.0)
+        )
+        return Chart(key, title, unit.name, lines, ticks, _label(title, told, unit, note), note)
+
+    def _second(self, one: Metric) -> float:
+        return (one.at - self._span.begin).total_seconds()
+
+    def _gap_s(self, second: float) -> float:
+        age_s = self._span.seconds - second
+        gap_s = FINE_GAP_S if age_s <= HOUR_S else MINUTE_GAP_S if age_s <= DAY_S else HOUR_GAP_S
+        return max(gap_s, 3 * self._span.seconds / POINTS)
+
+    def _path(self, points: Points, ceiling: float) -> str:
+        """Moves and lines; a point that stands alone is a stroke of no length, which a round end makes a dot."""
+        drawn, last = [], None
+        for second, value in _means(points, self._span.seconds / POINTS):
+            x = round(LEFT + (WIDTH - LEFT - RIGHT) * min(1.0, second / self._span.seconds), 1)
+            is_on = last is not None and second - last <= self._gap_s(second)
+            y = _y(value, ceiling)
+            drawn.append(f"L{x:g} {y:g}" if is_on else f"M{x:g} {y:g}h0")
+            last = second
+        return "".join(drawn)
+
+
+def _means(points: Points, width_s: float) -> Iterator[tuple[float, float]]:
+    """The points, or the mean of each stretch where there are more."""
+    if len(points) <= POINTS + POINTS // 4:
+        yield from points
+        return
+    stretch: list[tuple[float, float]] = []
+    for point in points:
+        if stretch and int(point[0] / width_s) != int(stretch[0][0] / width_s):
+            yield _mean(stretch)
+            stretch = []
+        stretch.append(point)
+    yield _mean(stretch)
+
+
+def _mean(points: Points) -> tuple[float, float]:
+    return sum(at for at, _ in points) / len(points), sum(value for _, value in points) / len(points)
+
+
+def _of_card(uuid: str, read: Callable[[CardUse], float | None]) -> Callable[[Metric], float | None]:
+    def found(one: Metric) -> float | None:
+        return next((read(card) for card in one.cards if card.uuid == uuid), None)
+
+    return found
+
+
+def _label(title: str, told: Sequence[tuple[str, Points]], unit: _Unit, note: str) -> str:
+    """`GPU use: card 1 now 97 %, least 3 %, most 99 %; card 2 ...`."""
+    if not told:
+        return f"{title}: not told"
+    words = []
+    for name, points in told:
+        values = [value for _, value in points]
+        newest, least, most = (unit.text(value) for value in (values[-1], min(values), max(values)))
+        words.append(f"{name} newest {newest}, least {least}, most {most}")
+    return f"{title}: {'; '.join(words)}{f'; {note}' if note else ''}"
+
+
+def _y(value: float, ceiling: float) -> float:
+    room = HEIGHT - TOP - BOTTOM
+    return round(HEIGHT - BOTTOM - room * min(1.0, value / ceiling), 1)
+
+
+def _ceiling(most: float) -> float:
+    """The next of 1, 2, 5, 10, ... above it."""
+    if most <= 0:
+        return 1.0
+    decade = 10.0 ** math.floor(math.log10(most))
+    return next(digit * decade for digit in (1, 2, 5, 10) if digit * decade >= most * (1 - 1e-9))
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _rate_unit(most: float) -> _Unit:
+    return next((unit for unit in reversed(_RATES) if most >= unit.factor), _RATES[0])
+
+
+def _times(span: Span) -> tuple[Tick, ...]:
+    """Times of day in UTC, days where the span is of several."""
+    step_s = next((step for step in STEPS_S if span.seconds / step <= MOST_TICKS), STEPS_S[-1])
+    if span.seconds / step_s > MOST_TICKS:
+        step_s *= math.ceil(span.seconds / step_s / MOST_TICKS)
+    first = math.ceil(span.begin.timestamp() / step_s) * step_s
+    ticks = []
+    for number in range(MOST_TICKS + 2):
+        at = datetime.fromtimestamp(first + number * step_s, UTC)
+        part = (at - span.begin) / timedelta(seconds=span.seconds)
+        x = round(LEFT + (WIDTH - LEFT - RIGHT) * part, 1)
+        if LEFT + EDGE <= x <= WIDTH - EDGE:
+            ticks.append(Tick(x, f"{at:%b} {at.day}" if step_s >= DAY_S else f"{at:%H:%M}"))
+    return tuple(ticks)
+
+
+def _equally_exact(before: int, value: int) -> bool:
+    """Whether both are an engine's rounded figures or neither is: else their difference is mostly the rounding's."""
+    small = before < _ROUNDED or value < _ROUNDED
+    return small or _is_rounded(before) == _is_rounded(value)
+
+
+def _is_rounded(value: int) -> bool:
+    return value >= _ROUNDED and len(str(value).rstrip("0")) <= 4
+
+
+def _most(values: Iterable[float | None]) -> float:
+    return max((value for value in values if value is not None), default=0.0)
+
+
+def _over(value: float | None, unit: float) -> float | None:
+    return None if value is None else value / unit
