@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import signal
 import socket
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,11 +22,10 @@ from deployments.localnet.engine_place import place_of
 from tasks.edges.toolbox import HostKey
 from tasks.renting.containers import TOOLBOX_AT
 from tests.bench.rows import Group, Row
+from tests.local_systems import LocalSystem, local_system, wait_until
 
-SUBNET = Path(sys.executable).with_name("subnet")
-REPOSITORY = Path(__file__).parents[2]
 RUNS = 12
-UP_S, LEASE_S, POLL_S = 300.0, 60.0, 0.02
+LEASE_S = 60.0
 NAMES = ("rent_to_ssh_p50", "rent_to_ssh_p95", "rent_proof_p50")
 
 
@@ -43,11 +38,11 @@ class Taken:
 
 
 def _rented() -> Iterator[Row]:
-    with tempfile.TemporaryDirectory() as name, _system(Path(name)) as place:
-        token = _token(place)
+    with tempfile.TemporaryDirectory() as name, local_system(Path(name)) as system:
+        place, token = system.place, _token(system)
         key = _key(place)
         headers = {"Authorization": f"Bearer {token}"}
-        with httpx.Client(base_url=_market(place), headers=headers, trust_env=False, timeout=30) as client:
+        with httpx.Client(base_url=system.market, headers=headers, trust_env=False, timeout=30) as client:
             taken = [_rent_once(client, key) for _ in range(RUNS + 1)][1:]
             toolbox = _toolbox(place, client, key)
         bare = [_bare_once(place, toolbox, key) for _ in range(RUNS + 1)][1:]
@@ -70,56 +65,10 @@ def _rented() -> Iterator[Row]:
     )
 
 
-@contextlib.contextmanager
-def _system(folder: Path) -> Iterator[Path]:
-    """`subnet up`, once an epoch has proved machines."""
-    place = folder / ".local"
-    with (folder / "up.log").open("wb") as log:
-        process = subprocess.Popen(
-            [SUBNET, "up"],
-            env=_environment(place),
-            cwd=REPOSITORY,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    try:
-        _until(lambda: process.poll() is not None or _has_offers(place), UP_S)
-        if process.poll() is not None:
-            raise RuntimeError(f"`subnet up` ended:\n{(folder / 'up.log').read_text()[-2_000:]}")
-        yield place
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(60)
-
-
-def _environment(place: Path) -> dict[str, str]:
-    ours = {k: v for k, v in os.environ.items() if not k.startswith(("SUBNET_", "PREFECT_", "NUMBA_"))}
-    return {**ours, "SUBNET_FOLDER": str(place), "HOME": str(place.parent)}
-
-
-def _market(place: Path) -> str:
-    return str(json.loads((place / "run" / "market.json").read_text())["url"])
-
-
-def _has_offers(place: Path) -> bool:
-    try:
-        return httpx.get(f"{_market(place)}/v1/health", timeout=5, trust_env=False).json()["offers"] > 0
-    except (OSError, httpx.HTTPError, KeyError, ValueError):
-        return False
-
-
-def _token(place: Path) -> str:
-    added = _typed(place, "market", "renter", "add", "bench")
-    _typed(place, "market", "credit", "bench", "1000", "--reason", "bench")
+def _token(system: LocalSystem) -> str:
+    added = system.typed("market", "renter", "add", "bench")
+    system.typed("market", "credit", "bench", "1000", "--reason", "bench")
     return added.split()[-1]
-
-
-def _typed(place: Path, *words: str) -> str:
-    done = subprocess.run(
-        [SUBNET, *words], env=_environment(place), capture_output=True, text=True, check=True
-    )
-    return done.stdout
 
 
 def _key(place: Path) -> Path:
@@ -242,15 +191,7 @@ def _log_in(key: Path, address: str, port: int) -> None:
         f"root@{address}",
         "true",
     ]
-    _until(lambda: subprocess.run(command, capture_output=True, check=False).returncode == 0, LEASE_S)
-
-
-def _until(holds: Callable[[], bool], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > end:
-            raise TimeoutError(f"not within {seconds:g} s")
-        time.sleep(POLL_S)
+    wait_until(lambda: subprocess.run(command, capture_output=True, check=False).returncode == 0, LEASE_S)
 
 
 GROUPS = (Group(NAMES, _rented),)
