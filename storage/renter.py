@@ -86,7 +86,7 @@ class Passkey:
     """A WebAuthn credential: a browser that has it may what its renter may."""
 
     passkey_id: str
-    """BLAKE2b, hex, of the credential's id, which may have a thousand bytes."""
+    """BLAKE2b, hex, of the name of the site that it is for and of its credential's id."""
     renter_id: str
     name: str
     """Chosen by the renter, to know it again."""

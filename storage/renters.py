@@ -13,8 +13,8 @@ from storage import tables
 from storage.convert import record_of, row_of
 from storage.database import reading, writing
 from storage.errors import TooMany
-from storage.renter import ApiKey, Renter, RenterState
-from storage.tables import api_keys, renters
+from storage.renter import ApiKey, Passkey, Renter, RenterState, Scope
+from storage.tables import api_keys, passkeys, renters
 from storage.upserts import insert_into
 
 MAX_KEYS = 100
@@ -129,13 +129,13 @@ class Renters:
             return tuple(record_of(ApiKey, row) for row in rows)
 
     def key(self, key_id: str) -> tuple[ApiKey, Renter] | None:
-        """A key and whose it is."""
+        """A key and whose it is; of a passkey's id the key that stands for it, which may everything and has no secret."""
         with reading(self._engine) as connection:
             query = sa.select(api_keys).where(api_keys.c.key_id == key_id)
             row = connection.execute(query).mappings().one_or_none()
-            if row is None:
+            key = record_of(ApiKey, row) if row else _standing_for(connection, key_id)
+            if key is None:
                 return None
-            key = record_of(ApiKey, row)
             owner = sa.select(renters).where(renters.c.renter_id == key.renter_id)
             return key, record_of(Renter, connection.execute(owner).mappings().one())
 
@@ -145,7 +145,9 @@ class Renters:
             return key
         with writing(self._engine) as connection:
             change = sa.update(api_keys).where(api_keys.c.key_id == key.key_id)
-            connection.execute(change.values(last_used_at=now))
+            if connection.execute(change.values(last_used_at=now)).rowcount == 0:
+                passkey = sa.update(passkeys).where(passkeys.c.passkey_id == key.key_id)
+                connection.execute(passkey.values(last_used_at=now))
         return replace(key, last_used_at=now)
 
     # --- helpers -------------------------------------------------------------------------------------
@@ -174,7 +176,7 @@ def _unused(before: datetime) -> sa.Select[tuple[str]]:
         ),
         *(
             sa.exists().where(table.c.renter_id == own, table.c.last_used_at >= before)
-            for table in (api_keys, tables.passkeys)
+            for table in (api_keys, passkeys)
         ),
     )
     made = sa.select(own).where(renters.c.is_self_made, renters.c.created_at < before)
@@ -183,12 +185,12 @@ def _unused(before: datetime) -> sa.Select[tuple[str]]:
 
 def _forget(connection: sa.Connection, renter_ids: Sequence[str]) -> None:
     """All rows of these, those that hang on others first."""
-    for holder, name in ((api_keys, "key_id"), (tables.passkeys, "passkey_id")):
+    for holder, name in ((api_keys, "key_id"), (passkeys, "passkey_id")):
         theirs = sa.select(holder.c[name]).where(holder.c.renter_id.in_(renter_ids))
         connection.execute(sa.delete(tables.page_sessions).where(tables.page_sessions.c[name].in_(theirs)))
     for table in (
         api_keys,
-        tables.passkeys,
+        passkeys,
         tables.ssh_keys,
         tables.templates,
         tables.deliveries,
@@ -204,6 +206,23 @@ def _lives(now: datetime) -> sa.ColumnElement[bool]:
     """Neither revoked nor expired."""
     is_current = sa.or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > now)
     return sa.and_(api_keys.c.revoked_at.is_(None), is_current)
+
+
+def _standing_for(connection: sa.Connection, passkey_id: str) -> ApiKey | None:
+    query = sa.select(passkeys).where(passkeys.c.passkey_id == passkey_id)
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        return None
+    found = record_of(Passkey, row)
+    return ApiKey(
+        key_id=found.passkey_id,
+        renter_id=found.renter_id,
+        name=found.name,
+        digest=b"",
+        scopes=(Scope.ADMIN,),
+        created_at=found.created_at,
+        last_used_at=found.last_used_at,
+    )
 
 
 def _add_key(connection: sa.Connection, key: ApiKey, now: datetime) -> None:

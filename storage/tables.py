@@ -684,7 +684,10 @@ passkeys = sa.Table(
     "passkeys",
     metadata,
     sa.Column(
-        "passkey_id", sa.Text, primary_key=True, info={"about": "BLAKE2b, hex, of the credential's id"}
+        "passkey_id",
+        sa.Text,
+        primary_key=True,
+        info={"about": "BLAKE2b, hex, of the site's name and the credential's id"},
     ),
     _renter_column(),
     _column("name", sa.Text, "chosen by the renter"),

@@ -43,7 +43,9 @@ def serve_renting(site: Site, say: Callable[[str], None]) -> Iterator[Renting]:
         market.wait_until(lambda: _is_healthy(url), READY_DEADLINE_S)
         stack.callback(told.unlink, missing_ok=True)
         _write(told, {"url": url})
-        say(f"marketplace is up: {url}; docs/renting.md shows how to rent")
+        say(
+            f"marketplace is up: {url}, in a browser http://localhost:{port}; docs/renting.md shows how to rent"
+        )
         yield Renting(url, market, worker)
 
 

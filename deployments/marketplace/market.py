@@ -34,6 +34,7 @@ from storage.lease_events import LeaseEvents
 from storage.money import Money
 from storage.operations import Operations
 from storage.page_sessions import PageSessions
+from storage.passkeys import Passkeys
 from storage.rental import Offer, Rental
 from storage.rentals import Rentals
 from storage.renters import Renters
@@ -211,7 +212,7 @@ class Stores:
 
     def __init__(self, engine: sa.Engine) -> None:
         self.renters, self.requests = Renters(engine), RequestsSeen(engine)
-        self.page_sessions = PageSessions(engine)
+        self.page_sessions, self.passkeys = PageSessions(engine), Passkeys(engine)
         self.ssh_keys, self.templates, self.blocked = (
             SshKeys(engine),
             Templates(engine),

@@ -13,6 +13,7 @@ from deployments.marketplace.pages import (
     mining,
     network,
     operating,
+    passkeys,
     renting,
     signing,
 )
@@ -23,6 +24,7 @@ PAGES = (
     signing.router,
     hotkeys.router,
     enrolling.router,
+    passkeys.router,
     account.router,
     renting.router,
     logs.router,

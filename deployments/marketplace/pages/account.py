@@ -15,6 +15,7 @@ from deployments.marketplace.models import ApiKeyBody, NewApiKey, SshKeyBody
 from deployments.marketplace.pages.forms import Faults, Form, Posted, check_token, faults_of
 from deployments.marketplace.pages.frame import page, page_router
 from deployments.marketplace.pages.ordering import HINTS
+from deployments.marketplace.pages.sites import better_place, site_of
 from deployments.marketplace.pages.visitors import Looks, Rents, Rules, Visitor
 from deployments.marketplace.problems import Refused, problem_of
 from deployments.marketplace.routes import keys as api_keys
@@ -116,6 +117,8 @@ def _account(
         keys=_keys(desk, visitor, now) if visitor.may(Scope.ADMIN) else None,
         ssh_keys=api_keys.list_ssh_keys(visitor.caller, desk).items,
         scopes=tuple(Scope),
+        has_passkeys=site_of(request) is not None,
+        better_place=better_place(request, "/account"),
         faults=faults or {},
         form=form or Form({}),
         made=made,
@@ -145,6 +148,7 @@ def _keys(desk: Desk, visitor: Visitor, now: datetime) -> dict[str, Any]:
     return {
         "living": [key for key in kept if not ended(key, now)],
         "ended": [key for key in kept if ended(key, now)][-ENDED_SHOWN:][::-1],
+        "passkeys": desk.stores.passkeys.of_renter(visitor.caller.renter_id),
         "own": visitor.caller.key.key_id,
     }
 

@@ -13,6 +13,7 @@ from deployments.marketplace.market import Desk
 from deployments.marketplace.pages.forms import Posted
 from deployments.marketplace.pages.frame import page, page_router
 from deployments.marketplace.pages.signing import Anybody, check_opened, form_secret, opened
+from deployments.marketplace.pages.sites import better_place, site_of
 from deployments.marketplace.pages.visitors import Visitor, give, session_of
 from deployments.marketplace.problems import Refused
 from storage.renter import Renter, Scope
@@ -39,7 +40,14 @@ def make_account(request: Request, desk: OfDesk, form: Posted) -> Response:
         return _page(request, desk, refused)
     secret = session_of(request, desk, key_id=caller.key.key_id)
     request.state.visitor, request.state.keyholder = Visitor(caller, secret), None
-    answer = page(request, "signed_up.html", status=201, token=token)
+    answer = page(
+        request,
+        "signed_up.html",
+        status=201,
+        token=token,
+        has_passkeys=site_of(request) is not None,
+        better_place=better_place(request, "/account"),
+    )
     give(request, answer, secret)
     return answer
 

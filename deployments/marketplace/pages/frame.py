@@ -39,7 +39,8 @@ HEADERS = {
     "Content-Security-Policy": POLICY,
     "Referrer-Policy": "same-origin",  # with none at all a browser sends forms without saying where they come from
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=(), "
+    "publickey-credentials-get=(self), publickey-credentials-create=(self)",
     "Vary": "Accept-Encoding, Cookie",
 }
 Handler = Callable[[Request, Exception], Coroutine[Any, Any, Response]]

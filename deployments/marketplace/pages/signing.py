@@ -13,6 +13,7 @@ from deployments.marketplace.guard import OfDesk, address_of, identify
 from deployments.marketplace.market import Desk
 from deployments.marketplace.pages.forms import Form, Posted, check_token, token_of
 from deployments.marketplace.pages.frame import page, page_router
+from deployments.marketplace.pages.sites import better_place, site_of
 from deployments.marketplace.pages.visitors import (
     MaybeKeyholder,
     MaybeVisitor,
@@ -35,7 +36,7 @@ Anybody = Depends(visitor_of)
 @router.get("/sign-in", dependencies=[Anybody])
 def show_sign_in(request: Request, desk: OfDesk, then: Next = "/account") -> Response:
     """The form; its token is for this browser alone, which has no session yet."""
-    return opened(request, desk, "sign_in.html", "/sign-in", then=own_path(then, "/account"))
+    return sign_in_page(request, desk, own_path(then, "/account"))
 
 
 @router.post("/sign-in", dependencies=[Anybody])
@@ -46,7 +47,7 @@ def take_key(request: Request, desk: OfDesk, form: Posted) -> Response:
     try:
         found = identify(desk, form.text("key"), address_of(request))
     except Refused as refused:
-        return opened(request, desk, "sign_in.html", "/sign-in", refused, then=then)
+        return sign_in_page(request, desk, then, refused)
     answer = RedirectResponse(then, 303)
     begin(request, answer, desk, key_id=desk.stores.renters.touch_key(found.key, desk.market.now()).key_id)
     return answer
@@ -62,6 +63,25 @@ def leave(
         check_token(desk, request, form, signed_in.secret)
         end(request, answer, desk, signed_in.secret)
     return answer
+
+
+def sign_in_page(
+    request: Request, desk: Desk, then: str, fault: Refused | None = None, *, at: str = "key"
+) -> Response:
+    """All ways in; what was wrong is told at the one that was tried."""
+    return opened(
+        request,
+        desk,
+        "sign_in.html",
+        "/sign-in",
+        fault,
+        then=then,
+        at=at,
+        has_passkeys=site_of(request) is not None,
+        better_place=better_place(request, "/sign-in"),
+        passkey_token=token_of(desk, form_secret(request), "/sign-in/passkey"),
+        is_sign_up_open=desk.market.is_sign_up_open,
+    )
 
 
 def own_path(then: str, otherwise: str) -> str:

@@ -1,10 +1,12 @@
-"""Who looks at a page: somebody unknown, or a browser that was signed in with an API key or by a hotkey's signature.
+"""Who looks at a page: somebody unknown, or a browser that was signed in with an API key, a passkey or a hotkey's signature.
 
     cookie ──digest──► session ─┬─► API key ──► Visitor: a Caller as of the API, who may what that key may
+                                ├─► passkey ──► Visitor: the same, by a key that stands for it and may everything
                                 └─► hotkey ───► Keyholder: a miner or an operator, who may nothing that a renter may
 
 The cookie is a random secret of which we keep the digest alone; scripts can't read it, other sites can't have it sent, and where
-there is TLS it goes by TLS only. A key that is revoked or ends takes its sessions with it.
+there is TLS it goes by TLS only. A key that is revoked or ends, or a passkey that is forgotten, takes its
+sessions with it.
 """
 
 from __future__ import annotations
@@ -121,19 +123,24 @@ def operates(keyholder: Mines) -> Keyholder:
     return keyholder
 
 
-def begin(
-    request: Request, response: Response, desk: Desk, *, key_id: str | None = None, hotkey: str | None = None
-) -> None:
-    """Begin a session of this key or this hotkey, and give it to the browser in the place of any that it had."""
-    give(request, response, session_of(request, desk, key_id=key_id, hotkey=hotkey))
+def begin(request: Request, response: Response, desk: Desk, **holder: str) -> None:
+    """Begin a session and give it to the browser; of whom, as `session_of` has it."""
+    give(request, response, session_of(request, desk, **holder))
 
 
-def session_of(request: Request, desk: Desk, *, key_id: str | None = None, hotkey: str | None = None) -> str:
+def session_of(
+    request: Request,
+    desk: Desk,
+    *,
+    key_id: str | None = None,
+    passkey_id: str | None = None,
+    hotkey: str | None = None,
+) -> str:
     """A new session of one of these in the place of any that the browser had: what its cookie has to hold."""
     if had := request.cookies.get(cookie_name(request), "")[:100]:
         desk.stores.page_sessions.end(digest_of(had))
     secret, now = secrets.token_urlsafe(32), desk.market.now()
-    session = PageSession(digest_of(secret), now, now + LASTS, key_id=key_id, hotkey=hotkey)
+    session = PageSession(digest_of(secret), now, now + LASTS, key_id, passkey_id, hotkey)
     desk.stores.page_sessions.begin(session)
     return secret
 
@@ -196,7 +203,7 @@ def _signed_in(desk: Desk, secret: str) -> Visitor | Keyholder | None:
         return None
     if session.hotkey is not None:
         return Keyholder(session.hotkey, session.hotkey in desk.market.operators, secret)
-    found = desk.stores.renters.key(session.key_id) if session.key_id is not None else None
+    found = desk.stores.renters.key(session.key_id or session.passkey_id or "")
     if found is None or ended(found[0], now):
         return None
     key, renter = found
