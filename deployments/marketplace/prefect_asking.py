@@ -27,6 +27,7 @@ async def _asked() -> Orchestration:
     begun, latency_s = monotonic(), DEADLINE_S
     try:
         async with asyncio.timeout(DEADLINE_S), quick_client() as client:
+            begun = monotonic()
             fault = await client.api_healthcheck()
             latency_s = monotonic() - begun
             if fault is not None:

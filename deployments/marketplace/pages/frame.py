@@ -60,6 +60,7 @@ def _environment() -> Environment:
     made.filters |= {
         "shown": words.shown,
         "sentence": words.sentence,
+        "coded": words.coded,
         "path": words.path_of,
         "share": words.share,
         "gib": words.gib,

@@ -6,7 +6,10 @@ import re
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
+from markupsafe import Markup, escape
+
 MAX_CHARACTERS = 80
+_CODE = Markup("<code>{}</code>")
 _STEERING = re.compile(
     r"\x1b(?:\[[0-?]{0,64}[ -/]{0,8}[@-~]|\][^\x07\x1b\n]{0,512}(?:\x07|\x1b\\)|[@-Z\\^_])"
 )
@@ -38,6 +41,14 @@ def _plain(line: str) -> str:
 def sentence(text: str) -> str:
     """A refusal as a sentence begins."""
     return text[:1].upper() + text[1:]
+
+
+def coded(text: str, most: int = MAX_CHARACTERS) -> Markup:
+    """Foreign text in which what stands between two backticks is a command: `subnet miner serve`."""
+    parts = shown(text, most).split("`")
+    if len(parts) % 2 == 0:
+        return escape("`".join(parts))
+    return Markup("").join(_CODE.format(part) if at % 2 else escape(part) for at, part in enumerate(parts))
 
 
 def path_of(text: str) -> str:
