@@ -17,6 +17,7 @@ from typing import Protocol
 
 import sqlalchemy as sa
 
+from storage.health import Grain, grain_of
 from storage.rental import Mode, Rental
 from tasks.edges.runtime import Runtime
 from tasks.errors import SubnetError
@@ -29,8 +30,6 @@ _log = logging.getLogger("subnet.watch")
 KEEP_S = 300.0
 """A session has a budget of messages and bytes for its life: after so long another is opened."""
 SWEEP_EVERY_S = 600.0
-MEASURE_EVERY_S = 60.0
-"""What containers use is asked for so often: Docker takes two seconds for it."""
 SWEEP_LEAST_S = 3.0
 """Left of a visit; with less its sweep waits for the next round."""
 
@@ -79,7 +78,7 @@ class Lookout:
         self._enter, self._call, self._now, self._monotonic = enter, call, now, monotonic
         self._kept: dict[str, _Kept] = {}
         self._swept: dict[str, float] = {}
-        self._measured: dict[str, float] = {}
+        self._measured: dict[str, datetime] = {}
 
     async def look_at(
         self, executor_key: str, leases: tuple[Rental, ...], left_by: str = ""
@@ -142,8 +141,9 @@ class Lookout:
     def _looked(
         self, runtime: Runtime, executor_key: str, leases: tuple[Rental, ...], deadline: float
     ) -> Mapping[str, Found]:
-        last, now = self._measured.get(executor_key), self._monotonic()
-        is_measured = last is None or now - last >= MEASURE_EVERY_S
+        """What containers use is asked for once a minute, since Docker takes two seconds for it: for the sample that is kept."""
+        now = self._now()
+        is_measured = grain_of(now, self._measured.get(executor_key)) is not Grain.FINE
         found = look(runtime, leases, deadline=deadline, is_measured=is_measured)
         if is_measured:
             self._measured[executor_key] = now

@@ -12,6 +12,7 @@ from tests.bench import (
     refusing,
     rented,
     renting,
+    sampling,
     scoring,
     streams,
 )
@@ -25,6 +26,7 @@ GROUPS = (
     *history.GROUPS,
     *renting.GROUPS,
     *rented.GROUPS,
+    *sampling.GROUPS,
     *pages.GROUPS,
     *streams.GROUPS,
     *refusing.GROUPS,

@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from tasks.renting.meter import Meter, sample_of
+from deployments.marketplace.machines import MachineConsole
+from tasks.renting.meter import sample_of
 from tests.engines import soon
 from tests.tasks.edges.rented import rented, spec
 from tests.tasks.renting.leases import NOON
@@ -14,19 +15,30 @@ pytestmark = pytest.mark.xdist_group("engine")
 BUSY = "while :; do :; done"
 
 
+class Entered:
+    """A machine with this engine."""
+
+    def __init__(self, runtime):
+        self._runtime = runtime
+
+    def engine(self, _deadline):
+        """The one that is kept."""
+        return self._runtime
+
+
 def test_a_container_is_measured_while_it_runs(docker, tmp_path):
     """Its processor, memory, processes and network, as its engine has them too; nothing once it stands still; then again."""
     made_of = spec(words=("sh", "-c", BUSY))
     with docker.runtime(tmp_path) as runtime, rented(docker, runtime, made_of) as box:
-        meter = Meter(runtime, box.name)
-        first = meter.read(made_of.card_uuids, deadline=soon())
+        console = MachineConsole(Entered(runtime), box.name)
+        first = console.measure(made_of.card_uuids, 10.0)
         time.sleep(1.0)
-        second = meter.read(made_of.card_uuids, deadline=soon())
+        second = console.measure(made_of.card_uuids, 10.0)
         told = runtime.stats(box.name, deadline=soon())
         docker.run("stop", "--time=0", box.name)
-        still = meter.read(made_of.card_uuids, deadline=soon())
+        still = console.measure(made_of.card_uuids, 10.0)
         docker.run("start", box.name)
-        again = meter.read(made_of.card_uuids, deadline=soon())
+        again = console.measure(made_of.card_uuids, 10.0)
 
     sample = sample_of("l-1", NOON, first.counters, second)
     assert 1.0 < sample.cpu_percent <= 110.0

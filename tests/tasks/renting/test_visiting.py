@@ -1,16 +1,19 @@
 """Sessions to watched machines are kept while they are young and good, and left when they are not."""
 
 import asyncio
+import json
 
 import pytest
 
+from storage.rental import Access
 from storage.rentals import Rentals
+from tasks.edges.engine import Container
 from tasks.errors import HostAway
 from tasks.policy import RentingPolicy
 from tasks.renting import visiting
 from tasks.renting.visiting import KEEP_S, SWEEP_EVERY_S, Lookout
 from tests.databases import fresh
-from tests.tasks.renting.leases import NOON, rental
+from tests.tasks.renting.leases import NOON, after, rental, running
 
 
 class Site:
@@ -122,6 +125,57 @@ def test_a_machine_is_swept_now_and_then(world):
     world.at = SWEEP_EVERY_S
     assert world.lookout.is_sweep_due("5Miner/a")
     assert RentingPolicy().look_deadline_s > visiting.SWEEP_LEAST_S
+
+
+class Engine:
+    """One container that runs, cards that say nothing, and how often its use was asked for."""
+
+    def __init__(self):
+        self.session, self.measured = self, []
+
+    def containers(self, **_):
+        """The lease's."""
+        told = ("subnet-l-1-1", "0" * 64, "", "l-1", 1, "", "", "5Miner/a", "", "running", 0, False)
+        return (Container(*told, None, None, ()),)
+
+    def all_stats(self, names, **_):
+        """Nothing is told."""
+        self.measured += [bool(names)]
+        return {}
+
+    def send(self, _frame, **_):
+        """A question."""
+
+    def receive(self, **_):
+        """No tool for cards."""
+        told = {"name": "gpu_use", "exit": 127, "stdout": "", "stderr": "", "seconds": 0.1}
+        return json.dumps({"facts": [told | {"truncated": False}]}).encode()
+
+
+def test_use_is_asked_for_at_the_first_look_of_each_minute(engine):
+    """Which is the look whose sample is kept longest: four looks a minute, from half a minute on."""
+    asked, now = Engine(), [NOON]
+
+    class Entered(Site):
+        def engine(self, _deadline):
+            return asked
+
+    async def enter(_key, _limit_s, *, lease_id):
+        return Entered()
+
+    async def call(function):
+        return function()
+
+    lookout = Lookout(engine, "5Us", RentingPolicy(), enter=enter, call=call, now=lambda: now[0])
+    lookout.swept("5Miner/a")
+    lease = running(access=Access("127.0.0.1", 40_000, (), "ssh-ed25519 AAAA", "sha256:0", "subnet-l-1-1"))
+    counts = []
+    for second in (30, 45, 60, 75, 90, 105, 121):
+        now[0] = after(second)
+        asyncio.run(lookout.look_at("5Miner/a", (lease,)))
+        counts.append(len(asked.measured))
+
+    assert counts == [1, 1, 2, 2, 2, 2, 3]
 
 
 def test_machines_of_leases_are_known(engine):
