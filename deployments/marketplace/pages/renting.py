@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from datetime import datetime
+from typing import Any
 
 from fastapi import Request
 from pydantic import ValidationError
@@ -16,12 +18,20 @@ from deployments.marketplace.pages.forms import Faults, Form, Posted, check_toke
 from deployments.marketplace.pages.frame import page, page_router
 from deployments.marketplace.pages.ordering import (
     HINTS,
+    MORE,
     OF_CODES,
     PLACES,
+    PRICED,
+    REGISTRY,
+    Order,
+    Price,
     body_of,
     field_of,
+    models_of,
     order_of,
     price_of,
+    regions_of,
+    total_of,
 )
 from deployments.marketplace.pages.visitors import Rents, Visitor
 from deployments.marketplace.problems import Refused, problem_of
@@ -29,7 +39,6 @@ from deployments.marketplace.routes import keys as api_keys
 from deployments.marketplace.routes import leases as api_leases
 from deployments.marketplace.routes import templates as api_templates
 from storage.errors import StorageError
-from storage.rental import Mode
 from tasks.errors import SpecRefused, UserError
 
 router = page_router()
@@ -39,9 +48,10 @@ GENERAL = "form"
 
 @router.get("/rent")
 def show_form(request: Request, desk: OfDesk, visitor: Rents) -> Response:
-    """For the machine that the address names, with what else it names filled in."""
-    given = {name: [value] for name, value in request.query_params.items()}
-    form = Form({"template": ["ubuntu"], "ttl_h": ["2"], **given})
+    """For the machine that the address names or any that fits, with what else it names filled in."""
+    given = {name: [value] for name, value in request.query_params.items() if name not in REGISTRY}
+    count = {} if given.get("machine", [""])[0] else {"count": ["1"]}
+    form = Form({"template": ["ubuntu"], "ttl_h": ["2"], **count, **given})
     return _form(request, desk, visitor, form, is_new=True)
 
 
@@ -51,9 +61,7 @@ def show_price(request: Request, desk: OfDesk, visitor: Rents) -> Response:
     del visitor
     form = Form({name: [value] for name, value in request.query_params.items()})
     snapshot = desk.catalogue.snapshot()
-    offer, order = _offer(snapshot, form), order_of(form)
-    price = price_of(order, offer, desk.market.policy.renting, snapshot.demand)
-    return page(request, "price.html", price=price, order=order)
+    return page(request, "price.html", **_priced(desk, snapshot, _offer(snapshot, form), order_of(form)))
 
 
 @router.post("/rent")
@@ -64,13 +72,12 @@ def rent(request: Request, desk: OfDesk, visitor: Rents, form: Posted) -> Respon
         return _form(request, desk, visitor, form)
     snapshot = desk.catalogue.snapshot()
     offer, order = _offer(snapshot, form), order_of(form)
-    price = price_of(order, offer, desk.market.policy.renting, snapshot.demand)
+    price = price_of(order, offer, snapshot, desk.market.policy.renting, desk.market.now())
     seen = int(form.text("seen")[:18]) if form.text("seen").isdecimal() else -1
     key = form.text("idempotency_key")
     is_sent_again = desk.stores.rentals.of_key(visitor.caller.renter_id, key) is not None
-    if not is_sent_again and price.micro_usd_per_hour > seen:
-        told = "it costs more than what was shown here: look at the price, then press the button again"
-        return _form(request, desk, visitor, form, {**order.faults, GENERAL: told})
+    if not is_sent_again and (why_not := _why_not(order, offer, price, seen, desk.market.now())):
+        return _form(request, desk, visitor, form, {**order.faults, **why_not})
     body, faults = body_of(form, order, offer, max(0, seen))
     faults = {**order.faults, **faults}
     if faults:
@@ -105,14 +112,43 @@ def _form(
         offer=offer,
         form=form,
         faults=found,
-        price=price_of(order, offer, desk.market.policy.renting, snapshot.demand),
-        order=order,
-        modes=tuple(Mode),
+        **_priced(desk, snapshot, offer, order),
+        priced=" ".join(PRICED),
+        models=models_of(snapshot),
+        regions=regions_of(snapshot),
+        is_more_open=any(form.text(name) or name in found for name in MORE),
+        is_registry_open=any(form.text(name) or name in found for name in REGISTRY),
+        is_password_gone=bool(form.text("registry_password")),
         templates=api_templates.list_templates(caller, desk).items,
         ssh_keys=api_keys.list_ssh_keys(caller, desk).items,
         chosen_keys=None if is_new else form.all("ssh_keys"),
         idempotency_key=_key_of(form, found),
     )
+
+
+def _why_not(order: Order, offer: Offer | None, price: Price, seen: int, now: datetime) -> Faults:
+    """What is told before the API is asked: a price that was not shown, a time that has passed, nothing that fits."""
+    if price.first_micro_usd_per_hour > seen:
+        told = "it costs more than what was shown here: look at the price, then press the button again"
+        return {GENERAL: told}
+    if order.ends_by is not None and order.ends_by <= now:
+        return {"until": "this time has passed already"}
+    if offer is None and not price.fits and not order.faults:
+        place = next((field for field in ("bid", "hours") if price.why_not.startswith(field)), GENERAL)
+        return {place: price.why_not}
+    return {}
+
+
+def _priced(desk: Desk, snapshot: Snapshot, offer: Offer | None, order: Order) -> dict[str, Any]:
+    """What stands before the button."""
+    now = desk.market.now()
+    price = price_of(order, offer, snapshot, desk.market.policy.renting, now)
+    return {
+        "order": order,
+        "price": price,
+        "lasts_s": order.lasts_s(now),
+        "first_total": total_of(order, price.first_micro_usd_per_hour, now),
+    }
 
 
 def _key_of(form: Form, faults: Faults) -> str:
@@ -128,7 +164,10 @@ def _checked(key: str) -> str:
     return key
 
 
-def _offer(snapshot: Snapshot, form: Form) -> Offer:
+def _offer(snapshot: Snapshot, form: Form) -> Offer | None:
+    """The machine that is named; None: any that fits."""
+    if not form.text("machine"):
+        return None
     found = snapshot.by_key.get(form.text("machine"))
     if found is None:
         raise Refused(404, "NOT_FOUND", "this machine is not on offer now", "choose another one in the list")

@@ -64,9 +64,9 @@ function prepare(place) {
   }
 }
 
-/** The price is that of what is in the form now; of its fields only numbers and the mode are asked with. */
+/** The price is that of what is in the form now; of its fields only those are asked with that the price depends on. */
 function price(form) {
-  const names = ["machine", "count", "mode", "bid", "hours", "ttl_h", "cap"];
+  const names = form.dataset.priceOf.split(" ");
   const shown = document.getElementById("price-now");
   let asked = 0;
   let timer = 0;

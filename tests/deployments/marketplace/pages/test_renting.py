@@ -1,5 +1,7 @@
 """The form that rents: the price before the button, what does not fit at its field, one lease however often it is sent."""
 
+from datetime import timedelta
+
 import pytest
 
 from storage.rental import RentalState
@@ -7,7 +9,7 @@ from storage.renter import Scope
 from tests.deployments.marketplace.pages.reading import read
 from tests.deployments.marketplace.pages.visiting import Browser, signed_in
 from tests.deployments.marketplace.world import OTHER_KEY, SSH_KEY, world
-from tests.tasks.renting.leases import USD, offer
+from tests.tasks.renting.leases import NOON, USD, offer
 
 FORM = "/rent?machine=5Miner/m-000"
 
@@ -60,6 +62,142 @@ def test_a_machine_is_rented_as_the_form_says(site):
     }
     assert set(lease.pod.public_keys) == {SSH_KEY, OTHER_KEY}
     assert (lease.terms.ttl_s, lease.terms.cap_micro_usd) == (5_400, 4_250_000)
+
+
+def test_everything_that_the_api_takes_is_in_the_form(site):
+    """Command, limits of the container and of its time, a login that is sealed and never shown."""
+    browser = signed_in(site)
+    answer = browser.submit(
+        browser.get(FORM),
+        "/rent",
+        image="me/private:1",
+        template="",
+        entrypoint="/bin/sh",
+        words="-c 'echo \"$HOME\"; sleep 9'",
+        shm_gib="1.5",
+        memory_gib="8",
+        cpus="2.5",
+        runtime="runc",
+        registry_user="me",
+        registry_password=" s3cret ",
+        registry_server="r.example:5000",
+        volumes="keep:/keep\nscratch:/scratch:wiped",
+        idle_percent="5",
+        idle_min="30",
+        until="2026-08-02T12:00",
+    )
+    lease = site.stores.rentals.get(answer.headers["location"].rpartition("/")[2])
+    pod, terms = lease.pod, lease.terms
+
+    assert (pod.entrypoint, pod.words) == ("/bin/sh", ("-c", 'echo "$HOME"; sleep 9'))
+    assert (pod.shm_bytes, pod.memory_bytes, pod.cpus, pod.runtime) == (3 << 29, 8 << 30, 2.5, "runc")
+    assert [(mount.volume, mount.is_kept) for mount in pod.mounts] == [("keep", True), ("scratch", False)]
+    assert site.market.sealer.open(lease.lease_id, lease.sealed)["registry"] == {
+        "user": "me",
+        "password": " s3cret ",
+        "server": "r.example:5000",
+    }
+    assert (terms.idle_below_percent, terms.idle_for_s) == (5.0, 1_800)
+    assert lease.ends_by == NOON + timedelta(days=1)
+
+
+@pytest.mark.parametrize("fields", [{"image": "UPPER"}, {"do": "price"}])
+def test_a_password_is_never_shown_again(site, fields):
+    """Neither refused nor looked at; that it has to be typed again is told."""
+    browser = signed_in(site)
+    form = {"template": "", "image": "a:1", "registry_user": "me", "registry_password": "s3cret", **fields}
+    answer = browser.submit(browser.get(FORM), "/rent", **form)
+    named = browser.get(f"{FORM}&registry_password=s3cret")
+
+    assert "s3cret" not in answer.text + named.text
+    assert "type it once more" in read(answer).text
+
+
+@pytest.fixture
+def various(tmp_path):
+    """Machines of two models and prices, one of them held."""
+    with world(tmp_path, machines=0, usd=1_000) as made:
+        made.machines += [
+            offer("5Miner/cheap", micro_usd_per_card_hour=USD // 2),
+            offer("5Miner/far", micro_usd_per_card_hour=USD, region="us"),
+            offer("5Miner/big", micro_usd_per_card_hour=2 * USD, model="H100", vram_gib=80.0),
+            offer("5Miner/held", micro_usd_per_card_hour=USD, model="A100"),
+        ]
+        holder = made.client("bob").post(
+            "/v1/leases",
+            {"pod": {"image": "a:1"}, "wish": {"executor_key": "5Miner/held"}},
+            key="k",
+        )
+        made.hand_over(holder.json()["lease_id"])
+        made.clock.passes(3)
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("count=2&ttl_h=2", "at most 4.00 USD/h, 8.00 USD in 2 h"),
+        (
+            "count=2&ttl_h=2",
+            "Tried first: 2 \N{MULTIPLICATION SIGN} L4 of 5Miner/cheap for 1.00 USD/h, 2.00 USD in 2 h",
+        ),
+        ("count=2&ttl_h=2", "3 machines fit now, for 1.00 to 4.00 USD/h"),
+        ("count=1&model=H100", "2.00 USD/h, without a time limit"),
+        ("count=1&region=us&until=2026-08-01T18:00:03", "1.00 USD/h, 6.00 USD in 6 h"),
+        ("count=1&region=us&until=2026-08-01T18:00:03&ttl_h=1", "1.00 USD/h, 1.00 USD in 1 h"),
+        ("count=1&max_usd_per_hour=1.2", "at most 1.20 USD/h"),
+        ("count=2&mode=reserved&hours=100&model=H100", "3.80 USD/h, 380.00 USD for 100 hours, paid ahead"),
+        ("count=1&model=A100", "No price: 1 machine fits, but too few cards are free now"),
+        ("count=1&max_usd_per_hour=0.1", "No price: 3 machines fit, but the cheapest costs 0.50 USD an hour"),
+        ("count=1&mode=spot&bid=0.01", "but the cheapest costs 0.15 USD an hour"),
+        ("model=B300", "No price: none of the 4 machines on offer is like that"),
+        ("mode=spot", "No price: bid is"),
+    ],
+)
+def test_the_price_of_any_machine_that_fits(various, query, told):
+    """What it may cost at most, what is tried first, and from where to where those that fit go; or what stands in the way."""
+    answer = signed_in(various).get(f"/rent/price?{query}")
+
+    assert told in read(answer).text.replace(" ,", ",")
+
+
+def test_any_machine_that_fits_is_rented(various):
+    """The wish names no machine, and costs no more than was shown."""
+    browser = signed_in(various)
+    page = browser.get("/rent?model=L4&min_vram_gib=16&count=1&sort=price")
+    answer = browser.submit(
+        page,
+        "/rent",
+        template="",
+        image="a:1",
+        model="L4",
+        min_vram_gib="16",
+        min_performance="0.5",
+        min_reliability="0.9",
+        region="",
+        count="1",
+        ttl_h="2",
+    )
+    wish = newest(various).wish
+
+    assert answer.status_code == 303
+    assert (wish.executor_key, wish.model, wish.card_count, wish.min_vram_gib) == ("", "L4", 1, 16.0)
+    assert (wish.min_performance, wish.min_reliability) == (0.5, 0.9)
+    assert wish.max_micro_usd_per_hour == USD
+
+
+def test_where_nothing_fits_nothing_is_rented(various):
+    """What stands in the way is told; a price that was not shown is shown first."""
+    browser = signed_in(various)
+    page = browser.get("/rent?model=L4&region=us")
+    none = browser.submit(page, "/rent", template="", image="a:1", model="A100", count="2")
+    dearer = browser.submit(page, "/rent", template="", image="a:1", model="H100", count="2")
+    unread = browser.submit(page, "/rent", template="", image="a:1", min_vram_gib="much")
+
+    assert "too few cards are free now" in read(none).text
+    assert "costs more than what was shown" in read(dearer).text
+    assert read(unread).fault("min_vram_gib") == "fault-min_vram_gib"
+    assert various.stores.rentals.of_renter("alice") == ()
 
 
 def test_a_form_that_is_sent_twice_is_one_lease(site):
@@ -137,6 +275,23 @@ def test_nobody_pays_more_than_what_was_shown(tmp_path):
         ({"ttl_h": "99999999"}, "ttl_h"),
         ({"cap": "x"}, "cap"),
         ({"mode": "free"}, "mode"),
+        ({"words": "sleep 'x"}, "words"),
+        ({"words": "a " * 300}, "words"),
+        ({"entrypoint": "a\0"}, "entrypoint"),
+        ({"shm_gib": "0.0001"}, "shm_gib"),
+        ({"memory_gib": "much"}, "memory_gib"),
+        ({"cpus": "5000"}, "cpus"),
+        ({"runtime": "crun"}, "runtime"),
+        ({"registry_user": "me"}, "registry_password"),
+        ({"registry_password": "secret"}, "registry_user"),
+        ({"registry_user": "a:b", "registry_password": "x"}, "registry_user"),
+        ({"registry_user": "a", "registry_password": "x", "registry_server": "a b"}, "registry_server"),
+        ({"idle_percent": "5"}, "idle_min"),
+        ({"idle_min": "30"}, "idle_percent"),
+        ({"idle_percent": "101", "idle_min": "30"}, "idle_percent"),
+        ({"until": "soon"}, "until"),
+        ({"until": "2026-02-30T12:00"}, "until"),
+        ({"until": "2026-08-01T11:59"}, "until"),
         ({"mode": "reserved", "seen": "0"}, "hours"),
         ({"mode": "spot", "seen": "0"}, "bid"),
     ],
@@ -186,14 +341,14 @@ def test_who_may_not_rent_is_told(site):
 
     assert signed_in(site, "alice", Scope.READ).get(FORM).status_code == 403
     assert signed_in(site).get("/rent?machine=5Miner/none").status_code == 404
-    assert signed_in(site).get("/rent").status_code == 404
 
 
 def test_the_form_holds_hostile_text_as_text(site):
     """Whatever is typed in comes back as it was, and as nothing else."""
     hostile = '</textarea><script>alert(1)</script>"'
     browser = signed_in(site)
-    names = ("image", "ports", "environment", "volumes", "public_keys", "count", "ttl_h", "cap", "template")
+    names = ("entrypoint", "words", "registry_user", "until", "model", "region", "shm_gib")
+    names += ("image", "ports", "environment", "volumes", "public_keys", "count", "ttl_h", "cap", "template")
     answer = browser.submit(browser.get(FORM), "/rent", **dict.fromkeys(names, hostile))
 
     assert answer.status_code == 422
