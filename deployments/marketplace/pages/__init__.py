@@ -15,6 +15,7 @@ from deployments.marketplace.pages import (
     network,
     operating,
     passkeys,
+    patterns,
     renting,
     signing,
 )
@@ -28,6 +29,7 @@ PAGES = (
     passkeys.router,
     account.router,
     hooks.router,
+    patterns.router,
     renting.router,
     logs.router,
     console.router,

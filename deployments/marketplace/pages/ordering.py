@@ -7,6 +7,7 @@ own models and rules. The form is about one machine, or about any that fits.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from typing import Any
 
 from deployments.marketplace.catalogue import Snapshot
 from deployments.marketplace.fields import MAX_MICRO_USD
-from deployments.marketplace.models import Offer
+from deployments.marketplace.models import Offer, Pod
 from deployments.marketplace.pages.forms import Faults, Form, lines_of, words_at
 from storage.rental import Mode, Rental, RentalState, Terms, Wish
 from tasks.errors import SpecRefused, UserError
@@ -237,22 +238,9 @@ def body_of(
 ) -> tuple[dict[str, Any], Faults]:
     """The API's body, and what can't be read of the lists. On demand and reserved it costs no more than was shown."""
     faults: Faults = {}
-    ports = [_port(word, faults) for word in re.split(r"[\s,]+", form.text("ports")) if word]
-    mounts = [_mount(line, faults) for line in lines_of(form.text("volumes"))]
-    environment = dict(_variable(line, faults) for line in lines_of(form.text("environment")))
-    pod: dict[str, Any] = {
-        "template": form.text("template") or None,
-        "image": form.text("image") or None,
-        "entrypoint": form.text("entrypoint") or None,
-        "words": words_at(form, "words", faults) or None,
-        "ports": ports or None,
-        "mounts": mounts or None,
-        "shm_bytes": _gib(form, "shm_gib", faults) or None,
-        "memory_bytes": _gib(form, "memory_gib", faults) or None,
-        "cpus": _number(form, "cpus", 4_096, faults) or None,
-        "runtime": form.text("runtime") or None,
-        "environment": environment or None,
-        "registry": _registry(form, faults),
+    pod = {
+        **({"template": form.text("template")} if form.text("template") else {}),
+        **pod_of(form, faults),
         "ssh_keys": form.all("ssh_keys"),
         "public_keys": tuple(lines_of(form.text("public_keys"))),
     }
@@ -278,8 +266,46 @@ def body_of(
         "idle_below_percent": order.idle_percent,
         "idle_for_s": order.idle_s,
     }
-    given = {name: value for name, value in pod.items() if value is not None}
-    return {"wish": wish, "pod": given, "terms": terms, "ends_by": order.ends_by}, faults
+    return {"wish": wish, "pod": pod, "terms": terms, "ends_by": order.ends_by}, faults
+
+
+def pod_of(form: Form, faults: Faults) -> dict[str, Any]:
+    """What runs, as the API's body has it; nothing of a field that is empty."""
+    ports = [_port(word, faults) for word in re.split(r"[\s,]+", form.text("ports")) if word]
+    mounts = [_mount(line, faults) for line in lines_of(form.text("volumes"))]
+    environment = dict(_variable(line, faults) for line in lines_of(form.text("environment")))
+    pod: dict[str, Any] = {
+        "image": form.text("image"),
+        "entrypoint": form.text("entrypoint"),
+        "words": words_at(form, "words", faults),
+        "ports": ports,
+        "mounts": mounts,
+        "shm_bytes": _gib(form, "shm_gib", faults),
+        "memory_bytes": _gib(form, "memory_gib", faults),
+        "cpus": _number(form, "cpus", 4_096, faults),
+        "runtime": form.text("runtime"),
+        "environment": environment,
+        "registry": _registry(form, faults),
+    }
+    return {name: value for name, value in pod.items() if value}
+
+
+def fields_of(pod: Pod) -> Form:
+    """The fields that this pod would have come from; values of its environment are not known, and left out."""
+    volumes = (f"{one.volume}:{one.at}{'' if one.is_kept else _WIPED}" for one in pod.mounts)
+    ports = (f"{one.inside}{'' if one.protocol == 'tcp' else f'/{one.protocol}'}" for one in pod.ports)
+    fields = {
+        "image": pod.image,
+        "entrypoint": pod.entrypoint,
+        "words": shlex.join(pod.words),
+        "ports": ", ".join(ports),
+        "volumes": "\n".join(volumes),
+        "shm_gib": _plain(pod.shm_bytes / GIB),
+        "memory_gib": _plain(pod.memory_bytes / GIB),
+        "cpus": _plain(pod.cpus),
+        "runtime": pod.runtime,
+    }
+    return Form({name: [value] for name, value in fields.items()})
 
 
 def field_of(refused: SpecRefused) -> str:
@@ -345,6 +371,11 @@ def _number(form: Form, name: str, most: float, faults: Faults) -> float:
         faults[name] = f"a number from 0 to {most:,g} is expected, with a point before decimals"
         return 0.0
     return float(text)
+
+
+def _plain(number: float) -> str:
+    """A number as the form takes it; empty: none."""
+    return f"{number:.6f}".rstrip("0").rstrip(".") if number else ""
 
 
 def _gib(form: Form, name: str, faults: Faults) -> int:

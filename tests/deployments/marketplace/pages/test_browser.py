@@ -42,7 +42,7 @@ TO_LOOK_AT = (
     "/network",
 )
 """Few machines each: what holds for a row holds for all."""
-SIGNED_IN = ("/account", "/account/webhooks", f"/rent?machine={key(4)}", "/leases")
+SIGNED_IN = ("/account", "/account/webhooks", "/account/templates", f"/rent?machine={key(4)}", "/leases")
 
 
 @pytest.fixture(scope="module")
