@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
@@ -10,16 +11,25 @@ from fastapi import Request
 from pydantic import ValidationError
 from starlette.responses import RedirectResponse, Response
 
+from deployments.marketplace.fields import fingerprint_of
 from deployments.marketplace.guard import OfDesk
 from deployments.marketplace.market import Desk
 from deployments.marketplace.models import KeysBody, Lease, LeaseChange, Operation, ReplaceBody
 from deployments.marketplace.pages.forms import Faults, Form, Posted, check_token, faults_of, lines_of
 from deployments.marketplace.pages.frame import page, page_router
 from deployments.marketplace.pages.metering import region
-from deployments.marketplace.pages.ordering import HINTS, order_of
+from deployments.marketplace.pages.ordering import (
+    HINTS,
+    OF_CODES,
+    REGISTRY,
+    field_of,
+    order_of,
+    replacement_of,
+)
 from deployments.marketplace.pages.remaining import remaining
 from deployments.marketplace.pages.visitors import Looks, Rents, Visitor
 from deployments.marketplace.problems import Refused, problem_of
+from deployments.marketplace.routes import keys as api_keys
 from deployments.marketplace.routes import leases as api_leases
 from deployments.marketplace.routes import money as api_money
 from deployments.marketplace.routes import operations as api_operations
@@ -28,7 +38,7 @@ from deployments.marketplace.routes.common import LeaseId, own_lease
 from storage.errors import StorageError
 from storage.rental import RentalState
 from storage.renter import Scope
-from tasks.errors import UserError
+from tasks.errors import SpecRefused, UserError
 from tasks.renting.moves import CLOSED
 
 router = page_router()
@@ -39,7 +49,24 @@ _SIMPLE: dict[str, Callable[[api_operations.Asked], Operation]] = {
     "start": api_operations.start,
     "reboot": api_operations.reboot,
 }
-_PLACES = {"ttl_s": "ttl_h", "cap_micro_usd": "cap", "image": "image", "template": "template", "add": "add"}
+_PLACES = {
+    "ttl_s": "ttl_h",
+    "cap_micro_usd": "cap",
+    "idle_below_percent": "idle_percent",
+    "idle_for_s": "idle_min",
+    "image": "image",
+    "template": "template",
+    "entrypoint": "entrypoint",
+    "words": "words",
+    "environment": "environment",
+    "registry.user": "registry_user",
+    "registry.password": "registry_password",
+    "registry.server": "registry_server",
+    "add_named": "add_named",
+    "add": "add",
+    "remove": "remove",
+}
+_OF_REPLACE = ("entrypoint", "words", "environment", *REGISTRY)
 
 
 @router.get("/leases")
@@ -47,8 +74,24 @@ def list_leases(request: Request, desk: OfDesk, visitor: Looks) -> Response:
     """Newest first."""
     found = desk.stores.rentals.of_renter(visitor.caller.renter_id, MOST)
     shown = api_leases.show(desk, visitor.caller, found)
-    going = [lease for lease in shown if lease.notice_until and lease.state not in CLOSED]
-    return page(request, "leases.html", leases=shown, going=going, now=desk.market.now(), most=MOST)
+    values = {"etag": _etag_of(*shown), "going_etag": _etag_of(*_going(shown)), **_list(desk, shown)}
+    return page(request, "leases.html", **values)
+
+
+@router.get("/leases/now")
+def list_now(request: Request, desk: OfDesk, visitor: Looks) -> Response:
+    """The table, for a page that is open already; nothing while nothing has changed."""
+    found = desk.stores.rentals.of_renter(visitor.caller.renter_id, MOST)
+    shown = api_leases.show(desk, visitor.caller, found)
+    return _region(request, "leases_now.html", _etag_of(*shown), _list(desk, shown))
+
+
+@router.get("/leases/going")
+def list_going(request: Request, desk: OfDesk, visitor: Looks) -> Response:
+    """Those that are taken away, apart from what changes often: whoever listens to the page is told once."""
+    found = desk.stores.rentals.of_renter(visitor.caller.renter_id, MOST)
+    shown = api_leases.show(desk, visitor.caller, found)
+    return _region(request, "leases_going.html", _etag_of(*_going(shown)), _list(desk, shown))
 
 
 @router.get("/leases/{lease_id}")
@@ -61,20 +104,14 @@ def show_lease(lease_id: LeaseId, request: Request, desk: OfDesk, visitor: Looks
 def show_now(lease_id: LeaseId, request: Request, desk: OfDesk, visitor: Looks) -> Response:
     """What changes by itself, for a page that is open already; nothing while nothing has changed."""
     lease = api_leases.get(lease_id, visitor.caller, desk)
-    etag = _etag(desk, lease)
-    if request.headers.get("if-none-match") == etag:
-        return Response(status_code=304, headers={"ETag": etag})
-    return page(request, "lease_now.html", headers={"ETag": etag}, **_values(desk, visitor, lease))
+    return _region(request, "lease_now.html", _etag(desk, lease), _values(desk, visitor, lease))
 
 
 @router.get("/leases/{lease_id}/notice")
 def show_notice(lease_id: LeaseId, request: Request, desk: OfDesk, visitor: Looks) -> Response:
     """That it is taken away, apart from what changes often: whoever listens to the page is told once."""
     lease = api_leases.get(lease_id, visitor.caller, desk)
-    etag = _etag_of_notice(lease)
-    if request.headers.get("if-none-match") == etag:
-        return Response(status_code=304, headers={"ETag": etag})
-    return page(request, "notice.html", headers={"ETag": etag}, **_notice(desk, lease))
+    return _region(request, "notice.html", _etag_of_notice(lease), _notice(desk, lease))
 
 
 @router.get("/leases/{lease_id}/certificate")
@@ -99,12 +136,18 @@ def end(lease_id: LeaseId, request: Request, desk: OfDesk, visitor: Rents, form:
 
 @router.post("/leases/{lease_id}/limits")
 def limits(lease_id: LeaseId, request: Request, desk: OfDesk, visitor: Rents, form: Posted) -> Response:
-    """Its time from the hand-over, and its cap; a field that is empty is no limit."""
+    """Its time from the hand-over, its end, its cap, when it is idle; a field that is empty is no limit."""
     check_token(desk, request, form, visitor.secret)
     order = order_of(form)
     if order.faults:
         return _lease(lease_id, request, desk, visitor, order.faults, form)
-    wanted = LeaseChange(ttl_s=order.ttl_s, cap_micro_usd=order.cap_micro_usd)
+    wanted = LeaseChange(
+        ends_by=order.ends_by,
+        ttl_s=order.ttl_s,
+        cap_micro_usd=order.cap_micro_usd,
+        idle_below_percent=order.idle_percent,
+        idle_for_s=order.idle_s,
+    )
     return _done(
         lease_id,
         request,
@@ -126,7 +169,9 @@ def operate(
     asked = api_operations.Asked(request, Response(), desk, visitor.caller, lease, key)
     match what:
         case "replace":
-            named = {name: form.text(name) for name in ("image", "template") if form.text(name)}
+            named, faults = replacement_of(form)
+            if faults:
+                return _lease(lease_id, request, desk, visitor, faults, form)
             return _done(
                 lease_id,
                 request,
@@ -136,7 +181,11 @@ def operate(
                 lambda: api_operations.replace(ReplaceBody.model_validate(named), asked),
             )
         case "keys":
-            body = {"add": tuple(lines_of(form.text("add")))}
+            body = {
+                "add": tuple(lines_of(form.text("add"))),
+                "add_named": form.all("add_named"),
+                "remove": form.all("remove"),
+            }
             return _done(
                 lease_id,
                 request,
@@ -168,7 +217,8 @@ def _done(
         refused = problem_of(error)
         if refused.status == 404:
             raise
-        return _lease(lease_id, request, desk, visitor, {"form": f"{refused.detail}; {refused.mend}"}, form)
+        place = field_of(error) if isinstance(error, SpecRefused) else OF_CODES.get(refused.code, "form")
+        return _lease(lease_id, request, desk, visitor, {place: f"{refused.detail}; {refused.mend}"}, form)
     return _back(lease_id)
 
 
@@ -184,7 +234,9 @@ def _lease(
     faults: Faults | None = None,
     form: Form | None = None,
 ) -> Response:
-    lease = api_leases.get(lease_id, visitor.caller, desk)
+    lease, caller = api_leases.get(lease_id, visitor.caller, desk), visitor.caller
+    typed = form.fields if form else {}
+    ssh_keys = api_keys.list_ssh_keys(caller, desk).items
     return page(
         request,
         "lease.html",
@@ -193,8 +245,14 @@ def _lease(
         notice_etag=_etag_of_notice(lease),
         **_notice(desk, lease),
         faults=faults or {},
-        form=form or _standing(lease),
-        templates=api_templates.list_templates(visitor.caller, desk).items,
+        form=Form({**_standing(lease).fields, **typed}),
+        templates=api_templates.list_templates(caller, desk).items,
+        let_in=[(fingerprint_of(line), line.split(" ", 2)[2:]) for line in lease.pod.public_keys],
+        ssh_keys=[key for key in ssh_keys if key.public_line not in lease.pod.public_keys],
+        is_more_open=any(
+            name in told and told[name] != [""] for name in _OF_REPLACE for told in (typed, faults or {})
+        ),
+        is_password_gone=typed.get("registry_password", [""]) != [""],
         metering=region(
             desk, own_lease(desk, visitor.caller, lease_id), request.query_params.get("span", "")
         ),
@@ -217,6 +275,7 @@ def _values(desk: Desk, visitor: Visitor, lease: Lease) -> dict[str, Any]:
         "events": desk.stores.events.newest(lease.lease_id, EVENTS, without=("STEP",)),
         "most_events": EVENTS,
         "operations": operations,
+        "press": f"{lease.version}-{operations[0].operation_id if operations else 'first'}",
         "proofs": desk.stores.certificates.of_lease(lease.lease_id),
         "may_rent": visitor.may(Scope.RENT),
     }
@@ -230,8 +289,7 @@ def _notice(desk: Desk, lease: Lease) -> dict[str, Any]:
 
 
 def _etag_of_notice(lease: Lease) -> str:
-    told = f"{lease.notice_until}\n{lease.state in CLOSED}"
-    return f'"{blake2b(told.encode(), digest_size=12).hexdigest()}"'
+    return _etag_of(lease.notice_until, lease.state in CLOSED)
 
 
 def _standing(lease: Lease) -> Form:
@@ -239,14 +297,47 @@ def _standing(lease: Lease) -> Form:
     terms = lease.terms
     return Form(
         {
-            "ttl_h": [f"{terms.ttl_s / 3_600:g}" if terms.ttl_s else ""],
-            "cap": [f"{terms.cap_micro_usd / 1e6:g}" if terms.cap_micro_usd else ""],
+            "ttl_h": [_decimal(terms.ttl_s / 3_600)],
+            "cap": [_decimal(terms.cap_micro_usd / 1e6)],
+            "until": [f"{lease.ends_by:%Y-%m-%dT%H:%M:%S}" if lease.ends_by else ""],
+            "idle_percent": [_decimal(terms.idle_below_percent)],
+            "idle_min": [_decimal(terms.idle_for_s / 60)],
         }
     )
 
 
+def _decimal(number: float) -> str:
+    """As the fields take it: six decimals at most, empty for none."""
+    return f"{number:.6f}".rstrip("0").rstrip(".") if number else ""
+
+
 def _etag(desk: Desk, lease: Lease) -> str:
     """Of everything that is shown: the lease, its cost so far and what was told of it last."""
-    last = desk.stores.events.last()
-    told = f"{lease.model_dump_json()}\n{last}"
+    return _etag_of(lease, desk.stores.events.last())
+
+
+def _etag_of(*shown: object) -> str:
+    told = "\n".join(one.model_dump_json() if isinstance(one, Lease) else str(one) for one in shown)
     return f'"{blake2b(told.encode(), digest_size=12).hexdigest()}"'
+
+
+def _region(request: Request, template: str, etag: str, values: dict[str, Any]) -> Response:
+    """A part of a page that is open already; nothing while nothing has changed."""
+    if request.headers.get("if-none-match") == etag:
+        return Response(status_code=304, headers={"ETag": etag})
+    return page(request, template, headers={"ETag": etag}, **values)
+
+
+def _list(desk: Desk, shown: list[Lease]) -> dict[str, Any]:
+    names = {lease_id for lease_id, _ in _going(shown)}
+    going = [lease for lease in shown if lease.lease_id in names]
+    return {"leases": shown, "going": going, "now": desk.market.now(), "most": MOST}
+
+
+def _going(shown: list[Lease]) -> list[tuple[str, datetime]]:
+    """Those that are taken away, and when."""
+    return [
+        (lease.lease_id, lease.notice_until)
+        for lease in shown
+        if lease.notice_until is not None and lease.state not in CLOSED
+    ]

@@ -87,6 +87,7 @@ OF_CODES = {
     "NO_SUCH_SSH_KEY": "ssh_keys",
     "TOO_MANY_SSH_KEYS": "public_keys",
     "VOLUME_BUSY": "volumes",
+    "IN_THE_PAST": "until",
 }
 """Refusals that are about one field."""
 _OF_SPECS = (
@@ -306,6 +307,20 @@ def fields_of(pod: Pod) -> Form:
         "runtime": pod.runtime,
     }
     return Form({name: [value] for name, value in fields.items()})
+
+
+def replacement_of(form: Form) -> tuple[dict[str, Any], Faults]:
+    """The API's body for another image in a lease, and what can't be read of it; what is empty stays as it is."""
+    faults: Faults = {}
+    given: dict[str, Any] = {
+        "template": form.text("template"),
+        "image": form.text("image"),
+        "entrypoint": form.text("entrypoint"),
+        "words": words_at(form, "words", faults),
+        "environment": dict(_variable(line, faults) for line in lines_of(form.text("environment"))),
+        "registry": _registry(form, faults),
+    }
+    return {name: value for name, value in given.items() if value}, faults
 
 
 def field_of(refused: SpecRefused) -> str:

@@ -11,8 +11,8 @@ from tasks.renting.moves import noted
 from tasks.renting.preempting import give_notice
 from tests.deployments.marketplace.pages.reading import read
 from tests.deployments.marketplace.pages.visiting import signed_in
-from tests.deployments.marketplace.world import OTHER_KEY, ask
-from tests.tasks.renting.leases import NOON
+from tests.deployments.marketplace.world import OTHER_KEY, SSH_KEY, ask
+from tests.tasks.renting.leases import NOON, after
 
 HOSTILE = '<script>alert(1)</script>"\u202e'
 
@@ -201,6 +201,7 @@ def test_a_spot_lease_that_gives_way_says_so_before_all_else(market):
     assert "<script>alert" not in told_now.text
     assert "1 min 30 s left" in page.text
     assert "taken away in 1 min 30 s" in seen.text
+    assert seen.all("p", role="alert")
     market.clock.passes(30)
     same = {"If-None-Match": told_now.headers["etag"]}
     assert browser.get(region["data-live"], headers=same).status_code == 304
@@ -218,3 +219,77 @@ def test_what_is_left_of_it_is_told(market):
     assert "14:00:00 UTC, in 1 h 30 min: its time is over" in page.text
     assert "your balance, USD 99.50" in page.text
     assert "balance" not in looker.text
+
+
+def test_all_limits_are_changed_by_one_form(market, lease):
+    """An end and idle limits too; a form that is refused for another's sake leaves them as they stand."""
+    browser, at = signed_in(market), f"/leases/{lease.lease_id}"
+    form = {"ttl_h": "", "cap": "", "until": "2026-08-01T18:30", "idle_percent": "2.5", "idle_min": "20"}
+    assert browser.submit(browser.get(at), f"{at}/limits", **form).status_code == 303
+    kept = market.stores.rentals.get(lease.lease_id)
+    past = browser.submit(browser.get(at), f"{at}/limits", **form | {"until": "2026-08-01T11:00"})
+    other = read(browser.submit(browser.get(at), f"{at}/keys", add="ssh-rsa x"))
+
+    assert kept.ends_by == after(23_400)
+    assert (kept.terms.idle_below_percent, kept.terms.idle_for_s) == (2.5, 1_200)
+    assert read(past).fault("until") == "fault-until"
+    assert other.all("input", name="until")[0]["value"] == "2026-08-01T18:30:00"
+    assert other.all("input", name="idle_min")[0]["value"] == "20"
+    assert market.stores.rentals.get(lease.lease_id).ends_by == after(23_400)
+
+
+def test_keys_are_taken_out_and_let_in_by_name(market):
+    """Those that are in it stand there, and those of the account that are not."""
+    client = market.client()
+    client.post("/v1/ssh-keys", {"name": "laptop", "public_line": SSH_KEY})
+    lease = market.active(client)
+    client.post("/v1/ssh-keys", {"name": "desk", "public_line": OTHER_KEY})
+    browser, at = signed_in(market), f"/leases/{lease.lease_id}"
+    page = browser.get(at)
+    (present,) = read(page).all("input", name="remove")
+    (other,) = read(page).all("input", name="add_named")
+    sent = browser.submit(page, f"{at}/keys", remove=present["value"], add_named=other["value"], add="")
+    (asked,) = market.stores.operations.of_lease(lease.lease_id)
+
+    assert sent.status_code == 303
+    assert other["value"] == "desk"
+    assert json.loads(asked.arguments) == {"add": [OTHER_KEY], "remove": [SSH_KEY]}
+
+
+def test_another_image_can_have_its_own_command_and_login(market, lease):
+    """What is secret is sealed, and not shown again where the form is refused."""
+    browser, at = signed_in(market), f"/leases/{lease.lease_id}"
+    form = {
+        "image": "me/private:2",
+        "template": "",
+        "entrypoint": "/bin/sh",
+        "words": "-c 'sleep 9'",
+        "environment": "A=secret",
+        "registry_user": "me",
+        "registry_password": "s3cret",
+    }
+    refused = browser.submit(browser.get(at), f"{at}/replace", **form | {"words": "'"})
+    assert browser.submit(browser.get(at), f"{at}/replace", **form).status_code == 303
+    (asked,) = market.stores.operations.of_lease(lease.lease_id)
+    told, values = json.loads(asked.arguments), market.market.sealer.open(asked.operation_id, asked.sealed)
+
+    assert read(refused).fault("words") == "fault-words"
+    assert "s3cret" not in refused.text
+    assert (told["entrypoint"], told["words"], told["environment"]) == ("/bin/sh", ["-c", "sleep 9"], ["A"])
+    assert values["environment"] == {"A": "secret"}
+    assert values["registry"]["password"] == "s3cret"
+
+
+def test_the_list_follows_what_happens(market, lease):
+    """The table as often as something changes; what is taken away once, apart from it."""
+    browser = signed_in(market)
+    page = read(browser.get("/leases"))
+    regions = [page.all("div", id=name)[0] for name in ("going", "list")]
+    known = [{"If-None-Match": region["data-etag"]} for region in regions]
+    paths = [region["data-live"] for region in regions]
+    same = [browser.get(path, headers=one).status_code for path, one in zip(paths, known, strict=True)]
+    market.clock.passes(60)
+    later = [browser.get(path, headers=one).status_code for path, one in zip(paths, known, strict=True)]
+
+    assert (same, later) == ([304, 304], [304, 200])
+    assert lease.lease_id in browser.get("/leases/now").text
