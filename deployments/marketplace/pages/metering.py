@@ -23,8 +23,6 @@ router = page_router()
 MOST_SAMPLES = 3_000
 BEFORE = timedelta(seconds=90)
 """So much of what was before the span is read, too: what was added since then is known of two samples."""
-STEP_S = 30
-"""The picture goes on in time so often, measured or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +34,18 @@ class Choice:
     seconds: float | None
     """None: all of the lease."""
     every_s: int
-    """So often an open page asks for what is new."""
+    """So often an open page asks for what is new: more often than samplers end."""
+    step_s: int
+    """The picture goes on in time so often, whatever was measured."""
+    is_coarse: bool = False
+    """Whether it is only drawn anew when it goes on."""
 
 
 CHOICES = (
-    Choice("10min", "10 min", 600.0, 5),
-    Choice("1h", "1 h", HOUR_S, 15),
-    Choice("24h", "24 h", DAY_S, 60),
-    Choice("all", "whole lease", None, 60),
+    Choice("10min", "10 min", 600.0, 5, 30),
+    Choice("1h", "1 h", HOUR_S, 15, 30),
+    Choice("24h", "24 h", DAY_S, 20, 60, is_coarse=True),
+    Choice("all", "whole lease", None, 20, 60, is_coarse=True),
 )
 
 
@@ -134,6 +136,7 @@ def _why(lease: Rental, trouble: str, *, has_any: bool, is_over: bool) -> str:
 
 def _etag(lease: Rental, choice: Choice, trouble: str, newest: datetime | None, now: datetime) -> str:
     """Of everything that is shown; a picture of what runs goes on in time."""
-    step = 0 if lease.state in CLOSED else int(now.timestamp()) // STEP_S
-    told = f"{lease.lease_id} {lease.version} {choice.key} {trouble} {newest} {step}"
+    step = 0 if lease.state in CLOSED else int(now.timestamp()) // choice.step_s
+    measured = newest is not None if choice.is_coarse else newest
+    told = f"{lease.lease_id} {lease.version} {choice.key} {trouble} {measured} {step}"
     return f'"{blake2b(told.encode(), digest_size=12).hexdigest()}"'

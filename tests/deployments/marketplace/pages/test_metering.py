@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from deployments.marketplace.pages.metering import CHOICES
 from storage.health import Metric
 from storage.rental import CardUse, RentalState
 from tests.deployments.marketplace.pages.reading import read
@@ -66,6 +67,21 @@ def test_nothing_is_sent_while_nothing_has_changed(market, lease):
     assert (
         browser.get(region["data-live"], headers={"If-None-Match": answer.headers["etag"]}).status_code == 200
     )
+
+
+def test_a_long_span_is_drawn_once_a_minute(market, lease):
+    """But asked for more often, since the lease is measured finely only while somebody asks."""
+    browser, at = signed_in(market), f"/leases/{lease.lease_id}/metrics?span=24h"
+    measure(market, lease)
+    known = {"If-None-Match": browser.get(at).headers["etag"]}
+    market.clock.passes(20)
+    measure(market, lease)
+
+    assert browser.get(at, headers=known).status_code == 304
+    market.clock.passes(60)
+    assert browser.get(at, headers=known).status_code == 200
+    limits = market.market.limits.sampling
+    assert all(one.every_s < limits.idle_s for one in CHOICES)
 
 
 def test_a_span_is_chosen(market, lease):
