@@ -21,6 +21,7 @@ from tasks.renting.moves import CLOSED
 
 router = page_router()
 MOST_SAMPLES = 3_000
+SHORTEST = timedelta(minutes=1)
 BEFORE = timedelta(seconds=90)
 """So much of what was before the span is read, too: what was added since then is known of two samples."""
 
@@ -114,12 +115,12 @@ def _choice(chosen: str, *, is_over: bool) -> Choice:
 
 
 def _span(lease: Rental, choice: Choice, now: datetime) -> Span:
-    """It ends now, or with the lease."""
+    """It ends now, or with the lease; what was before the hand-over is left out."""
     end = lease.ended_at or now
     begin = lease.active_at or end
     if choice.seconds is not None:
-        begin = end - timedelta(seconds=choice.seconds)
-    return Span(begin, end)
+        begin = max(begin, end - timedelta(seconds=choice.seconds))
+    return Span(min(begin, end - SHORTEST), end)
 
 
 def _why(lease: Rental, trouble: str, *, has_any: bool, is_over: bool) -> str:

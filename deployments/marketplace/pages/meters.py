@@ -30,7 +30,7 @@ STEPS_S = (60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 21_600, 43_200, 
 MOST_TICKS = 5
 _ROUNDED = 10_000
 """From here on a figure of at most four digits and zeros is one that an engine has rounded."""
-_GIB, _MIB_IN_GIB = 1 << 30, 1_024
+_MIB, _GIB = 1 << 20, 1 << 30
 
 Points = Sequence[tuple[float, float]]
 """Seconds from the span's begin, and values."""
@@ -101,15 +101,13 @@ class _Unit:
     digits: int = 0
 
     def text(self, value: float) -> str:
-        return f"{self.bare(value)} {self.name}"
-
-    def bare(self, value: float) -> str:
         scaled = value / self.factor
-        return f"{scaled:,.{self.digits if scaled < 100 else 0}f}"
+        return f"{scaled:,.{self.digits if scaled < 100 else 0}f} {self.name}"
 
 
 _PERCENT, _CELSIUS, _WATT = _Unit(1, "%"), _Unit(1, "°C"), _Unit(1, "W")
-_GIBIBYTES, _CORES = _Unit(1, "GiB", 1), _Unit(1, "cores", 2)
+_CORES = _Unit(1, "cores", 2)
+_SIZES = (_Unit(_MIB, "MiB"), _Unit(_GIB, "GiB", 1))
 _RATES = (_Unit(1, "B/s"), _Unit(1e3, "kB/s", 1), _Unit(1e6, "MB/s", 1), _Unit(1e9, "GB/s", 1))
 
 
@@ -121,27 +119,27 @@ def charts_of(samples: Sequence[Metric], card_uuids: Sequence[str], span: Span) 
     def of_cards(read: Callable[[CardUse], float | None]) -> list[tuple[str, Points]]:
         return [(name, draw.points(_of_card(uuid, read))) for name, uuid in cards]
 
-    vram_gib = _most(card.memory_total_mib for one in samples for card in one.cards)
+    vram = _most(card.memory_total_mib for one in samples for card in one.cards) * _MIB
     limit_w = _most(card.power_limit_w for one in samples for card in one.cards)
     ram = _most(one.memory_limit_bytes for one in samples)
-    vram_gib, ram_gib = vram_gib / _MIB_IN_GIB, ram / _GIB
+    each = " each" if len(cards) > 1 else ""
     return Charts(
         charts=(
-            draw.chart("gpu", "GPU use", of_cards(lambda c: c.percent), _PERCENT, top=100),
+            draw.chart("gpu", "GPU use", of_cards(lambda c: c.percent), [_PERCENT], top=100),
             draw.chart(
                 "vram",
                 "GPU memory",
-                of_cards(lambda c: c.memory_mib / _MIB_IN_GIB),
-                _GIBIBYTES,
-                top=vram_gib,
-                note=f"of {_GIBIBYTES.text(vram_gib)} each" if vram_gib else "",
+                of_cards(lambda c: c.memory_mib * _MIB),
+                _SIZES,
+                top=vram,
+                note=f"of {_size(vram)}{each}" if vram else "",
             ),
-            draw.chart("heat", "GPU temperature", of_cards(lambda c: c.temperature_c), _CELSIUS, top=100),
+            draw.chart("heat", "GPU temperature", of_cards(lambda c: c.temperature_c), [_CELSIUS], top=100),
             draw.chart(
                 "power",
                 "GPU power",
                 of_cards(lambda c: c.power_w),
-                _WATT,
+                [_WATT],
                 limit=limit_w,
                 note=f"limit {_WATT.text(limit_w)}" if limit_w else "",
             ),
@@ -149,15 +147,15 @@ def charts_of(samples: Sequence[Metric], card_uuids: Sequence[str], span: Span) 
                 "cpu",
                 "Processor",
                 [("in use", draw.points(lambda m: _over(m.cpu_percent, 100)))],
-                _CORES,
+                [_CORES],
             ),
             draw.chart(
                 "ram",
                 "Memory",
-                [("in use", draw.points(lambda m: _over(m.memory_bytes, _GIB)))],
-                _GIBIBYTES,
-                limit=ram_gib,
-                note=f"of {_GIBIBYTES.text(ram_gib)}" if ram_gib else "",
+                [("in use", draw.points(lambda m: m.memory_bytes))],
+                _SIZES,
+                limit=ram,
+                note=f"of {_size(ram)}" if ram else "",
             ),
             draw.chart(
                 "disk",
@@ -208,7 +206,7 @@ class _Drawing:
         key: str,
         title: str,
         series: Sequence[tuple[str, Points]],
-        unit: _Unit | None = None,
+        units: Sequence[_Unit] = _RATES,
         *,
         top: float = 0.0,
         limit: float = 0.0,
@@ -217,7 +215,7 @@ class _Drawing:
         """One picture up to `top`, or up to what was the most; up to `limit`, too, where that is not far above."""
         told = [(name, points) for name, points in series if points]
         most = max((value for _, points in told for _, value in points), default=0.0)
-        unit = unit or _rate_unit(most)
+        unit = _unit(units, max(top, most))
         ceiling = max(top, most) if top else _ceiling(most / unit.factor) * unit.factor
         ceiling = limit if limit and limit / 4 <= most <= limit else ceiling
         lines = tuple(
@@ -225,7 +223,7 @@ class _Drawing:
                 name=name,
                 colour=number % COLOURS,
                 path=self._path(points, ceiling),
-                newest=unit.text(points[-1][1]),
+                newest=_text(units, points[-1][1]),
             )
             for number, (name, points) in enumerate(series)
             if points
@@ -233,7 +231,7 @@ class _Drawing:
         ticks = tuple(
             Tick(_y(share, 1.0), _short(share * ceiling / unit.factor)) for share in (0.0, 0.5, 1.0)
         )
-        return Chart(key, title, unit.name, lines, ticks, _label(title, told, unit, note), note)
+        return Chart(key, title, unit.name, lines, ticks, _label(title, told, units, note), note)
 
     def _second(self, one: Metric) -> float:
         return (one.at - self._span.begin).total_seconds()
@@ -280,14 +278,14 @@ def _of_card(uuid: str, read: Callable[[CardUse], float | None]) -> Callable[[Me
     return found
 
 
-def _label(title: str, told: Sequence[tuple[str, Points]], unit: _Unit, note: str) -> str:
+def _label(title: str, told: Sequence[tuple[str, Points]], units: Sequence[_Unit], note: str) -> str:
     """`GPU use: card 1 now 97 %, least 3 %, most 99 %; card 2 ...`."""
     if not told:
         return f"{title}: not told"
     words = []
     for name, points in told:
         values = [value for _, value in points]
-        newest, least, most = (unit.text(value) for value in (values[-1], min(values), max(values)))
+        newest, least, most = (_text(units, value) for value in (values[-1], min(values), max(values)))
         words.append(f"{name} newest {newest}, least {least}, most {most}")
     return f"{title}: {'; '.join(words)}{f'; {note}' if note else ''}"
 
@@ -309,8 +307,18 @@ def _short(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _rate_unit(most: float) -> _Unit:
-    return next((unit for unit in reversed(_RATES) if most >= unit.factor), _RATES[0])
+def _unit(units: Sequence[_Unit], most: float) -> _Unit:
+    """The largest in which there is at least one of it."""
+    return next((unit for unit in reversed(units) if most >= unit.factor), units[0])
+
+
+def _text(units: Sequence[_Unit], value: float) -> str:
+    return _unit(units, value).text(value)
+
+
+def _size(value: float) -> str:
+    unit = _unit(_SIZES, value)
+    return f"{_short(round(value / unit.factor, 1))} {unit.name}"
 
 
 def _times(span: Span) -> tuple[Tick, ...]:

@@ -51,11 +51,18 @@ def test_scales_are_of_what_there_is():
     samples = [metric(5, card(), cpu_percent=240.0, memory_bytes=3 << 30, memory_limit_bytes=64 << 30)]
     tops = {one.key: (one.up[-1].text, one.note) for one in charts_of(samples, BOTH, TEN).charts}
 
-    assert tops["vram"] == ("80", "of 80.0 GiB each")
+    assert tops["vram"] == ("80", "of 80 GiB each")
     assert tops["power"] == ("700", "limit 700 W")
     assert tops["cpu"] == ("5", "")
-    assert tops["ram"] == ("5", "of 64.0 GiB")
+    assert tops["ram"] == ("5", "of 64 GiB")
     assert chart("ram", [metric(5, memory_bytes=32 << 30, memory_limit_bytes=64 << 30)]).up[-1].text == "64"
+
+
+def test_units_are_those_of_what_there_is():
+    """7 MiB are not 0.0 GiB, and a card alone is not each of some."""
+    found = chart("ram", [metric(5, memory_bytes=7 << 20, memory_limit_bytes=6_013_000_000)])
+    assert (found.lines[0].newest, found.up[-1].text, found.note) == ("7 MiB", "10", "of 5.6 GiB")
+    assert chart("vram", [metric(5, card())], uuids=("GPU-a",)).note == "of 80 GiB"
 
 
 def test_what_was_not_told_has_no_line():
@@ -81,11 +88,11 @@ def test_rates_come_of_what_was_added():
     samples = [metric(s, received_bytes=n, sent_bytes=0) for s, n in counts]
     received, sent = chart("network", samples).lines
 
-    assert (received.newest, sent.newest) == ("0.0 MB/s", "0.0 MB/s")
+    assert (received.newest, sent.newest) == ("0 B/s", "0 B/s")
     assert chart("network", samples[:3]).lines[0].newest == "4.0 MB/s"
     assert received.path.count("M") == 2
     assert chart("network", samples).label.startswith(
-        "Network: received newest 0.0 MB/s, least 0.0 MB/s, most 4.0 MB/s"
+        "Network: received newest 0 B/s, least 0 B/s, most 4.0 MB/s"
     )
 
 
