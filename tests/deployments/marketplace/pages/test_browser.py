@@ -208,6 +208,9 @@ def test_a_machine_is_rented_watched_and_ended(market, page):
     page.get_by_text("ssh -p 30022 root@203.0.113.7").wait_for()
     assert price == f"{lease.micro_usd_per_hour / 1e6:.2f} USD/h"
     assert faults_for_some(page) == []
+    for part in ("console", "backups"):
+        check_usable(page, f"/leases/{lease.lease_id}/{part}", 1_280)
+    page.goto(f"/leases/{lease.lease_id}")
     page.get_by_role("button", name="Stop").click()
     page.get_by_text("stop, asked").wait_for()
     page.get_by_label("I am sure").check()

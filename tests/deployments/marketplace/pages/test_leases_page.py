@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from storage.rental import Certificate, Happening, OperationKind
+from storage.rental import Certificate, Happening, Operation, OperationKind, OperationState
 from storage.renter import Scope
 from tasks.policy import RentingPolicy
 from tasks.renting.moves import noted
@@ -293,3 +293,19 @@ def test_the_list_follows_what_happens(market, lease):
 
     assert (same, later) == ([304, 304], [304, 200])
     assert lease.lease_id in browser.get("/leases/now").text
+
+
+def test_a_press_counts_however_many_came_before(market, lease):
+    """The page shows twenty operations; one more is one more."""
+    browser, at, stores = signed_in(market), f"/leases/{lease.lease_id}", market.stores
+    for n in range(25):
+        market.clock.passes(1)
+        past = Operation(
+            f"op-{n}", lease.lease_id, f"k-{n}", OperationKind.KEYS, OperationState.DONE, market.clock.at
+        )
+        stores.operations.request(lease, past)
+    for _ in range(2):
+        market.clock.passes(1)
+        browser.submit(browser.get(at), f"{at}/reboot")
+
+    assert len(stores.operations.of_lease(lease.lease_id)) == 27

@@ -343,13 +343,14 @@ def test_who_may_not_rent_is_told(site):
     assert signed_in(site).get("/rent?machine=5Miner/none").status_code == 404
 
 
-def test_the_form_holds_hostile_text_as_text(site):
+@pytest.mark.parametrize("form", [FORM, "/rent"])
+def test_the_form_holds_hostile_text_as_text(site, form):
     """Whatever is typed in comes back as it was, and as nothing else."""
     hostile = '</textarea><script>alert(1)</script>"'
     browser = signed_in(site)
     names = ("entrypoint", "words", "registry_user", "until", "model", "region", "shm_gib")
     names += ("image", "ports", "environment", "volumes", "public_keys", "count", "ttl_h", "cap", "template")
-    answer = browser.submit(browser.get(FORM), "/rent", **dict.fromkeys(names, hostile))
+    answer = browser.submit(browser.get(form), "/rent", **dict.fromkeys(names, hostile))
 
     assert answer.status_code == 422
     assert "<script>alert" not in answer.text
