@@ -101,7 +101,7 @@ def caller(scope: Scope) -> Callable[..., Caller]:
                 "send `Authorization: Bearer sn_...`",
                 headers=_CHALLENGE,
             )
-        found = identify(desk, credentials.credentials, address_of(request))
+        found = identify(desk, credentials.credentials, neighbourhood_of(request))
         spend(request, desk, found.key.key_id)
         if not allows(found.key, scope):
             has = ", ".join(one.value for one in found.key.scopes)

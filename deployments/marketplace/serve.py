@@ -33,7 +33,8 @@ from flows.settings import Settings
 from storage.database import migrate, open_database
 from storage.errors import StorageError
 from storage.sealing import Sealer
-from tasks.errors import SubnetError
+from tasks.edges.signing import check_hotkey
+from tasks.errors import NotAuthentic, SettingError, SubnetError
 from tasks.renting.offering import Offering
 
 HEADER_BYTES = 32 * 1024
@@ -62,9 +63,19 @@ def app_of(settings: Settings, substrate: Callable[[], object] | None, own_hotke
         is_local=settings.is_embedded,
         trusted_proxies=settings.trusted_proxies,
         is_sign_up_open=settings.is_sign_up_open,
-        operators=frozenset({own_hotkey, *settings.operators}),
+        operators=frozenset({own_hotkey, *_operators(settings)}),
     )
     return build_app(market, (consoles.opened, lambda desk: with_prefect(desk, starting), delivering))
+
+
+def _operators(settings: Settings) -> tuple[str, ...]:
+    """Those of the settings; SettingError for an address that is none, which would let nobody in and say nothing."""
+    for address in settings.operators:
+        try:
+            check_hotkey(address)
+        except NotAuthentic as error:
+            raise SettingError("SUBNET_OPERATORS", address, f"addresses of hotkeys ({error})") from None
+    return settings.operators
 
 
 def serve(settings: Settings, host: str, port: int) -> None:

@@ -12,7 +12,7 @@ from fastapi import Query, Request
 from starlette.responses import RedirectResponse, Response
 
 from deployments.marketplace.challenges import Challenge
-from deployments.marketplace.guard import OfDesk, address_of, check_guesses, neighbourhood_of
+from deployments.marketplace.guard import OfDesk, check_guesses, neighbourhood_of
 from deployments.marketplace.market import Desk
 from deployments.marketplace.pages.forms import Posted
 from deployments.marketplace.pages.frame import page_router
@@ -69,7 +69,7 @@ def take_signature(request: Request, desk: OfDesk, form: Posted) -> Response:
 
 def _check(desk: Desk, request: Request, asked: SignIn, challenge: Challenge, signature: str) -> None:
     """Use the challenge up; refused when this is not the signature, or too many were sent from this address."""
-    address = address_of(request)
+    address = neighbourhood_of(request)
     check_guesses(desk, address)
     if not is_text_of(asked.text, signature, asked.hotkey):
         desk.failures.take(address)
@@ -79,7 +79,7 @@ def _check(desk: Desk, request: Request, asked: SignIn, challenge: Challenge, si
             "this is not the signature of this hotkey over this text",
             "sign the text below as it is, with this hotkey, and paste the 128 hex digits",
         )
-    grant = desk.sign_ins.take(neighbourhood_of(request))
+    grant = desk.sign_ins.take(address)
     if not grant.is_granted:
         raise Refused(
             429,

@@ -17,6 +17,7 @@ from deployments.marketplace.catalogue import Snapshot
 from deployments.marketplace.fields import MAX_MICRO_USD
 from deployments.marketplace.models import Offer, Pod
 from deployments.marketplace.pages.forms import Faults, Form, lines_of, words_at
+from storage import rental as kept
 from storage.rental import Mode, Rental, RentalState, Terms, Wish
 from tasks.errors import SpecRefused, UserError
 from tasks.policy import RentingPolicy
@@ -301,7 +302,7 @@ def fields_of(pod: Pod) -> Form:
         "words": shlex.join(pod.words),
         "ports": ", ".join(ports),
         "volumes": "\n".join(volumes),
-        "shm_gib": _plain(pod.shm_bytes / GIB),
+        "shm_gib": "" if pod.shm_bytes == kept.Pod().shm_bytes else _plain(pod.shm_bytes / GIB),
         "memory_gib": _plain(pod.memory_bytes / GIB),
         "cpus": _plain(pod.cpus),
         "runtime": pod.runtime,

@@ -17,7 +17,7 @@ from fastapi import Request
 from starlette.responses import RedirectResponse, Response
 
 from deployments.marketplace.challenges import Challenge
-from deployments.marketplace.guard import OfDesk, address_of, check_guesses
+from deployments.marketplace.guard import OfDesk, check_guesses, neighbourhood_of
 from deployments.marketplace.market import Desk
 from deployments.marketplace.pages.forms import Posted, check_token
 from deployments.marketplace.pages.frame import page_router
@@ -149,7 +149,7 @@ def sign_in(request: Request, desk: OfDesk, form: Posted) -> Response:
 
 def _used(request: Request, desk: Desk, nonce: str, credential: str, browser: str) -> str:
     """The passkey that answered, with its counter moved on."""
-    site, address = _site(request), address_of(request)
+    site, address = _site(request), neighbourhood_of(request)
     check_guesses(desk, address)
     challenge = desk.challenges.read(nonce, SIGN_IN, browser)
     if challenge is None or not desk.challenges.take(challenge):

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 from starlette.responses import RedirectResponse, Response
 
-from deployments.marketplace.guard import OfDesk, address_of, identify
+from deployments.marketplace.guard import OfDesk, identify, neighbourhood_of
 from deployments.marketplace.market import Desk
 from deployments.marketplace.pages.forms import Form, Posted, check_token, token_of
 from deployments.marketplace.pages.frame import page, page_router
@@ -45,7 +45,7 @@ def take_key(request: Request, desk: OfDesk, form: Posted) -> Response:
     check_opened(request, desk, form)
     then = own_path(form.text("then"), "/account")
     try:
-        found = identify(desk, form.text("key"), address_of(request))
+        found = identify(desk, form.text("key"), neighbourhood_of(request))
     except Refused as refused:
         return sign_in_page(request, desk, then, refused)
     answer = RedirectResponse(then, 303)

@@ -3,20 +3,28 @@
 import os
 import signal
 import sys
+from dataclasses import replace
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
+from deployments.cli import subnet
 from deployments.localnet.layout import Layout
 from deployments.localnet.roles import make_wallet
+from deployments.marketplace.serve import app_of
 from deployments.processes import free_port, start
 from deployments.sites import REPOSITORY
+from flows.edges import load_wallet
 from storage.money import Money
 from storage.renter import Scope
 from storage.renters import Renters
+from tasks.errors import SettingError
 from tasks.renting.api_keys import new_key
 from tasks.renting.money import granted
 from tests.databases import fresh
+from tests.deployments.marketplace.pages.reading import read
+from tests.deployments.marketplace.pages.visiting import Browser
 from tests.tasks.renting.leases import NOON, USD
 from tests.tasks.renting.renters import renter
 
@@ -68,3 +76,33 @@ def test_requests_are_taken_without_the_orchestrator_and_kept(tmp_path):
     said = market.log.read_text()
     assert token not in said
     assert "Traceback" not in said
+
+
+def test_an_operator_that_is_nobody_is_told_at_the_start(tmp_path):
+    """An address with a typo would let nobody in, and say nothing."""
+    settings = replace(Layout(tmp_path).settings({}), operators=("5" * 48,))
+
+    with pytest.raises(SettingError, match="SUBNET_OPERATORS"):
+        app_of(settings, None, "5Own")
+
+
+def test_the_local_market_takes_everybody_in_and_its_validator_operates(tmp_path, monkeypatch):
+    """An account is made on its page; the validator's own hotkey, signed with by our command, sees the operator's page."""
+    monkeypatch.chdir(tmp_path)
+    layout = Layout(tmp_path)
+    (layout.subnet / "wallets").mkdir(parents=True)
+    make_wallet(layout.subnet / "wallets", "validator")
+    settings = layout.settings({})
+    hotkey = load_wallet(settings).hotkey.ss58_address
+    app = app_of(settings, None, hotkey)
+    renter, operator = Browser(app), Browser(app)
+    made = renter.submit(renter.get("/sign-up"), "/sign-up")
+    page = operator.get("/sign-in/hotkey", params={"hotkey": hotkey})
+    text = next(one for one in read(page).texts if one.startswith("subnet sign-in/1"))
+    words = ["miner", "sign", "--wallet", "validator", text]
+    signature = CliRunner().invoke(subnet, words, env={"SUBNET_FOLDER": str(tmp_path)}).stdout
+    signed = operator.submit(page, "/sign-in/hotkey", signature=signature)
+
+    assert (made.status_code, signed.status_code) == (201, 303)
+    assert read(operator.get("/")).links("/operator") == ["/operator"]
+    assert read(renter.get("/")).links("/operator") == []

@@ -42,16 +42,16 @@ async function fill(form) {
 for (const form of document.querySelectorAll("form[data-passkey]")) {
   form.hidden = !window.PublicKeyCredential;
   const button = form.querySelector("button");
-  const alert = form.querySelector("[role=alert]");
+  const fault = form.querySelector("[role=alert]");
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     button.disabled = true;
-    alert.textContent = "";
+    fault.textContent = "";
     try {
       await fill(form);
       form.submit();
     } catch (error) {
-      alert.textContent = why[error.name] ?? error.message;
+      fault.textContent = why[error.name] ?? error.message;
       button.disabled = false;
     }
   });

@@ -8,7 +8,7 @@ import pytest
 from deployments.marketplace.buckets import Rate
 from storage.renter import Scope
 from tests.deployments.marketplace.pages.reading import read
-from tests.deployments.marketplace.pages.visiting import Browser
+from tests.deployments.marketplace.pages.visiting import At, Browser
 from tests.deployments.marketplace.world import NO_LIMITS, world
 
 FORM = "/sign-up"
@@ -97,7 +97,7 @@ def test_a_network_of_ipv6_is_one_address(tmp_path):
     limits = replace(NO_LIMITS, sign_ups=Rate(per_s=1e-9, burst=1))
     with world(tmp_path, is_sign_up_open=True, limits=limits) as market:
         statuses = [
-            enrol(From(market.app, address)).status_code
+            enrol(At(market.app, address)).status_code
             for address in ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1", "192.0.2.7")
         ]
 
@@ -107,7 +107,7 @@ def test_a_network_of_ipv6_is_one_address(tmp_path):
 def test_everybody_together_makes_so_many_a_day(tmp_path):
     """Counted in the state, so that a restart gives no more."""
     with world(tmp_path, is_sign_up_open=True, limits=replace(NO_LIMITS, sign_ups_a_day=2)) as market:
-        statuses = [enrol(From(market.app, f"192.0.2.{n}")).status_code for n in range(3)]
+        statuses = [enrol(At(market.app, f"192.0.2.{n}")).status_code for n in range(3)]
         assert statuses == [201, 201, 429]
         again = market.rebuilt()
         assert enrol(Browser(again.app)).status_code == 429
@@ -149,17 +149,3 @@ def test_the_form_is_of_our_page_and_this_browser(site):
 
     assert [answer.status_code for answer in (*sent, stolen)] == [403, 403, 409]
     assert self_made(site) == []
-
-
-class From(Browser):
-    """A browser at another address."""
-
-    def __init__(self, app, address):
-        super().__init__(_at(app, address))
-
-
-def _at(app, address):
-    async def moved(scope, receive, send):
-        await app({**scope, "client": (address, 1)}, receive, send)
-
-    return moved

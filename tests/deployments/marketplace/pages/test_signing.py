@@ -10,7 +10,7 @@ from deployments.marketplace.buckets import Rate
 from deployments.marketplace.pages.forms import MAX_BYTES, token_of
 from storage.renter import Scope
 from tests.deployments.marketplace.pages.reading import read
-from tests.deployments.marketplace.pages.visiting import HERE, Browser, signed_in
+from tests.deployments.marketplace.pages.visiting import HERE, At, Browser, signed_in
 from tests.deployments.marketplace.world import NO_LIMITS, world
 from tests.tasks.renting.leases import NOON
 
@@ -104,6 +104,15 @@ def test_keys_are_not_guessed_by_the_form(tmp_path):
         assert market.client(token=right).get("/v1/me").status_code == 429
         market.clock.passes(10)
         assert browser.sign_in(right).status_code == 303
+
+
+def test_a_network_of_ipv6_guesses_as_one_address(tmp_path):
+    """Its 64 bits are one subscriber's, who has an address for each guess."""
+    with world(tmp_path, limits=replace(NO_LIMITS, failures=Rate(per_s=0.1, burst=2))) as market:
+        statuses = [At(market.app, f"2001:db8::{n}").sign_in(WRONG).status_code for n in range(1, 4)]
+
+        assert statuses == [401, 401, 429]
+        assert At(market.app, "2001:db8:0:1::1").sign_in(market.key()).status_code == 303
 
 
 def test_signing_out_ends_the_session_itself(site):

@@ -52,6 +52,16 @@ class Browser(Client):
         return self.submit(self.get(address), "/sign-in", key=key)
 
 
+class At(Browser):
+    """One at another address."""
+
+    def __init__(self, app, address):
+        async def moved(scope, receive, send):
+            await app({**scope, "client": (address, 1)}, receive, send)
+
+        super().__init__(moved)
+
+
 def holding(market, hotkey="5Miner"):
     """A browser whose user has signed with this hotkey."""
     browser, secret, now = Browser(market.app), token_urlsafe(32), market.clock.at
