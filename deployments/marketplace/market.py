@@ -13,15 +13,18 @@ from typing import Literal, Protocol
 
 import sqlalchemy as sa
 
+from deployments.marketplace import chain_asking, orchestration
 from deployments.marketplace.affairs import Affairs
+from deployments.marketplace.asking import Asking
 from deployments.marketplace.board import Board
 from deployments.marketplace.buckets import Buckets, Rate
 from deployments.marketplace.catalogue import Catalogue
+from deployments.marketplace.chain_asking import ChainRows
 from deployments.marketplace.challenges import Challenges
 from deployments.marketplace.drawn import Drawn, Make
 from deployments.marketplace.estimates import Estimates
 from deployments.marketplace.miners import Miners
-from deployments.marketplace.orchestration import Orchestration, Orchestrations
+from deployments.marketplace.orchestration import Orchestration
 from deployments.marketplace.pulse import News, Pulse
 from deployments.marketplace.quick import KnownKeys, QuickOffers
 from deployments.marketplace.sampling import Samplers, Sampling
@@ -201,6 +204,8 @@ class Market:
     """Hotkeys whose owners see the operator's page."""
     charts: Make | None = None
     """The charts of the last days, made beside; None: there is no archive here."""
+    chain_rows: Callable[[], ChainRows] | None = None
+    """The weights of validators as the chain has them, asked in a thread of its own; None: no chain can be asked."""
     orchestration: Callable[[], Orchestration] | None = None
     """How whoever runs the flows is, asked in a thread of its own; None: nobody can be asked."""
     now: Callable[[], datetime] = _utc_now
@@ -251,7 +256,10 @@ class Desk:
         self.estimates = Estimates(market.engine, market.policy)
         self.affairs = Affairs(market.engine, self.board, market.now, market.clock)
         self.charts = Drawn(market.charts, market.clock)
-        self.orchestrations = Orchestrations(market.orchestration, market.clock)
+        self.orchestrations = Asking(
+            market.orchestration, orchestration.failed, orchestration.FRESH_S, market.clock
+        )
+        self.chain_rows = Asking(market.chain_rows, chain_asking.failed, chain_asking.FRESH_S, market.clock)
         self.threads = ThreadPoolExecutor(limits.containers_at_once, thread_name_prefix="containers")
 
     def _news(self, after: int) -> News:
@@ -271,6 +279,7 @@ class Desk:
         """Let the threads end; what runs in them has a deadline of its own."""
         self.threads.shutdown(wait=False, cancel_futures=True)
         self.orchestrations.close()
+        self.chain_rows.close()
         self.charts.close()
 
 

@@ -18,6 +18,7 @@ from functools import partial
 import uvicorn
 
 from deployments.marketplace.app import build_app
+from deployments.marketplace.chain_asking import ask_chain
 from deployments.marketplace.delivering import delivering
 from deployments.marketplace.drawn import charts_of
 from deployments.marketplace.front import App
@@ -56,6 +57,7 @@ def app_of(settings: Settings, substrate: Callable[[], object] | None, own_hotke
         consoles=consoles,
         starter=starting,
         charts=partial(charts_of, settings.history),
+        chain_rows=partial(ask_chain, settings, substrate),
         orchestration=ask_prefect,
         policy=policy,
         deposit=DepositInfo(settings.deposit_address, settings.network),

@@ -210,6 +210,18 @@ class Chain:
 
         return self._call(read)
 
+    def rows(self, most: int) -> tuple[Head, dict[str, tuple[WeightTarget, ...]]]:
+        """The newest block, and by hotkey the rows of so many validators at most, those with most stake first."""
+
+        async def read(client: bt.Client) -> tuple[Head, dict[str, tuple[WeightTarget, ...]]]:
+            view = await self._read_view(client)
+            permitted = sorted((n for n in view.neurons if n.has_permit), key=lambda n: (-n.stake_rao, n.uid))
+            chosen = permitted[:most]
+            found = await asyncio.gather(*(self._row(client, view, neuron.uid) for neuron in chosen))
+            return view.head, {n.hotkey: row for n, row in zip(chosen, found, strict=True)}
+
+        return self._call(read)
+
     def own_weights(self) -> tuple[WeightTarget, ...]:
         """Our row as the chain has it now."""
         return self.own_row()[1]
@@ -476,13 +488,15 @@ class Chain:
     async def _landed(self, client: bt.Client, view: SubnetView) -> tuple[WeightTarget, ...]:
         """Our row at the view's block."""
         me = view.by_hotkey(self._hotkey)
-        if me is None:
-            return ()
+        return () if me is None else await self._row(client, view, me.uid)
+
+    async def _row(self, client: bt.Client, view: SubnetView, uid: int) -> tuple[WeightTarget, ...]:
+        """A validator's weights at the view's block."""
         item = ("SubtensorModule", "Weights")
-        pairs = await client.query(item, [view.netuid, me.uid], block=view.head.block)
+        pairs = await client.query(item, [view.netuid, uid], block=view.head.block)
         owners = {n.uid: n.hotkey for n in view.neurons}
-        row = shares({int(uid): int(value) for uid, value in pairs or []})
-        return tuple(WeightTarget(uid, owners.get(uid, ""), share) for uid, share in sorted(row.items()))
+        row = shares({int(target): int(value) for target, value in pairs or []})
+        return tuple(WeightTarget(at, owners.get(at, ""), share) for at, share in sorted(row.items()))
 
     async def _own_commits(self, client: bt.Client) -> tuple[int, ...]:
         """The blocks of our commits that wait for their reveal."""

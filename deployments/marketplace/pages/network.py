@@ -7,10 +7,13 @@ from functools import lru_cache
 from fastapi import Depends, Request
 from starlette.responses import Response
 
+from deployments.marketplace.board import Look
 from deployments.marketplace.catalogue import Answer
+from deployments.marketplace.chain_asking import ChainRows
 from deployments.marketplace.guard import OfDesk
 from deployments.marketplace.market import Desk
 from deployments.marketplace.pages import bars
+from deployments.marketplace.pages.consensus import others_of
 from deployments.marketplace.pages.fragments import fragment, fragment_of, markup, sent
 from deployments.marketplace.pages.frame import page, page_router
 from deployments.marketplace.pages.visitors import visitor_of
@@ -46,8 +49,23 @@ def charts(request: Request, desk: OfDesk) -> Response:
 
 
 def _now(desk: Desk) -> Answer:
-    look = desk.board.look()
-    return fragment("epochs.html", look=look, chart=bars.bars_of(look.epochs), size=bars)
+    told = desk.chain_rows.look()
+    return shown(desk.board.look(), told, is_asked=desk.chain_rows.is_known)
+
+
+def shown(look: Look, told: ChainRows | None, *, is_asked: bool) -> Answer:
+    """The changing part of the page."""
+    others = others_of(look, told)
+    return fragment(
+        "epochs.html",
+        look=look,
+        chart=bars.bars_of(look.epochs),
+        size=bars,
+        told=told,
+        is_asked=is_asked,
+        others=others,
+        agreements={one.hotkey: one.agreement for one in others},
+    )
 
 
 def _charts(desk: Desk) -> Answer:

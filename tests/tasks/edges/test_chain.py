@@ -14,7 +14,7 @@ import pytest
 from websockets.sync.server import serve as serve_websocket
 
 from deployments.localnet.chain.substrate import LocalSubstrate
-from storage.records import WeightStatus
+from storage.records import WeightStatus, WeightTarget
 from tasks.edges.chain import Chain, ChainSettings, load_hotkey
 from tasks.errors import ChainAway, ChainRefused, SettingError
 from tests.tasks import nodes
@@ -158,6 +158,22 @@ def test_weights_are_set_and_confirmed(make_node, make_chain):
         (4, node.hotkey("m2"), 0.25),
     ]
     assert chain.own_weights() == outcome.landed
+
+
+def test_rows_are_those_of_validators_with_most_stake(make_node, make_chain):
+    """By hotkey, at one block; one that has set nothing has an empty row."""
+    node = make_node()
+    chain = make_chain(node)
+    view = chain.view()
+    permitted = sorted((n for n in view.neurons if n.has_permit), key=lambda n: -n.stake_rao)
+    set_once(chain, [WeightTarget(n.uid, n.hotkey, 0.5) for n in view.neurons[:2]])
+    head, rows = make_chain(node, who=None).rows(2)
+
+    assert list(rows) == [n.hotkey for n in permitted[:2]]
+    assert rows[node.hotkey("v1")] == chain.own_weights()
+    assert [round(one.weight, 4) for one in chain.own_weights()] == [0.5, 0.5]
+    assert sum(len(row) for row in rows.values()) == 2
+    assert head.block >= view.head.block
 
 
 def test_setting_the_same_weights_again_does_nothing(make_node, make_chain):

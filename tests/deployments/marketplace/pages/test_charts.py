@@ -14,6 +14,7 @@ from deployments.marketplace.pages.charts import FLOOR, HEIGHT, LEFT, RIGHT, TOP
 from tasks.reporting.period import Period
 from tasks.reporting.reading import read_frames
 from tests.deployments.marketplace.pages.reading import Page, read
+from tests.deployments.marketplace.pages.waiting import until
 from tests.deployments.marketplace.world import world
 from tests.tasks.reporting.network import DISK, NOON, archive, epoch, machine
 
@@ -214,12 +215,3 @@ def test_the_network_page_has_them_when_they_are_made(tmp_path):
     assert later.status_code == 200
     assert "The last 30 days" in page.text
     assert page.all("div", id="charts")[0]["data-etag"] == later.headers["etag"]
-
-
-def until(look):
-    """Within seconds."""
-    for _ in range(500):
-        if look():
-            return
-        threading.Event().wait(0.01)
-    raise AssertionError("it did not come to that")

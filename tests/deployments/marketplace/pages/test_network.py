@@ -5,8 +5,12 @@ from datetime import timedelta
 
 import pytest
 
-from deployments.marketplace.board import FRESH_S, Board, shares_of, validators_of
+from deployments.marketplace.board import FRESH_S, Board, Share, shares_of, validators_of
+from deployments.marketplace.chain_asking import FRESH_S as CHAIN_FRESH_S
+from deployments.marketplace.chain_asking import ChainRows
+from deployments.marketplace.pages import network
 from deployments.marketplace.pages.bars import BOTTOM, HEIGHT, LEFT, RIGHT, WIDTH, bars_of
+from deployments.marketplace.pages.consensus import others_of
 from storage.records import (
     EpochHeader,
     EpochState,
@@ -19,7 +23,9 @@ from storage.records import (
 )
 from storage.snapshots import Snapshots
 from storage.state import State
-from tests.deployments.marketplace.pages.reading import read
+from tasks.errors import ChainAway
+from tests.deployments.marketplace.pages.reading import Page, read
+from tests.deployments.marketplace.pages.waiting import until
 from tests.deployments.marketplace.world import world
 from tests.tasks.renting.epochs import MINER, finish
 from tests.tasks.renting.leases import NOON
@@ -172,3 +178,53 @@ def test_validators_are_those_with_a_permit_by_their_stake(market):
 
     assert [one.hotkey for one in validators_of(snapshot)] == ["5More", MINER]
     assert validators_of(None) == ()
+
+
+def test_other_validators_weights_stand_beside_ours(market):
+    """As the chain has them; how far they agree is what both give to the same."""
+    snapshot = Snapshots(market.market.engine).newest()
+    first = replace(snapshot.neurons[MINER], hotkey="5First", uid=7, has_permit=True, stake_rao=9)
+    own = replace(first, hotkey="5Validator", uid=8)
+    look = replace(market.desk.board.look(), validators=(first, own, replace(first, hotkey="5Silent", uid=9)))
+    told = ChainRows(400, {"5First": {MINER: 0.5, "5Other": 0.5}, "5Validator": {MINER: 1.0}})
+
+    (one,) = others_of(look, told)
+    assert (one.uid, one.agreement) == (7, 0.5)
+    assert others_of(look, None) == ()
+    text = Page(network.shown(look, told, is_asked=True).body.decode()).text
+    assert "by uid 7" in text
+    assert "5First 0.0 0.0000 0 350 50.0 %" in text
+
+
+def test_how_far_consensus_is_from_us_is_what_is_paid_elsewhere(market):
+    """Half of all differences; nothing is known where nobody is paid."""
+    look = market.desk.board.look()
+    ours = [Share(n, f"5{n}", is_owner=False, meant=m, landed=None, incentive=i) for n, m, i in
+            ((1, 0.75, 0.5), (2, 0.25, 0.25), (3, None, 0.25))]  # fmt: skip
+
+    assert replace(look, shares=tuple(ours)).disagreement == 0.25
+    assert look.disagreement is None
+
+
+def test_the_chain_is_asked_for_them_and_nobody_waits(market):
+    """First it is said that it is asked, then what it told, or that it did not answer."""
+    answers = [ChainRows(400, {}), ChainAway("x", "y")]
+    made = market.rebuilt(chain_rows=lambda: _next(answers))
+    stranger = made.stranger()
+
+    assert "The chain is being asked" in read(stranger.get("/network")).text
+    until(lambda: "No other validator has set weights at block 400" in stranger.get("/network/now").text)
+    made.clock.passes(CHAIN_FRESH_S)
+    until(
+        lambda: (
+            "did not tell the weights of other validators (ChainAway)" in stranger.get("/network/now").text
+        )
+    )
+    made.desk.close()
+
+
+def _next(answers):
+    found = answers.pop(0)
+    if isinstance(found, Exception):
+        raise found
+    return found

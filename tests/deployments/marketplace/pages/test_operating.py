@@ -8,8 +8,9 @@ import pytest
 import sqlalchemy as sa
 
 from deployments.marketplace.affairs import EPOCH_DUE, FRESH_S, STANDS_STILL, WORK_WAITS
+from deployments.marketplace.asking import Asking
 from deployments.marketplace.orchestration import FRESH_S as PREFECT_FRESH_S
-from deployments.marketplace.orchestration import Counted, Orchestration, Orchestrations, Pool, WorkerSeen
+from deployments.marketplace.orchestration import Counted, Orchestration, Pool, WorkerSeen, failed
 from deployments.marketplace.pages.operating import ago
 from storage.database import writing
 from storage.records import (
@@ -27,6 +28,7 @@ from storage.state import State
 from storage.tables import lease_health, price_answers, rentals
 from tests.deployments.marketplace.pages.reading import read
 from tests.deployments.marketplace.pages.visiting import holding, signed_in
+from tests.deployments.marketplace.pages.waiting import until
 from tests.deployments.marketplace.world import ask, world
 from tests.tasks.renting.epochs import MINER, finish, machine
 from tests.tasks.renting.leases import NOON
@@ -170,7 +172,7 @@ def test_prefect_is_asked_in_the_background_and_nobody_waits_for_it():
         may_answer.wait(10)
         return answers.pop(0)
 
-    seen = Orchestrations(asked, lambda: now_s)
+    seen = Asking(asked, failed, PREFECT_FRESH_S, lambda: now_s)
     answers += [Orchestration(NOON, "", 0.02), Orchestration(NOON, "TimeoutError: it does not answer", 4.0)]
     try:
         assert seen.look() is None
@@ -207,12 +209,3 @@ def test_pools_queues_and_workers_are_told(market):
     assert "queue running late scheduled pending default 2 1 5 0" in text
     assert "w-1: offline, last heartbeat 2026-" in text
     assert "No worker has ever asked for its runs." in text
-
-
-def until(look):
-    """What it comes to, within seconds."""
-    for _ in range(500):
-        if found := look():
-            return found
-        threading.Event().wait(0.01)
-    raise AssertionError("nothing came")
