@@ -96,6 +96,11 @@ def _cards(sample: Document) -> str:
     return " ".join(f"{number(card, 'use_percent'):.0f}%" for card in parts(sample, "cards")) or "-"
 
 
+def _of_cards(sample: Document, name: str) -> str:
+    said = [card for card in parts(sample, "cards") if card.get(name) is not None]
+    return " ".join(f"{number(card, name):.0f}" for card in said) or "-"
+
+
 def _card_memory(sample: Document) -> str:
     used = [
         integer(card, "memory_used_mib") or number(card, "memory_used_mib") for card in parts(sample, "cards")
@@ -114,8 +119,12 @@ SAMPLES = (
     Column("at (UTC)", lambda s: f"{at:%H:%M:%S}" if (at := moment(s, "at")) else "-"),
     Column("cards", _cards),
     Column("VRAM GiB", _card_memory),
+    Column("°C", lambda s: _of_cards(s, "temperature_c")),
+    Column("W", lambda s: _of_cards(s, "power_w")),
     Column("CPU %", lambda s: "-" if s.get("cpu_percent") is None else f"{number(s, 'cpu_percent'):.0f}"),
     _gib("memory_bytes"),
     _gib("received_bytes"),
     _gib("sent_bytes"),
+    _gib("read_bytes"),
+    _gib("written_bytes"),
 )

@@ -267,14 +267,14 @@ def test_metrics_are_a_line_a_sample(terminal, lease):
 
     from storage.health import Metric
 
-    cards = (CardUse("GPU-1", 97.4, 2048), CardUse("GPU-2", 3.0, 1024))
+    cards = (CardUse("GPU-1", 97.4, 2048, 81_920, 61, 300.4), CardUse("GPU-2", 3.0, 1024))
     at = terminal.world.clock.at
     terminal.world.stores.health.save([], [Metric(lease, at, cards, 250.0, 3 << 30)])
     row = terminal.rent("metrics", lease).out.splitlines()[-2].split()
     terminal.rent("rm", lease, "--yes")
     followed = terminal.rent("metrics", lease, "--follow", "--json")
 
-    assert row == [f"{at:%H:%M:%S}", "97%", "3%", "3.0", "250", "3.00", "-", "-"]
+    assert row == [f"{at:%H:%M:%S}", "97%", "3%", "3.0", "61", "300", "250", "3.00", *"----"]
     assert (followed.code, "lease is over" in followed.err) == (0, True)
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from deployments.marketplace.machines import MachineConsole
-from tasks.renting.meter import sample_of
+from tasks.renting.meter import Meter, sample_of
 from tests.engines import soon
 from tests.tasks.edges.rented import rented, spec
 from tests.tasks.renting.leases import NOON
@@ -51,3 +51,14 @@ def test_a_container_is_measured_while_it_runs(docker, tmp_path):
     assert (card.uuid, card.temperature_c, card.power_w) == (made_of.card_uuids[0], 34, 61.5)
     assert still.counters.cpu_s is None
     assert sample_of("l-1", NOON + timedelta(seconds=5), second.counters, again).cpu_percent is None
+
+
+def test_podman_has_the_same_counters(podman, tmp_path):
+    """Its groups are found by the container's id, too, and not those of its helper."""
+    with podman.runtime(tmp_path) as runtime, rented(podman, runtime, spec()) as box:
+        counters = Meter(runtime, box.name).read((), deadline=soon()).counters
+        told = runtime.stats(box.name, deadline=soon())
+
+    assert counters.pids == told.pids
+    assert counters.memory_bytes == pytest.approx(told.memory_bytes, rel=0.2)
+    assert counters.received_bytes is not None
