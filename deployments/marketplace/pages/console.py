@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shlex
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
@@ -12,10 +13,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from deployments.marketplace.guard import OfDesk
+from deployments.marketplace.market import Desk
 from deployments.marketplace.models import ExecAnswer, ExecBody
 from deployments.marketplace.pages.forms import Faults, Form, Posted, check_token, faults_of, words_at
 from deployments.marketplace.pages.frame import page, page_router
-from deployments.marketplace.pages.visitors import Rents
+from deployments.marketplace.pages.visitors import Rents, Visitor
 from deployments.marketplace.pages.words import printed
 from deployments.marketplace.problems import problem_of
 from deployments.marketplace.routes import console as api_console
@@ -63,6 +65,10 @@ async def run_command(
     seconds = form.text("timeout_s")
     if not (seconds.isascii() and seconds.isdecimal() and 1 <= int(seconds[:9]) <= 300):
         faults["timeout_s"] = "whole seconds from 1 to 300 are expected"
+    if not faults and not await run_in_threadpool(_is_new, desk, visitor, form):
+        faults["form"] = (
+            "this form was sent before, and is not run again; press the button to run it once more"
+        )
     if faults:
         return _console(request, lease, form, faults)
     try:
@@ -73,8 +79,15 @@ async def run_command(
         return _console(request, lease, form, faults_of(error, _PLACES, "form"))
     except SubnetError as error:
         refused = problem_of(error)
-        return _console(request, lease, form, {"form": f"{refused.detail}; {refused.mend}"})
+        told = f"{refused.detail}; {refused.mend}; whether it ran is for you to see, it is not run again by itself"
+        return _console(request, lease, form, {"form": told})
     return _console(request, lease, form, ran=_ran(argv, answer))
+
+
+def _is_new(desk: Desk, visitor: Visitor, form: Form) -> bool:
+    """Whether this form is sent for the first time: a page that is loaded again sends it again."""
+    key, mine = f"page-run-{form.text('idempotency_key')[:100]}", secrets.token_hex(32)
+    return desk.stores.requests.first(visitor.caller.renter_id, key, mine, desk.market.now()) == mine
 
 
 def _console(
@@ -89,6 +102,7 @@ def _console(
         form=form,
         faults=faults or {},
         ran=ran,
+        idempotency_key=secrets.token_hex(12),
     )
 
 

@@ -45,6 +45,22 @@ def test_a_command_is_split_as_a_shell_would_and_read_by_none(market, at):
     assert "more than is shown" in page.text
 
 
+def test_a_form_that_is_sent_twice_is_run_once(market, at):
+    """As by a page that is loaded again; the button of the new page runs it once more."""
+    browser = signed_in(market)
+    page = browser.get(at)
+    market.console.answers = [printed(b"one"), printed(b"two")]
+    form = {"argv": "date", "stdin": "", "timeout_s": "60"}
+    first, again = (browser.submit(page, at, **form) for _ in range(2))
+    assert len(ran(market)) == 1
+    second = browser.submit(again, at, **form)
+
+    assert "one" in read(first).text
+    assert "not run again" in read(again).text
+    assert "two" in read(second).text
+    assert len(ran(market)) == 2
+
+
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
