@@ -18,8 +18,11 @@ from tasks.estimating import NEWCOMER, Estimate, Hypothetical, estimate
 from tasks.inspection.models import Model
 from tasks.policy import Policy, policy_of
 
-WAIT_S = 8.0
+WAIT_S = 5.0
+MOST_WAITING = 4
+"""Each holds a thread of the server while it waits."""
 KEPT = 64
+CROWDED = "others ask for estimates at this moment"
 DAY_S = 86_400.0
 ESTABLISHED_DAYS = 30
 EPOCHS = 12
@@ -56,14 +59,23 @@ class Estimates:
 
     def __init__(self, engine: sa.Engine, policy: Policy, wait_s: float = WAIT_S) -> None:
         self._state, self._usual, self._wait_s = State(engine), policy, wait_s
-        self._lock = threading.Lock()
+        self._lock, self._places = threading.Lock(), threading.BoundedSemaphore(MOST_WAITING)
         self._world: EpochOutcome | None = None
         self._known: OrderedDict[Wanted, tuple[Row, ...]] = OrderedDict()
 
     def of(self, wanted: Wanted) -> tuple[int | None, tuple[Row, ...]]:
-        """The epoch (None: alone on a subnet, no epoch is archived) and the rows; Crowded when others are being made for long."""
-        if not self._lock.acquire(timeout=self._wait_s):
-            raise Crowded("others ask for estimates at this moment: try again in a moment")
+        """The epoch (None: alone on a subnet, no epoch is archived) and the rows; Crowded when many ask, or others' take long."""
+        if not self._places.acquire(blocking=False):
+            raise Crowded(CROWDED)
+        try:
+            if not self._lock.acquire(timeout=self._wait_s):
+                raise Crowded(CROWDED)
+            return self._made(wanted)
+        finally:
+            self._places.release()
+
+    def _made(self, wanted: Wanted) -> tuple[int | None, tuple[Row, ...]]:
+        """With the lock, which it gives back."""
         try:
             epoch = self._newest()
             if (self._world.epoch if self._world else None) != epoch:

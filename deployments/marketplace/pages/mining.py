@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
 from deployments.marketplace.catalogue import Answer
-from deployments.marketplace.estimates import Row, Wanted
+from deployments.marketplace.estimates import Crowded, Row, Wanted
 from deployments.marketplace.guard import OfDesk
 from deployments.marketplace.market import Desk
 from deployments.marketplace.miners import Mine
@@ -95,7 +95,10 @@ def estimated(request: Request, desk: OfDesk, miner: Mines) -> Response:
             has_collateral=not asked.bare,
             hotkey=miner.hotkey,
         )
-        epoch, rows = desk.estimates.of(wanted)
+        try:
+            epoch, rows = desk.estimates.of(wanted)
+        except Crowded as error:
+            raise Refused(503, "CROWDED", f"{error}", "load the page again in a moment") from error
     return page(
         request,
         "mining_estimate.html",

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
-from deployments.marketplace.estimates import Crowded, Estimates, Wanted
+from deployments.marketplace.estimates import MOST_WAITING, Crowded, Estimates, Wanted
 from deployments.marketplace.miners import BEATS, FRESH_S, PAGE, Beat
 from deployments.marketplace.pages.bills import bill_of, ordered
 from deployments.marketplace.pages.glances import TREND_HEIGHT, glance_of, notice_of, trended
@@ -275,11 +275,16 @@ def test_an_estimate_stands_beside_the_last_archived_epoch(market):
 
 
 def test_estimates_are_made_one_at_a_time(market):
-    """Whoever comes meanwhile waits for a moment, and then is told so."""
+    """Whoever comes meanwhile waits for a moment, few at a time, and then is told so."""
     estimates = Estimates(market.market.engine, DEFAULT, wait_s=0.01)
     wanted = Wanted(find("L4"), 1, None, is_isolating=True, has_collateral=True, hotkey=MINER)
     with estimates._lock, pytest.raises(Crowded):
         estimates.of(wanted)
+    for _ in range(MOST_WAITING):
+        estimates._places.acquire()
+    with pytest.raises(Crowded):
+        estimates.of(wanted)
+    estimates._places.release()
 
     epoch, rows = estimates.of(wanted)
     assert epoch is None
