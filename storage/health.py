@@ -80,7 +80,7 @@ class Health:
     metered_at: datetime | None = None
     """When it was last charged."""
     sampled_at: datetime | None = None
-    """Of its newest sample."""
+    """Of the newest look that had something to keep."""
 
 
 class LeaseHealth:
@@ -104,7 +104,7 @@ class LeaseHealth:
         """Keep what a round of looks found, all of it or nothing; but samples of leases that were just sampled are left out."""
         healths, samples = tuple(healths), {metric.lease_id: metric for metric in metrics}
         with writing(self._engine) as connection:
-            last = _newest(connection, samples)
+            last = _newest(connection, samples.values())
             wanted = [
                 metric
                 for metric in samples.values()
@@ -116,7 +116,7 @@ class LeaseHealth:
     def add(self, metric: Metric) -> None:
         """Keep one sample more."""
         with writing(self._engine) as connection:
-            upsert(connection, lease_metrics, [_row(metric, _newest(connection, [metric.lease_id]))])
+            upsert(connection, lease_metrics, [_row(metric, _newest(connection, [metric]))])
 
     def metrics(
         self,
@@ -153,10 +153,17 @@ def grain_of(at: datetime, last: datetime | None) -> Grain:
     return Grain.MINUTE if at.minute != last.minute else Grain.FINE
 
 
-def _newest(connection: sa.Connection, lease_ids: Iterable[str]) -> dict[str, datetime]:
-    """When each of these leases was sampled last; those that never were are missing."""
+def _newest(connection: sa.Connection, metrics: Iterable[Metric]) -> dict[str, datetime]:
+    """When each of these leases was sampled last; those are missing that were not since the hour began, which is all that matters."""
+    sampled = {metric.lease_id: metric.at for metric in metrics}
+    if not sampled:
+        return {}
+    begin = min(sampled.values())
+    since = min(begin - FINER, begin.replace(minute=0, second=0, microsecond=0))
     at = sa.func.max(lease_metrics.c.at, type_=lease_metrics.c.at.type).label("newest")
-    query = sa.select(lease_metrics.c.lease_id, at).where(lease_metrics.c.lease_id.in_(list(lease_ids)))
+    query = sa.select(lease_metrics.c.lease_id, at).where(
+        lease_metrics.c.lease_id.in_(list(sampled)), lease_metrics.c.at >= since
+    )
     found = connection.execute(query.group_by(lease_metrics.c.lease_id))
     return {row.lease_id: row.newest for row in found}
 

@@ -55,8 +55,10 @@ class Sampling:
     idle_s: float = 30.0
     """After the last look it goes on for so long."""
     open_s: float = 20.0
-    answer_s: float = 4.0
+    answer_s: float = 9.0
     """For one reading: who takes longer is away."""
+    rest: float = 5.0
+    """After a reading it is left alone for so many times what that took, so that a slow machine is not kept busy by us."""
     session_s: float = 300.0
     """A session has a budget of messages and bytes: after so long another is opened."""
     again_most_s: float = 60.0
@@ -97,6 +99,8 @@ class _Sampler:
     readings: int = 0
     failures: int = 0
     """In a row."""
+    took_s: float = 0.0
+    """The last reading."""
 
 
 @dataclass(slots=True)
@@ -210,9 +214,10 @@ class Samplers:
 
     async def _measure(self, one: _Sampler, session: _Open, lease: Rental) -> None:
         """One reading; the first of all only begins the series, since nobody knows yet what the processor does."""
-        answer_s = self._limits.answer_s
+        answer_s, begun = self._limits.answer_s, monotonic()
         async with asyncio.timeout(answer_s + MARGIN_S):
             reading = await self._call(partial(session.meters.measure, lease.card_uuids, answer_s))
+        one.took_s = monotonic() - begun
         sample = sample_of(lease.lease_id, self._now(), one.before, reading)
         one.before, one.failures, one.readings = reading.counters, 0, one.readings + 1
         one.why = SILENT if sample is None else ""
@@ -231,7 +236,8 @@ class Samplers:
     def _wait_s(self, one: _Sampler) -> float:
         if one.failures:
             return min(self._limits.again_most_s, self._limits.every_s * 2.0 ** min(one.failures, 16))
-        return self._limits.first_s if one.readings == 1 else self._limits.every_s
+        wait_s = self._limits.first_s if one.readings == 1 else self._limits.every_s
+        return min(self._limits.again_most_s, max(wait_s, (1.0 + self._limits.rest) * one.took_s))
 
     def _close(self, session: _Open | None) -> None:
         if session is not None and self._pool is not None:

@@ -73,6 +73,16 @@ def test_a_look_adds_nothing_to_what_is_measured_finely(health):
     assert health.get("l-1").looked_at == after(31)
 
 
+def test_it_is_so_over_the_end_of_an_hour(health):
+    """A finer sample before it counts after it, too."""
+    health.add(Metric("l-1", after(3_598)))
+    look(health, after(3_603))
+    look(health, after(3_618))
+
+    assert [m.at for m in health.metrics("l-1")] == [after(3_598), after(3_618)]
+    assert [m.at for m in health.metrics("l-1", least=Grain.HOUR)] == [after(3_598), after(3_618)]
+
+
 def test_a_minute_has_one_sample_that_lasts_whoever_took_it(health):
     """The first of the minute, and nobody's second."""
     look(health, after(45))

@@ -166,6 +166,22 @@ def test_a_machine_that_hangs_costs_itself_alone(tmp_path):
     assert took_s < 0.1
 
 
+def test_a_slow_machine_is_left_alone_for_longer(tmp_path):
+    """Readings that take 0.1 s come 0.6 s apart at the least, though they are wanted every 0.05 s."""
+    with measured(tmp_path, replace(QUICK, idle_s=2.0, again_most_s=5.0)) as (market, machine, lease):
+        quick = machine.measure
+
+        def slow(card_uuids, timeout_s):
+            time.sleep(0.1)
+            return quick(card_uuids, timeout_s)
+
+        machine.measure = slow
+        market.samplers.look(lease)
+        assert until(lambda: machine.asked == 1)
+        time.sleep(1.0)
+        assert machine.asked <= 3
+
+
 @pytest.mark.parametrize("bound", ["most", "most_of_renter", "most_on_machine"])
 def test_there_is_a_bounded_number_of_them(tmp_path, bound):
     """Of all, of a renter, and on a machine: one more is told so, and its samples are the watch's."""
