@@ -39,7 +39,7 @@ def account(
     request: Request,
     desk: OfDesk,
     visitor: Looks,
-    month: Annotated[str, Query(pattern=r"^([0-9]{4}-(0[1-9]|1[0-2]))?$")] = "",
+    month: Annotated[str, Query(pattern=r"^(2[0-9]{3}-(0[1-9]|1[0-2]))?$")] = "",
 ) -> Response:
     """Balance, months, the lines of one of them, API keys."""
     return _account(request, desk, visitor, month)

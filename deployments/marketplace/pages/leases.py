@@ -165,7 +165,7 @@ def operate(
     """Stop, start, reboot, another image, other keys: kept, and done as soon as it can be."""
     check_token(desk, request, form, visitor.secret)
     lease = own_lease(desk, visitor.caller, lease_id)
-    key = f"page-{what}-{form.text('idempotency_key')[:100]}"
+    key = f"page-{what}-{lease_id}-{form.text('idempotency_key')[:100]}"
     asked = api_operations.Asked(request, Response(), desk, visitor.caller, lease, key)
     match what:
         case "replace":

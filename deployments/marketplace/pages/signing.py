@@ -28,8 +28,8 @@ from deployments.marketplace.problems import Refused
 
 router = page_router()
 FORM_COOKIE, FORM_S = "form", 3_600
-_OWN_PATH = re.compile(r"/(?!/)[A-Za-z0-9/_.?=&%:+-]{0,300}\Z")
-Next = Annotated[str, Query(alias="next", max_length=400)]
+_OWN_PATH = re.compile(r"/(?!/)[A-Za-z0-9/_.?=&%:+-]{0,2000}\Z")
+Next = Annotated[str, Query(alias="next")]
 Anybody = Depends(visitor_of)
 
 

@@ -7,9 +7,16 @@ function focusAgain(region, id) {
   if (id) region.ownerDocument.getElementById(id)?.focus({ preventScroll: true });
 }
 
+/** What is at this address now; whoever is not signed in any more is told so, and gets no form in the place of an answer. */
+async function ask(address, headers = {}) {
+  const answer = await fetch(address, { headers, cache: "no-store", redirect: "manual" });
+  if (answer.type === "opaqueredirect") document.getElementById("signed-out").hidden = false;
+  return answer;
+}
+
 async function refresh(region) {
   const known = region.dataset.etag;
-  const answer = await fetch(region.dataset.live, { headers: known ? { "If-None-Match": known } : {}, cache: "no-store" });
+  const answer = await ask(region.dataset.live, known ? { "If-None-Match": known } : {});
   if (answer.status !== 200) return;
   const text = await answer.text();
   const focused = region.contains(document.activeElement) ? document.activeElement.id : "";
@@ -26,7 +33,7 @@ function follow(region) {
   const everyMs = 1000 * Number(region.dataset.everyS);
   let waitMs = everyMs;
   const turn = async () => {
-    if (!region.isConnected || region.querySelector("[data-over]")) return;
+    if (!region.isConnected || region.querySelector("[data-over]") || !document.getElementById("signed-out").hidden) return;
     if (!document.hidden) {
       try {
         await refresh(region);
@@ -43,7 +50,7 @@ function follow(region) {
 /** Dots become links as soon as somebody points at the picture: a thousand links at once would come later than the list. */
 function enliven(dots) {
   const fill = async (event) => {
-    const answer = await fetch(dots.dataset.points);
+    const answer = await ask(dots.dataset.points);
     if (!answer.ok) return;
     dots.innerHTML = policy.createHTML(await answer.text());
     const link = document.elementFromPoint(event.clientX, event.clientY)?.closest("a");
@@ -70,18 +77,18 @@ function price(form) {
   const shown = document.getElementById("price-now");
   let asked = 0;
   let timer = 0;
-  const ask = async () => {
+  const refill = async () => {
     const mine = ++asked;
     const fields = new FormData(form);
     const query = new URLSearchParams(names.map((name) => [name, fields.get(name) ?? ""]));
-    const answer = await fetch(`${form.dataset.price}?${query}`, { cache: "no-store" });
+    const answer = await ask(`${form.dataset.price}?${query}`);
     const text = await answer.text();
     if (answer.ok && mine === asked) shown.innerHTML = policy.createHTML(text);
   };
   form.addEventListener("input", (event) => {
     if (!names.includes(event.target.name)) return;
     clearTimeout(timer);
-    timer = setTimeout(ask, 250);
+    timer = setTimeout(refill, 250);
   });
 }
 

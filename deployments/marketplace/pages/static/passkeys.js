@@ -32,7 +32,8 @@ function told(credential, parts) {
 }
 
 async function fill(form) {
-  const answer = await fetch(form.dataset.options, { cache: "no-store" });
+  const answer = await fetch(form.dataset.options, { cache: "no-store", redirect: "manual" });
+  if (answer.type === "opaqueredirect") throw new Error("You are signed out: load the page again.");
   if (!answer.ok) throw new Error("The market did not answer: load the page again.");
   const options = await answer.json();
   form.elements.credential.value = await asking[form.dataset.passkey](options);

@@ -37,7 +37,8 @@ def test_a_month_without_lines_says_so(site):
     browser = signed_in(site)
 
     assert "Nothing was moved in 2025-12" in read(browser.get("/account?month=2025-12")).text
-    assert browser.get("/account?month=2025-13").status_code == 404
+    for month in ("2025-13", "0000-01", "9999-12"):
+        assert browser.get(f"/account?month={month}").status_code == 404
 
 
 def test_a_key_is_made_shown_once_and_revoked(site):

@@ -187,6 +187,21 @@ def test_a_key_is_made_by_whoever_is_signed_in(market, page):
     assert page.context.cookies()[0]["name"] == "form"
 
 
+def test_an_open_page_says_that_its_reader_is_signed_out(market, page):
+    """What it would be filled with is the form to sign in: it stands still instead, and says why."""
+    sign_in(page, market)
+    page.goto("/leases")
+    shown = page.locator("#list").inner_text()
+    other = page.context.new_page()
+    other.goto("/account")
+    other.get_by_role("button", name="Sign out").click()
+    other.wait_for_url(market.url + "/")
+    page.get_by_text("You are signed out").wait_for()
+
+    assert page.locator("#list").inner_text() == shown
+    assert page.get_by_label("API key").count() == 0
+
+
 def test_a_machine_is_rented_watched_and_ended(market, page):
     """From a point of the picture to the end of the lease: the price moves with the form, steps come by themselves."""
     sign_in(page, market)

@@ -92,6 +92,18 @@ def test_an_operation_is_asked_once_for_each_press(market, lease, what, kind):
     assert what in read(browser.get(f"/leases/{lease.lease_id}")).text
 
 
+def test_each_lease_has_presses_of_its_own(market):
+    """The first operation of one lease is not that of another."""
+    browser, client = signed_in(market), market.client()
+    leases = [market.active(client, key=f"lease-{number}") for number in range(2)]
+    for lease in leases:
+        page = browser.get(f"/leases/{lease.lease_id}")
+        assert browser.submit(page, f"/leases/{lease.lease_id}/stop").status_code == 303
+
+    kept = [market.stores.operations.of_lease(lease.lease_id) for lease in leases]
+    assert [[one.kind for one in each] for each in kept] == [[OperationKind.STOP]] * 2
+
+
 def test_limits_are_changed(market, lease):
     """An empty field is no limit; one that does not fit is told at its place and nothing is changed."""
     browser, at = signed_in(market), f"/leases/{lease.lease_id}"

@@ -221,6 +221,15 @@ def test_what_is_no_form_is_refused(site, content, kind, status):
     assert read(answer).all("p", role="alert")
 
 
+def test_a_long_address_is_come_back_to(site):
+    """Who was led to the form from it is led back, whatever its form had in it."""
+    browser, there = Browser(site.app), f"/rent?image=registry.example/{'a' * 500}"
+    led = browser.get(there)
+    answer = browser.submit(browser.get(led.headers["location"]), "/sign-in", key=site.key())
+
+    assert answer.headers["location"] == there
+
+
 @pytest.mark.parametrize(
     "to", ["//evil.example", "https://evil.example", "/\\evil", "/a\r\nX: y", "javascript:x", ""]
 )
