@@ -205,7 +205,7 @@ def test_a_browser_is_refused_with_a_page(tmp_path):
 
 
 def test_a_page_that_takes_too_long_is_answered_with_a_page(tmp_path):
-    """In time, with who is signed in and what to do."""
+    """In time, with what to do."""
     import threading
 
     release = threading.Event()
@@ -214,13 +214,12 @@ def test_a_page_that_takes_too_long_is_answered_with_a_page(tmp_path):
         release.wait(5)
         return ()
 
-    limits = Limits(request_s=1.5, per_address=NO_LIMITS.per_address)
+    limits = Limits(request_s=0.3, per_address=NO_LIMITS.per_address)
     with world(tmp_path) as market:
         browser = signed_in(market)
         browser.app = market.rebuilt(offers=slow, limits=limits).app
-        threading.Timer(4.0, release.set).start()
+        threading.Timer(1.0, release.set).start()
         answer = browser.get("/", headers=BROWSER)
 
     assert answer.status_code == 503
-    assert "longer than 1.5 s" in read(answer).text
-    assert "alice" in read(answer).text
+    assert "longer than 0.3 s" in read(answer).text
