@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import sys
 from datetime import date
 from pathlib import Path
@@ -21,6 +22,8 @@ from tasks.reporting.period import Period
 from tasks.reporting.reading import read_frames
 
 NICE = 10
+ENDS_S = 600
+"""It ends by itself then: whoever began it may have been killed."""
 MOST_BYTES = 6 << 30
 """Of address space, most of it libraries."""
 
@@ -45,6 +48,7 @@ def html_of(history: Path, period: Period) -> str:
 def main(arguments: list[str]) -> int:
     """Write it; the exit code."""
     os.nice(NICE)
+    signal.alarm(ENDS_S)
     resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
     history, last, days = arguments
     try:
