@@ -265,7 +265,7 @@ def _machines(connection: sa.Connection, now: datetime) -> Iterator[Trouble]:
     )
     for row in connection.execute(query):
         if row.away_since is not None:
-            mend = "its renter is not charged while it is away; the lease is ended when that lasts"
+            mend = "see the machine and its network; where most machines are away, our own line"
             text = f"{row.executor_key} gives no answer"
             yield Trouble(row.away_since, "MACHINE_AWAY", row.lease_id, text, mend, is_on=True)
         else:
@@ -306,7 +306,7 @@ def _outside(connection: sa.Connection, now: datetime) -> Iterator[Trouble]:
     nobodys = sa.select(sa.func.count(), sa.func.min(deposits.at)).where(deposits.state == "unclaimed")
     count, oldest_at = connection.execute(nobodys).one()
     if count:
-        mend = "`subnet market deposit` lists them, and gives one to its renter"
+        mend = "`subnet market deposits list --unclaimed` shows them, `claim` gives one to its renter"
         yield Trouble(
             oldest_at, "DEPOSIT_UNCLAIMED", "deposits", f"{count} deposits are nobody's", mend, is_on=True
         )

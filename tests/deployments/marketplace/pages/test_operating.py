@@ -11,7 +11,7 @@ from deployments.marketplace.affairs import EPOCH_DUE, FRESH_S, STANDS_STILL, WO
 from deployments.marketplace.asking import Asking
 from deployments.marketplace.orchestration import FRESH_S as PREFECT_FRESH_S
 from deployments.marketplace.orchestration import Counted, Orchestration, Pool, WorkerSeen, failed
-from deployments.marketplace.pages.operating import ago
+from deployments.marketplace.pages.operating import ago, troubles_of
 from storage.database import writing
 from storage.records import (
     EpochHeader,
@@ -209,3 +209,8 @@ def test_pools_queues_and_workers_are_told(market):
     assert "queue running late scheduled pending default 2 1 5 0" in text
     assert "w-1: offline, last heartbeat 2026-" in text
     assert "No worker has ever asked for its runs." in text
+    assert "POOL_PAUSED pool market" in text
+    assert "NO_WORKER pool empty" in text
+    assert "RUNS_LATE pool market" in text
+    assert [one.code for one in troubles_of(Orchestration(NOON, "TimeoutError", 4.0))] == ["PREFECT_AWAY"]
+    assert list(troubles_of(None)) == []
