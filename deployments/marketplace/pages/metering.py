@@ -21,6 +21,7 @@ from tasks.renting.moves import CLOSED
 
 router = page_router()
 MOST_SAMPLES = 3_000
+SOON_S = 2
 SHORTEST = timedelta(minutes=1)
 BEFORE = timedelta(seconds=90)
 """So much of what was before the span is read, too: what was added since then is known of two samples."""
@@ -65,6 +66,11 @@ class Metering:
     """Why there is nothing, or nothing new, in words; empty: it is measured."""
     is_over: bool
     etag: str
+
+    @property
+    def every_s(self) -> int:
+        """So often an open page asks; more often where it has nothing to show yet."""
+        return self.choice.every_s if self.charts else SOON_S
 
 
 def region(desk: Desk, lease: Rental, chosen: str, known: str = "") -> Metering | None:
@@ -126,13 +132,16 @@ def _span(lease: Rental, choice: Choice, now: datetime) -> Span:
 def _why(lease: Rental, trouble: str, *, has_any: bool, is_over: bool) -> str:
     if is_over:
         return "" if has_any else "nothing of what it used is kept for this time"
-    if lease.state is RentalState.STOPPED:
-        return "it stands still: nothing is measured"
-    if lease.state is not RentalState.ACTIVE:
-        return "it is measured from its hand-over on"
-    if trouble:
-        return trouble
-    return "" if has_any else "nothing was measured yet: the first values come within seconds"
+    match lease.state:
+        case RentalState.ACTIVE:
+            nothing_yet = "" if has_any else "nothing was measured yet: the first values come within seconds"
+            return trouble or nothing_yet
+        case RentalState.STOPPED:
+            return "it stands still: nothing is measured"
+        case RentalState.ENDING:
+            return "it is being ended: nothing is measured any more"
+        case _:
+            return "it is measured from its hand-over on"
 
 
 def _etag(lease: Rental, choice: Choice, trouble: str, newest: datetime | None, now: datetime) -> str:

@@ -106,6 +106,7 @@ def test_a_span_is_chosen(market, lease):
     ("state", "words"),
     [
         (RentalState.STOPPED, "It stands still: nothing is measured."),
+        (RentalState.ENDING, "It is being ended: nothing is measured any more."),
         (RentalState.ACTIVE, "Nothing was measured yet: the first values come within seconds."),
     ],
 )
