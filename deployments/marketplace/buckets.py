@@ -1,4 +1,4 @@
-"""Rate limits: token buckets, many of them, in bounded memory; the clock is passed in."""
+"""Rate limits: token buckets, many of them, in bounded memory, the clock passed in; and how many there are of something at once."""
 
 from __future__ import annotations
 
@@ -71,3 +71,30 @@ class Buckets:
     def _level(self, name: str) -> float:
         level, at = self._levels.get(name, (float(self._rate.burst), self._clock()))
         return min(float(self._rate.burst), level + max(0.0, self._clock() - at) * self._rate.per_s)
+
+
+class Counted:
+    """How many of something each name has at once, bounded for each and for all."""
+
+    def __init__(self, most_each: int, most: int) -> None:
+        self._most_each, self._most = most_each, most
+        self._lock = threading.Lock()
+        self._held: dict[str, int] = {}
+
+    def enter(self, name: str) -> bool:
+        """One more, if there is room."""
+        with self._lock:
+            held = self._held.get(name, 0)
+            if held >= self._most_each or sum(self._held.values()) >= self._most:
+                return False
+            self._held[name] = held + 1
+            return True
+
+    def leave(self, name: str) -> None:
+        """One less."""
+        with self._lock:
+            left = self._held[name] - 1
+            if left:
+                self._held[name] = left
+            else:
+                del self._held[name]

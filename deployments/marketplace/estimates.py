@@ -1,36 +1,36 @@
-"""What a machine would earn that does not exist yet, by the last archived epoch and the code that pays; one at a time.
+"""What a machine would earn that does not exist yet, by the last archived epoch and the code that pays.
 
-Estimates.of(hotkey, model, cards, ...) -> rows, each a hypothetical machine with its estimate
+await Estimates.of(wanted, address) -> rows, each a hypothetical machine with its estimate
+
+One at a time, in a thread of their own: whoever waits holds no thread that others are answered by.
 """
 
 from __future__ import annotations
 
-import threading
+import asyncio
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
+from deployments.marketplace.buckets import Buckets, Counted
+from deployments.marketplace.problems import Refused
 from storage.records import EpochOutcome, EpochState
 from storage.state import State
-from tasks.errors import UserError
 from tasks.estimating import NEWCOMER, Estimate, Hypothetical, estimate
 from tasks.inspection.models import Model
 from tasks.policy import Policy, policy_of
 
-WAIT_S = 5.0
-MOST_WAITING = 4
-"""Each holds a thread of the server while it waits."""
+WAIT_S = 8.0
+WAITING, WAITING_EACH = 16, 2
+"""Requests that wait for an estimate: of all hotkeys, and of each."""
+RETRY_S = 2
 KEPT = 64
-CROWDED = "others ask for estimates at this moment"
 DAY_S = 86_400.0
 ESTABLISHED_DAYS = 30
 EPOCHS = 12
 """So many of the newest are looked through for one that is archived."""
-
-
-class Crowded(UserError):
-    """Others ask for estimates at this moment: ask again soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,39 +55,54 @@ class Row:
 
 
 class Estimates:
-    """Keeps the epoch that it stands beside, and its last answers; safe for threads."""
+    """Keeps the epoch that it stands beside, and its last answers."""
 
-    def __init__(self, engine: sa.Engine, policy: Policy, wait_s: float = WAIT_S) -> None:
-        self._state, self._usual, self._wait_s = State(engine), policy, wait_s
-        self._lock, self._places = threading.Lock(), threading.BoundedSemaphore(MOST_WAITING)
+    def __init__(self, engine: sa.Engine, policy: Policy, rate: Buckets, wait_s: float = WAIT_S) -> None:
+        self._state, self._usual, self._rate, self._wait_s = State(engine), policy, rate, wait_s
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="estimates")
+        self._waiting = Counted(WAITING_EACH, WAITING)
         self._world: EpochOutcome | None = None
         self._known: OrderedDict[Wanted, tuple[Row, ...]] = OrderedDict()
 
-    def of(self, wanted: Wanted) -> tuple[int | None, tuple[Row, ...]]:
-        """The epoch (None: alone on a subnet, no epoch is archived) and the rows; Crowded when many ask, or others' take long."""
-        if not self._places.acquire(blocking=False):
-            raise Crowded(CROWDED)
+    async def of(self, wanted: Wanted, address: str) -> tuple[int | None, tuple[Row, ...]]:
+        """The epoch (None: alone on a subnet, no epoch is archived) and the rows; Refused when too many are asked for."""
+        for name in (f"hotkey {wanted.hotkey}", f"address {address}"):
+            self._spend(name)
+        if not self._waiting.enter(wanted.hotkey):
+            raise _crowded()
         try:
-            if not self._lock.acquire(timeout=self._wait_s):
-                raise Crowded(CROWDED)
-            return self._made(wanted)
+            made = asyncio.wrap_future(self._thread.submit(self._made, wanted))
+            return await asyncio.wait_for(made, self._wait_s)
+        except TimeoutError:
+            raise _crowded() from None
         finally:
-            self._places.release()
+            self._waiting.leave(wanted.hotkey)
+
+    def close(self) -> None:
+        """Make no more."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    def _spend(self, name: str) -> None:
+        grant = self._rate.take(name)
+        if not grant.is_granted:
+            raise Refused(
+                429,
+                "TOO_MANY_ESTIMATES",
+                "too many estimates are asked for by this hotkey or from this address",
+                "wait a moment, then load it again",
+                headers=grant.headers,
+            )
 
     def _made(self, wanted: Wanted) -> tuple[int | None, tuple[Row, ...]]:
-        """With the lock, which it gives back."""
-        try:
-            epoch = self._newest()
-            if (self._world.epoch if self._world else None) != epoch:
-                self._world = self._load(epoch)
-                self._known.clear()
-            rows = self._known.pop(wanted, None) or self._rows(wanted)
-            self._known[wanted] = rows
-            while len(self._known) > KEPT:
-                self._known.popitem(last=False)
-            return epoch, rows
-        finally:
-            self._lock.release()
+        epoch = self._newest()
+        if (self._world.epoch if self._world else None) != epoch:
+            self._world = self._load(epoch)
+            self._known.clear()
+        rows = self._known.pop(wanted, None) or self._rows(wanted)
+        self._known[wanted] = rows
+        while len(self._known) > KEPT:
+            self._known.popitem(last=False)
+        return epoch, rows
 
     def _newest(self) -> int | None:
         """The last finished epoch whose transcripts lie elsewhere: with them it would be too much to read."""
@@ -109,6 +124,16 @@ class Estimates:
             for is_leased in (False, True)
             for days in (0, ESTABLISHED_DAYS)
         )
+
+
+def _crowded() -> Refused:
+    return Refused(
+        503,
+        "CROWDED",
+        "many ask for estimates at this moment",
+        "wait a moment, then load it again",
+        headers={"Retry-After": str(RETRY_S)},
+    )
 
 
 def _machine(wanted: Wanted, is_leased: bool, days: int) -> Hypothetical:  # noqa: FBT001  both are of the row

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from deployments.marketplace import chain_asking, orchestration
 from deployments.marketplace.affairs import Affairs
 from deployments.marketplace.asking import Asking
 from deployments.marketplace.board import Board
-from deployments.marketplace.buckets import Buckets, Rate
+from deployments.marketplace.buckets import Buckets, Counted, Rate
 from deployments.marketplace.catalogue import Catalogue
 from deployments.marketplace.chain_asking import ChainRows
 from deployments.marketplace.challenges import Challenges
@@ -58,6 +57,7 @@ PER_VISITOR = Rate(per_s=10.0, burst=100)
 FAILURES = Rate(per_s=0.2, burst=20)
 SIGN_INS = Rate(per_s=0.05, burst=20)
 SIGN_UPS = Rate(per_s=5 / 86_400, burst=5)
+ESTIMATES = Rate(per_s=1.0, burst=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,8 @@ class Limits:
     """Browsers that are signed in by hotkeys, which everybody can make, per address."""
     sign_ups: Rate = SIGN_UPS
     """Accounts that are made on the page, per address."""
+    estimates: Rate = ESTIMATES
+    """Of a miner's pay, per hotkey and per address."""
     sign_ups_a_day: int = 200
     """By everybody together."""
     body_bytes: int = 2 << 20
@@ -253,7 +255,7 @@ class Desk:
         self.samplers = Samplers(market.consoles, stores.rentals, stores.health, limits.sampling, market.now)
         self.board = Board(market.engine, market.clock)
         self.miners = Miners(market.engine, self.board, market.policy, market.clock)
-        self.estimates = Estimates(market.engine, market.policy)
+        self.estimates = Estimates(market.engine, market.policy, Buckets(limits.estimates, clock))
         self.affairs = Affairs(market.engine, self.board, market.now, market.clock)
         self.charts = Drawn(market.charts, market.clock)
         self.orchestrations = Asking(
@@ -281,30 +283,4 @@ class Desk:
         self.orchestrations.close()
         self.chain_rows.close()
         self.charts.close()
-
-
-class Counted:
-    """How many of something each name has at once, bounded for each and for all."""
-
-    def __init__(self, most_each: int, most: int) -> None:
-        self._most_each, self._most = most_each, most
-        self._lock = threading.Lock()
-        self._held: dict[str, int] = {}
-
-    def enter(self, name: str) -> bool:
-        """One more, if there is room."""
-        with self._lock:
-            held = self._held.get(name, 0)
-            if held >= self._most_each or sum(self._held.values()) >= self._most:
-                return False
-            self._held[name] = held + 1
-            return True
-
-    def leave(self, name: str) -> None:
-        """One less."""
-        with self._lock:
-            left = self._held[name] - 1
-            if left:
-                self._held[name] = left
-            else:
-                del self._held[name]
+        self.estimates.close()

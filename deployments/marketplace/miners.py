@@ -47,6 +47,8 @@ BEATS = 24
 """Epochs of a machine's trend."""
 FORGOTTEN = 20
 """Machines that are told of though no epoch lists them any more."""
+_NOWHERE = ""
+"""Stands for all names that are no machine's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +151,7 @@ class Miners:
         self._usual = policy
         self._policy: tuple[int, Policy] | None = None
         self._lock = threading.Lock()
-        self._seen: OrderedDict[tuple[str, int | str], tuple[float, Mine]] = OrderedDict()
+        self._seen: OrderedDict[str, _Seen] = OrderedDict()
 
     def look(self, hotkey: str, page: int = 0) -> Mine:
         """A page of its machines, as they were within the last two seconds."""
@@ -160,14 +162,26 @@ class Miners:
         return self._look(hotkey, name)
 
     def _look(self, hotkey: str, what: int | str) -> Mine:
+        seen = self._seen_of(hotkey)
+        with seen.lock:
+            now = self._clock()
+            found = seen.find(what, now)
+            if found is None and isinstance(what, str) and not self._is_there(hotkey, what):
+                what = _NOWHERE
+                found = seen.find(what, now)
+            return found or seen.keep(self._read(hotkey, what), what, now)
+
+    def _is_there(self, hotkey: str, name: str) -> bool:
+        snapshot, key = self._board.snapshot(), f"{hotkey}/{name}"
+        return snapshot is not None and (key in snapshot.executors or key in snapshot.records)
+
+    def _seen_of(self, hotkey: str) -> _Seen:
         with self._lock:
-            known = self._seen.pop((hotkey, what), None)
-            if known is None or self._clock() - known[0] >= FRESH_S:
-                known = self._clock(), self._read(hotkey, what)
-            self._seen[hotkey, what] = known
+            seen = self._seen.setdefault(hotkey, _Seen())
+            self._seen.move_to_end(hotkey)
             while len(self._seen) > KEPT:
                 self._seen.popitem(last=False)
-            return known[1]
+            return seen
 
     def _read(self, hotkey: str, what: int | str) -> Mine:
         snapshot = self._board.snapshot()
@@ -228,6 +242,28 @@ class Miners:
                 text = connection.execute(query).scalar()
             self._policy = epoch, policy_of(text) if text else self._usual
         return self._policy[1]
+
+
+class _Seen:
+    """What was read of one miner within the last seconds."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._known: dict[int | str, tuple[float, Mine]] = {}
+
+    def find(self, what: int | str, now: float) -> Mine | None:
+        """What was read of it; a number behind the last page is that page."""
+        self._known = {key: one for key, one in self._known.items() if now - one[0] < FRESH_S}
+        for _, any_page in self._known.values():
+            what = min(max(0, what), any_page.pages - 1) if isinstance(what, int) else what
+        found = self._known.get(what)
+        return found[1] if found else None
+
+    def keep(self, read: Mine, what: int | str, now: float) -> Mine:
+        """It was read at that moment."""
+        place = read.page if isinstance(what, int) else what
+        self._known[place] = now, read
+        return read
 
 
 @dataclass(frozen=True, slots=True)

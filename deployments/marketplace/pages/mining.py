@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.responses import Response
 
 from deployments.marketplace.catalogue import Answer
-from deployments.marketplace.estimates import Crowded, Row, Wanted
-from deployments.marketplace.guard import OfDesk
+from deployments.marketplace.estimates import Row, Wanted
+from deployments.marketplace.guard import OfDesk, neighbourhood_of
 from deployments.marketplace.market import Desk
 from deployments.marketplace.miners import Mine
 from deployments.marketplace.pages.bills import Line, bill_of, ordered
@@ -29,6 +29,8 @@ from tasks.inspection.models import MODELS
 
 router = page_router()
 Name = Annotated[str, Path(pattern=r"^[a-z0-9-]{1,64}$")]
+PRICE_DIGITS = 3
+"""To so much of a USD a price is told apart."""
 _MODELS = {one.name: one for one in sorted(MODELS, key=lambda one: one.name)}
 
 
@@ -81,7 +83,7 @@ def machine_now(name: Name, request: Request, desk: OfDesk, miner: Mines) -> Res
 
 
 @router.get("/miner/estimate")
-def estimated(request: Request, desk: OfDesk, miner: Mines) -> Response:
+async def estimated(request: Request, desk: OfDesk, miner: Mines) -> Response:
     """What a machine would earn, idle and leased, new and after a month."""
     asked, faults = _asked(request)
     epoch: int | None = None
@@ -90,15 +92,12 @@ def estimated(request: Request, desk: OfDesk, miner: Mines) -> Response:
         wanted = Wanted(
             model=_MODELS[asked.model],
             card_count=asked.cards,
-            price_usd_per_hour=asked.price,
+            price_usd_per_hour=asked.price and round(asked.price, PRICE_DIGITS),
             is_isolating=not asked.shared,
             has_collateral=not asked.bare,
             hotkey=miner.hotkey,
         )
-        try:
-            epoch, rows = desk.estimates.of(wanted)
-        except Crowded as error:
-            raise Refused(503, "CROWDED", f"{error}", "load the page again in a moment") from error
+        epoch, rows = await desk.estimates.of(wanted, neighbourhood_of(request))
     return page(
         request,
         "mining_estimate.html",

@@ -1,7 +1,6 @@
 """Token buckets, and what counts what is open."""
 
-from deployments.marketplace.buckets import Buckets, Rate
-from deployments.marketplace.market import Counted
+from deployments.marketplace.buckets import Buckets, Counted, Rate
 
 
 class Time:

@@ -1,12 +1,17 @@
 """The miner's pages: why a machine earns nothing and what to do stands first, the bill adds up, and nobody sees another's."""
 
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import httpx
 import pytest
 import sqlalchemy as sa
 
-from deployments.marketplace.estimates import MOST_WAITING, Crowded, Estimates, Wanted
-from deployments.marketplace.miners import BEATS, FRESH_S, PAGE, Beat
+from deployments.marketplace.buckets import Buckets, Rate
+from deployments.marketplace.estimates import WAIT_S, WAITING, WAITING_EACH, Estimates
+from deployments.marketplace.miners import BEATS, FRESH_S, PAGE, Beat, Miners
 from deployments.marketplace.pages.bills import bill_of, ordered
 from deployments.marketplace.pages.glances import TREND_HEIGHT, glance_of, notice_of, trended
 from storage.database import writing
@@ -25,12 +30,11 @@ from storage.records import (
 from storage.state import State
 from storage.tables import executor_records
 from tasks.estimating import ALPHA_PER_DAY
-from tasks.inspection.models import find
 from tasks.policy import DEFAULT
 from tasks.scoring.bills import total_of
 from tests.deployments.marketplace.pages.reading import read
-from tests.deployments.marketplace.pages.visiting import Browser, holding, signed_in
-from tests.deployments.marketplace.world import world
+from tests.deployments.marketplace.pages.visiting import HERE, Browser, holding, signed_in
+from tests.deployments.marketplace.world import NO_LIMITS, world
 from tests.tasks.renting.epochs import MINER, finish, machine
 from tests.tasks.renting.leases import NOON, offer
 from tests.tasks.scoring.worlds import score
@@ -274,24 +278,168 @@ def test_an_estimate_stands_beside_the_last_archived_epoch(market):
     assert miner.get("/miner/estimate?model=" + "x" * 2_000).status_code == 422
 
 
-def test_estimates_are_made_one_at_a_time(market):
-    """Whoever comes meanwhile waits for a moment, few at a time, and then is told so."""
-    estimates = Estimates(market.market.engine, DEFAULT, wait_s=0.01)
-    wanted = Wanted(find("L4"), 1, None, is_isolating=True, has_collateral=True, hotkey=MINER)
-    with estimates._lock, pytest.raises(Crowded):
-        estimates.of(wanted)
-    for _ in range(MOST_WAITING):
-        estimates._places.acquire()
-    with pytest.raises(Crowded):
-        estimates.of(wanted)
-    estimates._places.release()
+class Stuck(Estimates):
+    """Its first look at the state lasts until somebody lets it go."""
 
-    epoch, rows = estimates.of(wanted)
-    assert epoch is None
-    assert [(row.is_leased, row.passing_days) for row in rows] == [
-        (False, 0),
-        (False, 30),
-        (True, 0),
-        (True, 30),
-    ]
-    assert estimates.of(wanted)[1] is rows
+    def __init__(self, market, **changes):
+        self.begun, self.goes_on = threading.Event(), threading.Event()
+        limits = market.market.limits
+        rate = Buckets(changes.get("rate", limits.estimates), market.clock.monotonic)
+        super().__init__(market.market.engine, DEFAULT, rate, wait_s=changes.get("wait_s", WAIT_S))
+
+    def _newest(self):
+        self.begun.set()
+        assert self.goes_on.wait(20)
+        return super()._newest()
+
+
+def stuck(market, **changes):
+    """The market with estimates that take long."""
+    market.app._desk.estimates = Stuck(market, **changes)
+    return market.app._desk.estimates
+
+
+def all_at_once(market, hotkeys, then):
+    """Each of these hotkeys asks for another estimate; what `then` comes to meanwhile, and what the estimates do."""
+
+    async def asked(hotkey, number):
+        ours = httpx.ASGITransport(market.app, client=("198.51.100.9", 1))
+        async with httpx.AsyncClient(transport=ours, base_url=HERE) as client:
+            cookies = {"Cookie": f"session={hotkey.cookies['session']}"}
+            return await client.get(f"/miner/estimate?model=L4&price={number}", headers=cookies)
+
+    async def together():
+        estimates = market.app._desk.estimates
+        tasks = [asyncio.create_task(asked(one, number)) for number, one in enumerate(hotkeys)]
+        try:
+            assert await asyncio.to_thread(estimates.begun.wait, 10)
+            found = await then()
+        finally:
+            estimates.goes_on.set()
+        return found, [answer.status_code for answer in await asyncio.gather(*tasks)]
+
+    return asyncio.run(together())
+
+
+def test_estimates_take_nobody_elses_thread(market):
+    """However many are asked for, by however many hotkeys, a renter is answered at once; those for whom there is no room are told so."""
+    stuck(market)
+    miners = [holding(market, f"5Miner{number}") for number in range(60)]
+    headers = {"Authorization": f"Bearer {market.key()}"}
+
+    async def look():
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(market.app), base_url=HERE) as renter:
+            return await asyncio.wait_for(renter.get("/v1/leases", headers=headers), 3)
+
+    answer, statuses = all_at_once(market, miners, look)
+
+    assert answer.status_code == 200
+    assert statuses.count(200) == WAITING
+    assert statuses.count(503) == 60 - WAITING
+
+
+def test_a_hotkey_takes_no_others_place(market):
+    """It waits for few estimates at a time, so that others come in."""
+    stuck(market)
+    busy, other = holding(market, "5Busy"), holding(market, MINER)
+
+    async def nothing():
+        return None
+
+    _, statuses = all_at_once(market, [busy] * (WAITING + 1) + [other], nothing)
+
+    assert statuses.count(200) == WAITING_EACH + 1
+    assert statuses[-1] == 200
+
+
+def test_an_estimate_that_takes_too_long_is_not_waited_for(market):
+    """The page says when to ask again."""
+    estimates = stuck(market, wait_s=0.05)
+    answer = holding(market, MINER).get("/miner/estimate?model=L4")
+    estimates.goes_on.set()
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+    assert "ask for estimates" in read(answer).text
+
+
+def test_estimates_are_bounded_by_hotkey_and_by_address(tmp_path):
+    """Everybody can make hotkeys, and everybody's estimates are made by one thread."""
+    limits = replace(NO_LIMITS, estimates=Rate(per_s=1.0, burst=2))
+    with world(tmp_path, machines=0, limits=limits) as market:
+        ask = "/miner/estimate?model=L4&price="
+        one, neighbour = holding(market, "5One"), holding(market, "5Neighbour")
+        statuses = [one.get(f"{ask}{number}").status_code for number in range(3)]
+        refused = neighbour.get(f"{ask}7")
+        form = neighbour.get("/miner/estimate")
+        market.clock.passes(1)
+
+        assert statuses == [200, 200, 429]
+        assert (refused.status_code, refused.headers["retry-after"], form.status_code) == (429, "1", 200)
+        assert neighbour.get(f"{ask}8").status_code == 200
+
+
+def test_an_estimate_is_made_once(market):
+    """Prices that are the same to a tenth of a cent are one."""
+    wanted, miner = [], holding(market, MINER)
+
+    class Told(Estimates):
+        def _rows(self, one):
+            wanted.append(one)
+            return super()._rows(one)
+
+    rate = Buckets(market.market.limits.estimates, market.clock.monotonic)
+    market.app._desk.estimates = Told(market.market.engine, DEFAULT, rate)
+    pages = [miner.get(f"/miner/estimate?model=L4&price={price}") for price in ("0.25", "0.25001", "0.251")]
+
+    assert [one.price_usd_per_hour for one in wanted] == [0.25, 0.251]
+    assert [page.status_code for page in pages] == [200] * 3
+    rows = ("idle, new", "idle, after 30 days", "leased, new", "leased, after 30 days")
+    assert all(row in read(pages[0]).text for row in rows)
+
+
+def reader(market, before):
+    """Reads miners' machines, and does this before."""
+
+    class Reader(Miners):
+        def _read(self, hotkey, what):
+            before(hotkey)
+            return super()._read(hotkey, what)
+
+    return Reader(market.market.engine, market.desk.board, DEFAULT, market.clock.monotonic)
+
+
+def test_pages_that_there_are_not_are_no_reason_to_read(market):
+    """Whatever number or name is typed: the state is read once for it within two seconds, and each miner's by itself."""
+    finished(market, [f"m-{n:03}" for n in range(PAGE + 2)])
+    read_for = []
+    miners = reader(market, read_for.append)
+    looks = [miners.look(MINER, number) for number in (1, 2, 9, 9_999)]
+    nothing = [miners.one(MINER, name) for name in ("x", "y", "x-1")]
+
+    assert [look.page for look in looks] == [1] * 4
+    assert [one.machines for one in nothing] == [()] * 3
+    assert len(read_for) == 2
+    finished(market, [f"m-{n:03}" for n in range(2 * PAGE + 1)], epoch=8)
+    market.clock.passes(FRESH_S)
+    assert miners.look(MINER, 2).pages == 3
+
+
+def test_one_miner_waits_for_no_other(market):
+    """Reading one's machines takes long: another's are there meanwhile."""
+    finished(market)
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def dawdle(hotkey):
+        if hotkey == "5Slow":
+            begun.set()
+            assert goes_on.wait(10)
+
+    miners = reader(market, dawdle)
+    with ThreadPoolExecutor(2) as threads:
+        slow = threads.submit(miners.look, "5Slow")
+        try:
+            assert begun.wait(5)
+            assert threads.submit(miners.look, MINER).result(5).listed == 2
+        finally:
+            goes_on.set()
+        assert slow.result(5).listed == 0
