@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,6 +18,8 @@ from storage.renter import ApiKey, Passkey, Renter, RenterState, Scope
 from storage.tables import api_keys, passkeys, renters
 from storage.upserts import insert_into
 
+CREDITED = "credited"
+"""The state of a deposit that has its renter."""
 MAX_KEYS = 100
 """Of a renter that neither expired nor were revoked."""
 TOUCH = timedelta(minutes=1)
@@ -88,11 +91,17 @@ class Renters:
 
     def forget_unused(self, before: datetime, most: int) -> int:
         """Drop so many who made their account by themselves, never had money or a lease, and did nothing since; how many."""
+        with reading(self._engine) as connection:
+            seen = connection.execute(_unused(before)).scalars().all()
+            awaited = _awaited(connection) if seen else set()
+        found = [renter_id for renter_id in seen if renter_id not in awaited][:most]
+        if not found:
+            return 0
         with writing(self._engine) as connection:
-            found = connection.execute(_unused(before).limit(most)).scalars().all()
-            if found:
-                _forget(connection, found)
-            return len(found)
+            still = _unused(before).where(renters.c.renter_id.in_(found))
+            gone = set(connection.execute(still).scalars()) - _awaited(connection)
+            _forget(connection, sorted(gone))
+            return len(gone)
 
     # --- API keys ------------------------------------------------------------------------------------
 
@@ -164,12 +173,9 @@ class Renters:
 
 def _unused(before: datetime) -> sa.Select[tuple[str]]:
     """Renters who made their account by themselves before this moment, of whom nobody has anything since."""
-    own, memo = renters.c.renter_id, tables.deposit_memos.c
-    seen = tables.chain_deposits.c
-    is_theirs = sa.exists().where(memo.renter_id == own, seen.memos.contains(memo.memo_blake2b))
+    own = renters.c.renter_id
     traces = (
         sa.exists().where(tables.entries.c.account == sa.literal("renter:") + own),
-        is_theirs,
         *(
             sa.exists().where(table.c.renter_id == own)
             for table in (tables.rentals, tables.chain_deposits, tables.volumes, tables.backups)
@@ -181,6 +187,15 @@ def _unused(before: datetime) -> sa.Select[tuple[str]]:
     )
     made = sa.select(own).where(renters.c.is_self_made, renters.c.created_at < before)
     return made.where(*(~trace for trace in traces)).order_by(renters.c.created_at)
+
+
+def _awaited(connection: sa.Connection) -> set[str]:
+    """Those for whom a deposit has come that is nobody's yet."""
+    memos, seen = tables.deposit_memos.c, tables.chain_deposits.c
+    waiting = connection.execute(sa.select(seen.memos).where(seen.state != CREDITED)).scalars()
+    told = {memo for one in waiting for memo in json.loads(one)}
+    known = connection.execute(sa.select(memos.memo_blake2b, memos.renter_id)) if told else ()
+    return {renter_id for memo, renter_id in known if memo in told}
 
 
 def _forget(connection: sa.Connection, renter_ids: Sequence[str]) -> None:
