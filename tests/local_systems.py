@@ -15,9 +15,11 @@ from pathlib import Path
 
 import httpx
 
+from deployments.localnet.warming import warm_cache
+
 SUBNET = Path(sys.executable).with_name("subnet")
 REPOSITORY = Path(__file__).parents[1]
-UP_S, POLL_S = 300.0, 0.02
+UP_S, LOOK_S, POLL_S = 300.0, 0.5, 0.02
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,16 @@ class LocalSystem:
             return False
 
 
+def warm(folder: Path, kernels: Path) -> None:
+    """Have a system of this folder find what other tests have compiled: that takes longer than an epoch, and is no part of it."""
+    warm_cache(kernels)
+    (folder / ".local" / "localnet").mkdir(parents=True)
+    (folder / ".local" / "localnet" / "cache").symlink_to(kernels)
+    if compiled := os.environ.get("NUMBA_CACHE_DIR"):
+        Path(compiled).mkdir(parents=True, exist_ok=True)
+        (folder / ".local" / "numba").symlink_to(Path(compiled).absolute())
+
+
 @contextlib.contextmanager
 def local_system(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[LocalSystem]:
     """`subnet up` with these settings, once an epoch has proved machines."""
@@ -69,7 +81,7 @@ def local_system(folder: Path, settings: Mapping[str, str] | None = None) -> Ite
             start_new_session=True,
         )
     try:
-        wait_until(lambda: process.poll() is not None or system.has_offers(), UP_S)
+        wait_until(lambda: process.poll() is not None or system.has_offers(), UP_S, LOOK_S)
         if process.poll() is not None:
             told = log_file.read_text(encoding="utf-8")[-2_000:]
             raise RuntimeError(f"`subnet up` ended:\n{told}")
@@ -85,10 +97,10 @@ def environment_of(place: Path) -> dict[str, str]:
     return {**ours, "SUBNET_FOLDER": str(place), "HOME": str(place.parent)}
 
 
-def wait_until(holds: Callable[[], bool], seconds: float) -> None:
+def wait_until(holds: Callable[[], bool], seconds: float, every_s: float = POLL_S) -> None:
     """Until it holds; TimeoutError when it does not within so many seconds."""
     end = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > end:
             raise TimeoutError(f"not within {seconds:g} s")
-        time.sleep(POLL_S)
+        time.sleep(every_s)

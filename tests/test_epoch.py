@@ -13,13 +13,13 @@ import pytest
 
 from deployments.localnet.engine import why_missing
 from deployments.localnet.engine_place import place_of
-from deployments.localnet.warming import warm_cache
 from storage.history import archived_epochs, read_epoch, read_table
 from storage.records import EpochState, WeightStatus
 from tasks.proof.verdict import verify_transcript
 from tasks.replaying import replay_epoch
 from tasks.scoring.replay import Standing
 from tests.engines import skip_or_fail
+from tests.local_systems import warm
 
 SUBNET = Path(sys.executable).with_name("subnet")
 REPOSITORY = Path(__file__).parents[1]
@@ -30,17 +30,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.xdist_group("epo
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, request) -> Path:
-    """The folder of this module's local system; its path has a space, as users' paths do.
-
-    Kernels that other tests have compiled lie in it: compiling them takes longer than an epoch, and is no part of it.
-    """
-    folder, kernels = tmp_path_factory.mktemp("local system"), request.config.cache.mkdir("kernels")
-    warm_cache(kernels)
-    (folder / ".local" / "localnet").mkdir(parents=True)
-    (folder / ".local" / "localnet" / "cache").symlink_to(kernels)
-    if compiled := os.environ.get("NUMBA_CACHE_DIR"):
-        Path(compiled).mkdir(parents=True, exist_ok=True)
-        (folder / ".local" / "numba").symlink_to(compiled)
+    """The folder of this module's local system; its path has a space, as users' paths do."""
+    folder = tmp_path_factory.mktemp("local system")
+    warm(folder, request.config.cache.mkdir("kernels"))
     return folder
 
 
