@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -74,7 +75,7 @@ def local_system(folder: Path, settings: Mapping[str, str] | None = None) -> Ite
     with log_file.open("wb") as log:
         process = subprocess.Popen(
             [SUBNET, "up"],
-            env={**environment_of(system.place), **(settings or {})},
+            env={**environment_of(system.place), **_ports(), **(settings or {})},
             cwd=REPOSITORY,
             stdout=log,
             stderr=log,
@@ -89,6 +90,17 @@ def local_system(folder: Path, settings: Mapping[str, str] | None = None) -> Ite
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
+
+
+def _ports() -> dict[str, str]:
+    """Of its own, as two systems that start at once would both take the usual ones."""
+    with socket.socket() as prefect, socket.socket() as market:
+        for one in (prefect, market):
+            one.bind(("127.0.0.1", 0))
+        return {
+            "SUBNET_PREFECT_PORT": str(prefect.getsockname()[1]),
+            "SUBNET_MARKET_PORT": str(market.getsockname()[1]),
+        }
 
 
 def environment_of(place: Path) -> dict[str, str]:
