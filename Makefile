@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup image epoch up bench economics test test-long lint types contracts format lock clean
+.PHONY: help setup image epoch up bench pictures economics test test-long lint types contracts format lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -41,6 +41,9 @@ up: setup  ## Keep the whole system up: subnet, Prefect server and UI, a worker,
 
 bench: setup  ## Measure speed and memory against floors (ONLY=name for one row); writes .local/bench.json
 	@$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
+
+pictures: setup  ## Take pictures of every page of the marketplace, on a local system; into .local/pictures
+	@$(BIN)/python -m tests.pictures
 
 economics: setup  ## Show what each known cheat would earn against honest work, by the proof's cost model
 	@$(BIN)/subnet economics

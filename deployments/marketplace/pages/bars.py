@@ -9,6 +9,8 @@ from storage.records import EpochState, EpochSummary
 
 WIDTH, HEIGHT = 640, 200
 LEFT, RIGHT, TOP, BOTTOM = 46, 6, 12, 26
+FEWEST = 12
+"""Epochs that there is room for; of fewer the bars stand on the left, and are no wider."""
 GAP = 0.2
 """Of a bar's room."""
 
@@ -43,7 +45,7 @@ def bars_of(epochs: Sequence[EpochSummary]) -> Bars | None:
     if not most:
         return None
     floor, room = HEIGHT - BOTTOM, HEIGHT - BOTTOM - TOP
-    step = (WIDTH - LEFT - RIGHT) / len(epochs)
+    step = (WIDTH - LEFT - RIGHT) / max(len(epochs), FEWEST)
 
     def top(count: int) -> float:
         return round(floor - room * count / most, 1)
