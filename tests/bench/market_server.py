@@ -1,6 +1,7 @@
 """A marketplace with a thousand offers on loopback, or a server that does the least for as many bytes: what clients of the bench ask.
 
 python -m tests.bench.market_server FOLDER [--machines N]      prints its URL and a key, and lives while its stdin does
+python -m tests.bench.market_server FOLDER --leased            with a lease of eight cards that was measured for an hour
 python -m tests.bench.market_server FOLDER --bare BYTES        sends so many bytes, whatever is asked
 python -m tests.bench.market_server FOLDER --told EVENTS       streams; so many events are sent a second, to one after the other
 python -m tests.bench.market_server FOLDER --files FILE        sends what a file of JSON has for each path: type, encoding, base64
@@ -13,6 +14,7 @@ import asyncio
 import base64
 import json
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -20,11 +22,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from storage.health import Metric
+from storage.rental import CardUse, Happening
 from tests.deployments.marketplace.serving import served
 from tests.deployments.marketplace.world import world
 from tests.tasks.renting.leases import USD, offer
 
-MACHINES = 1_000
+MACHINES, SAMPLES, EVENTS = 1_000, 720, 200
 MODELS = (("L4", 24.0), ("GeForce RTX 4090", 24.0), ("A100-SXM4-80GB", 80.0), ("H100 80GB HBM3", 80.0))
 App = Callable[..., Awaitable[None]]
 
@@ -59,6 +63,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--machines", type=int, default=MACHINES)
+    parser.add_argument("--leased", action="store_true")
     parser.add_argument("--bare", type=int)
     parser.add_argument("--told", type=int)
     parser.add_argument("--files", type=Path)
@@ -75,6 +80,8 @@ def main(arguments: list[str]) -> int:
     with world(asked.folder, machines=0) as made:
         made.machines += [_machine(n) for n in range(asked.machines)]
         token = made.key("alice")
+        if asked.leased:
+            _lease(made)
         with served(made.app) as url:
             _live(url, token)
     return 0
@@ -92,6 +99,18 @@ def _machine(n: int):
         reliability=0.9 + (n % 100) / 1_000,
         region=("eu", "us", "")[n % 3],
     )
+
+
+def _lease(made) -> None:
+    """One of eight cards, with a sample for every five seconds of an hour and as many events as its page shows."""
+    lease = made.active(made.client(), wish={"executor_key": "5Miner/m-0007"})
+    chance = random.Random(1)
+    for _ in range(SAMPLES):
+        made.clock.passes(5)
+        cards = tuple(CardUse(uuid, chance.uniform(60, 100), 70_000) for uuid in lease.card_uuids)
+        made.stores.health.add(Metric(lease.lease_id, made.clock.at, cards, chance.uniform(50, 800), 1 << 34))
+    for _ in range(EVENTS):
+        made.stores.events.note(lease, made.clock.at, Happening("WARNED", "the balance lasts for an hour"))
 
 
 def sending(size: int) -> App:

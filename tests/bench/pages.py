@@ -22,8 +22,10 @@ LIST = "/?sort=price"
 SCREEN = {"width": 1_280, "height": 900}
 PACKED = {"Accept-Encoding": "gzip"}
 FOR_ALL = ("/", "/?look=cards", LIST, "/network", "/sign-in")
-SIGNED_IN = ("/account", "/leases")
+SIGNED_IN = ("/account", "/account/templates", "/account/webhooks", "/leases", "/volumes")
+OF_LEASE = ("", "?span=1h", "/logs", "/console", "/backups")
 KIB = 1_024
+SETTLED_MS = 500
 
 
 def _first_row() -> Iterator[Row]:
@@ -48,7 +50,11 @@ def _first_row() -> Iterator[Row]:
 
 
 def _largest() -> Iterator[Row]:
-    with tempfile.TemporaryDirectory() as folder, started(folder) as server, chromium() as browser:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        started(folder, "--leased") as server,
+        chromium() as browser,
+    ):
         context = browser.new_context(base_url=server.url, viewport=SCREEN)
         sizes = {path: _loaded_bytes(context, path) for path in FOR_ALL}
         sizes |= {path: _loaded_bytes(context, path) for path in _signed_in(context, server)}
@@ -83,8 +89,11 @@ def _signed_in(context: Any, server: Server) -> tuple[str, ...]:
     page.wait_for_url("**/account")
     page.goto(LIST)
     machine = page.locator("table.offers tbody a").first.get_attribute("href")
+    page.goto("/leases")
+    lease = page.locator("main a[href^='/leases/lease-']").first.get_attribute("href")
     page.close()
-    return *SIGNED_IN, machine, f"/rent?machine={machine.removeprefix('/machines/')}"
+    rent = f"/rent?machine={machine.removeprefix('/machines/')}"
+    return *SIGNED_IN, machine, rent, *(lease + path for path in OF_LEASE)
 
 
 def _loaded_bytes(context: Any, path: str) -> int:
@@ -95,7 +104,8 @@ def _loaded_bytes(context: Any, path: str) -> int:
     session.send("Network.setCacheDisabled", {"cacheDisabled": True})
     sizes: list[float] = []
     session.on("Network.loadingFinished", lambda told: sizes.append(told["encodedDataLength"]))
-    page.goto(path, wait_until="networkidle")
+    page.goto(path)
+    page.wait_for_timeout(SETTLED_MS)
     page.close()
     return round(sum(sizes))
 
