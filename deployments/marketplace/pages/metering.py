@@ -126,7 +126,7 @@ def _span(lease: Rental, choice: Choice, now: datetime) -> Span:
     begin = lease.active_at or end
     if choice.seconds is not None:
         begin = max(begin, end - timedelta(seconds=choice.seconds))
-    return Span(min(begin, end - SHORTEST), end)
+    return Span(min(begin, end - SHORTEST), end, now)
 
 
 def _why(lease: Rental, trouble: str, *, has_any: bool, is_over: bool) -> str:

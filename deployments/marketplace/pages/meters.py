@@ -9,7 +9,7 @@ A line breaks where nothing was measured for longer than samples of that age are
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -42,6 +42,8 @@ class Span:
 
     begin: datetime
     end: datetime
+    seen: datetime | None = None
+    """When it is looked at, if that is later: of what was long ago less is kept."""
 
     @property
     def seconds(self) -> float:
@@ -117,7 +119,7 @@ def charts_of(samples: Sequence[Metric], card_uuids: Sequence[str], span: Span) 
     cards = [(f"card {n}", uuid) for n, uuid in enumerate(card_uuids, 1)]
 
     def of_cards(read: Callable[[CardUse], float | None]) -> list[tuple[str, Points]]:
-        return [(name, draw.points(_of_card(uuid, read))) for name, uuid in cards]
+        return [(name, draw.card(uuid, read)) for name, uuid in cards]
 
     vram = _most(card.memory_total_mib for one in samples for card in one.cards) * _MIB
     limit_w = _most(card.power_limit_w for one in samples for card in one.cards)
@@ -182,16 +184,29 @@ class _Drawing:
     """Samples to lines."""
 
     def __init__(self, samples: Sequence[Metric], span: Span) -> None:
-        self._samples, self._span = samples, span
+        self._length_s = span.seconds
+        self._age_s = ((span.seen or span.end) - span.begin).total_seconds()
+        self._stretch_s = self._length_s / POINTS
+        self._timed = [((one.at - span.begin).total_seconds(), one) for one in samples]
+        self._cards: dict[str, list[tuple[float, CardUse]]] = {}
+        for second, one in self._timed:
+            for card in one.cards if second >= 0 else ():
+                self._cards.setdefault(card.uuid, []).append((second, card))
+
+    def card(self, uuid: str, read: Callable[[CardUse], float | None]) -> Points:
+        """Of one card, when it told it."""
+        timed = self._cards.get(uuid, ())
+        return [(second, value) for second, card in timed if (value := read(card)) is not None]
 
     def points(self, read: Callable[[Metric], float | None]) -> Points:
         """Of those samples that told it."""
-        told = ((self._second(one), read(one)) for one in self._samples)
-        return [(second, value) for second, value in told if value is not None and second >= 0]
+        return [
+            (second, value) for second, one in self._timed if second >= 0 and (value := read(one)) is not None
+        ]
 
     def rates(self, read: Callable[[Metric], int | None]) -> Points:
         """What was added a second, between samples that are near enough and told equally exactly."""
-        told = [(self._second(one), value) for one in self._samples if (value := read(one)) is not None]
+        told = [(second, value) for second, one in self._timed if (value := read(one)) is not None]
         return [
             (second, (value - before) / (second - earlier))
             for (earlier, before), (second, value) in pairwise(told)
@@ -229,53 +244,40 @@ class _Drawing:
             if points
         )
         ticks = tuple(
-            Tick(_y(share, 1.0), _short(share * ceiling / unit.factor)) for share in (0.0, 0.5, 1.0)
+            Tick(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * share, _short(share * ceiling / unit.factor))
+            for share in (0.0, 0.5, 1.0)
         )
         return Chart(key, title, unit.name, lines, ticks, _label(title, told, units, note), note)
 
-    def _second(self, one: Metric) -> float:
-        return (one.at - self._span.begin).total_seconds()
-
     def _gap_s(self, second: float) -> float:
-        age_s = self._span.seconds - second
+        age_s = self._age_s - second
         gap_s = FINE_GAP_S if age_s <= HOUR_S else MINUTE_GAP_S if age_s <= DAY_S else HOUR_GAP_S
-        return max(gap_s, 3 * self._span.seconds / POINTS)
+        return max(gap_s, 3 * self._stretch_s)
 
     def _path(self, points: Points, ceiling: float) -> str:
         """Moves and lines; a point that stands alone is a stroke of no length, which a round end makes a dot."""
         drawn, last = [], None
-        for second, value in _means(points, self._span.seconds / POINTS):
-            x = round(LEFT + (WIDTH - LEFT - RIGHT) * min(1.0, second / self._span.seconds), 1)
+        across, up = (WIDTH - LEFT - RIGHT) / self._length_s, (HEIGHT - TOP - BOTTOM) / ceiling
+        for second, value in _means(points, self._stretch_s):
+            x = round(min(LEFT + across * second, WIDTH - RIGHT), 1)
+            y = round(max(HEIGHT - BOTTOM - up * value, TOP), 1)
             is_on = last is not None and second - last <= self._gap_s(second)
-            y = _y(value, ceiling)
             drawn.append(f"L{x:g} {y:g}" if is_on else f"M{x:g} {y:g}h0")
             last = second
         return "".join(drawn)
 
 
-def _means(points: Points, width_s: float) -> Iterator[tuple[float, float]]:
+def _means(points: Points, stretch_s: float) -> Points:
     """The points, or the mean of each stretch where there are more."""
     if len(points) <= POINTS + POINTS // 4:
-        yield from points
-        return
-    stretch: list[tuple[float, float]] = []
-    for point in points:
-        if stretch and int(point[0] / width_s) != int(stretch[0][0] / width_s):
-            yield _mean(stretch)
-            stretch = []
-        stretch.append(point)
-    yield _mean(stretch)
-
-
-def _mean(points: Points) -> tuple[float, float]:
-    return sum(at for at, _ in points) / len(points), sum(value for _, value in points) / len(points)
-
-
-def _of_card(uuid: str, read: Callable[[CardUse], float | None]) -> Callable[[Metric], float | None]:
-    def found(one: Metric) -> float | None:
-        return next((read(card) for card in one.cards if card.uuid == uuid), None)
-
-    return found
+        return points
+    stretches: dict[int, list[float]] = {}
+    for second, value in points:
+        sums = stretches.setdefault(int(second / stretch_s), [0.0, 0.0, 0.0])
+        sums[0] += second
+        sums[1] += value
+        sums[2] += 1.0
+    return [(seconds / count, values / count) for seconds, values, count in stretches.values()]
 
 
 def _label(title: str, told: Sequence[tuple[str, Points]], units: Sequence[_Unit], note: str) -> str:
@@ -288,11 +290,6 @@ def _label(title: str, told: Sequence[tuple[str, Points]], units: Sequence[_Unit
         newest, least, most = (_text(units, value) for value in (values[-1], min(values), max(values)))
         words.append(f"{name} newest {newest}, least {least}, most {most}")
     return f"{title}: {'; '.join(words)}{f'; {note}' if note else ''}"
-
-
-def _y(value: float, ceiling: float) -> float:
-    room = HEIGHT - TOP - BOTTOM
-    return round(HEIGHT - BOTTOM - room * min(1.0, value / ceiling), 1)
 
 
 def _ceiling(most: float) -> float:

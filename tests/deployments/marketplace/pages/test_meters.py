@@ -112,6 +112,8 @@ def test_a_line_breaks_where_nothing_was_measured():
     days = Span(NOON, NOON + timedelta(days=3))
     hourly = [Metric("l-1", NOON + timedelta(hours=n), (card(),)) for n in range(24)]
     assert chart("gpu", hourly, days).lines[0].path.count("M") == 1
+    later = Span(NOON, NOON + timedelta(hours=6), NOON + timedelta(days=2))
+    assert chart("gpu", hourly[:6], later).lines[0].path.count("M") == 1
 
 
 @pytest.mark.parametrize("count", [1, POINTS, 720, 3_000])
