@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from flows.policies import SUFFIX, named_policy
 from tasks.errors import SettingError
+from tasks.origins import origin_of
 from tasks.policy import PRESETS
 from tasks.pricing.sources import SOURCES
 
@@ -60,6 +61,8 @@ class Settings:
     """The folder of renters' backups."""
     trusted_proxies: tuple[Network, ...] = ()
     """Proxies before the marketplace whose X-Forwarded-For is believed; none: nobody's is."""
+    market_origins: tuple[str, ...] = ()
+    """Where browsers find the marketplace's pages, such as https://market.example; none: on its own computer, at any port."""
     operators: tuple[str, ...] = ()
     """Hotkeys whose owners see the operator's page, beside the validator's own."""
     sign_up: str = ""
@@ -180,6 +183,15 @@ def _networks(key: str, value: str) -> tuple[Network, ...]:
     return found
 
 
+def _origins(key: str, value: str) -> tuple[str, ...]:
+    parts = [part.strip().partition("://") for part in value.split(",")]
+    found = [origin_of(scheme.lower(), authority) for scheme, _, authority in parts]
+    if not all(found):
+        expected = "addresses such as https://market.example with commas between, with nothing behind the name but a port"
+        raise SettingError(key, value, expected)
+    return tuple(dict.fromkeys(one for one in found if one))
+
+
 def _whole(lowest: int, highest: int) -> Callable[[str, str], int]:
     def read(key: str, value: str) -> int:
         if not re.fullmatch(r"[0-9]{1,9}", value) or not lowest <= int(value) <= highest:
@@ -220,6 +232,7 @@ _READERS: Mapping[str, Callable[[str, str], object]] = {
     "secrets_key": _path,
     "backups": _path,
     "trusted_proxies": _networks,
+    "market_origins": _origins,
     "operators": _addresses,
     "sign_up": _sign_up,
     "keep_transcripts_days": _whole(0, 36_500),

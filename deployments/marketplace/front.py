@@ -1,6 +1,6 @@
 """What every request goes through before any route sees it, and every answer on its way out.
 
-    whose address it is -> its rate -> size of the body -> time -> routes
+    whose address it is -> its rate -> size of the body -> whether the market is where it was asked for -> time -> routes
     headers of the answer <- problems, or pages for browsers, instead of tracebacks <-
 
 Plain ASGI: a body is counted as it comes, and streams pass through.
@@ -17,10 +17,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from deployments.marketplace.market import Desk
-from deployments.marketplace.pages.frame import refusal_page, wants_page
+from deployments.marketplace.pages.frame import is_page, refusal_page, wants_page
 from deployments.marketplace.problems import Refused, answer, problem_of
 from deployments.marketplace.proxies import client_of, scheme_of
 from deployments.marketplace.quick import Quick
+from tasks.origins import is_loopback, origin_of
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -60,6 +61,7 @@ class Front:
                 self._refresh()
                 await exchange.send_quick(quick)
                 return
+            exchange.scope = self._at_our_place(scope)
             await self._within_time(exchange, _limit_s(scope, self._desk.market.limits.request_s))
         except Exception as error:  # noqa: BLE001  the last place before the server: nothing of ours may get out
             await exchange.end_with(error)
@@ -81,6 +83,19 @@ class Front:
             "client": (client_of(peer[0], scope["headers"], trusted), peer[1]),
             "scheme": scheme_of(peer[0], scope["headers"], trusted, scope["scheme"]),
         }
+
+    def _at_our_place(self, scope: ASGIScope) -> ASGIScope:
+        """The request with the market's own address as its Host, or with none, for which there is no page: it is another's."""
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        others = [(name, value) for name, value in scope["headers"] if name != b"host"]
+        origin = origin_of(scope["scheme"], hosts[0].decode("latin-1")) if len(hosts) == 1 else None
+        named = self._desk.market.origins
+        if origin is not None and (origin in named if named else is_loopback(origin)):
+            host = origin.partition("://")[2].encode()
+            return {**scope, "headers": [(b"host", host), *others]}
+        if is_page(scope["path"]):
+            raise _misdirected(named)
+        return {**scope, "headers": others}
 
     def _check_address(self, scope: ASGIScope) -> None:
         client = scope.get("client")
@@ -189,6 +204,16 @@ class _Exchange:
             "send less",
             headers={"Connection": "close"},
         )
+
+
+def _misdirected(named: tuple[str, ...]) -> Refused:
+    mend = f"open {named[0]}" if named else "open http://localhost with the market's port"
+    return Refused(
+        421,
+        "MISDIRECTED",
+        "the market has no pages at this address",
+        f"{mend}; its operator names its addresses in SUBNET_MARKET_ORIGINS",
+    )
 
 
 def _limit_s(scope: ASGIScope, request_s: float) -> float | None:

@@ -198,6 +198,8 @@ class Market:
     is_local: bool = False
     """Of the local subnet: webhooks may go to this machine, and its own image is a template."""
     cors_origins: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    """Where its pages are, as `tasks.origins` writes it; none: on its own computer, whatever leads to its port there."""
     trusted_proxies: tuple[Network, ...] = ()
     """Of these alone it is believed whom they were asked by."""
     is_sign_up_open: bool = False

@@ -63,6 +63,7 @@ def app_of(settings: Settings, substrate: Callable[[], object] | None, own_hotke
         deposit=DepositInfo(settings.deposit_address, settings.network),
         backups=settings.backups,
         is_local=settings.is_embedded,
+        origins=settings.market_origins,
         trusted_proxies=settings.trusted_proxies,
         is_sign_up_open=settings.is_sign_up_open,
         operators=frozenset({own_hotkey, *_operators(settings)}),

@@ -39,6 +39,16 @@ def test_sources_of_prices_are_named():
     assert named("none") == ()
 
 
+def test_origins_are_written_as_browsers_write_them():
+    """Each once, without the port that goes without saying."""
+    told = "https://Market.Example:443, http://localhost:8051,https://market.example"
+
+    assert read_settings({"SUBNET_MARKET_ORIGINS": told}).market_origins == (
+        "https://market.example",
+        "http://localhost:8051",
+    )
+
+
 def test_an_empty_value_counts_as_not_set():
     """A key that is there but empty keeps its default, as .env files are wont to have them."""
 
@@ -65,6 +75,12 @@ def test_an_empty_value_counts_as_not_set():
         ("SUBNET_TRUSTED_PROXIES", "proxy.example", "addresses and networks"),
         ("SUBNET_TRUSTED_PROXIES", "10.0.0.1/8", "addresses and networks"),
         ("SUBNET_TRUSTED_PROXIES", "10.0.0.1,0.0.0.0/0", "never everybody's"),
+        ("SUBNET_MARKET_ORIGINS", "market.example", "such as https://market.example"),
+        ("SUBNET_MARKET_ORIGINS", "https://", "such as https://market.example"),
+        ("SUBNET_MARKET_ORIGINS", "https://market.example/", "nothing behind the name but a port"),
+        ("SUBNET_MARKET_ORIGINS", "https://market.example,*", "such as https://market.example"),
+        ("SUBNET_MARKET_ORIGINS", "wss://market.example", "such as https://market.example"),
+        ("SUBNET_MARKET_ORIGINS", "https://a:0", "such as https://market.example"),
         ("SUBNET_SIGN_UP", "yes", "open or closed"),
         ("SUBNET_OPERATORS", "5Grwva", "an SS58 address of 48 characters"),
         ("SUBNET_TRUSTEE", "5Grwva", "an SS58 address of 48 characters"),

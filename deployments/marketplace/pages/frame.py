@@ -95,7 +95,7 @@ def page(
     signed_in = visitor or keyholder
     secret = signed_in.secret if signed_in else ""
     shared = {
-        "path": request.url.path,
+        "path": request.scope["path"],
         "visitor": visitor,
         "keyholder": keyholder,
         "form_token": lambda action: token_of(desk_of(request), secret, action),
@@ -146,8 +146,13 @@ def refusal_page(request: Request, refused: Refused) -> Response:
 
 def wants_page(scope: Scope) -> bool:
     """Whether a browser asks for a page of ours, and no program for the API."""
-    path, accepted = scope["path"], b",".join(value for name, value in scope["headers"] if name == b"accept")
-    return not f"{path}/".startswith(("/v1/", "/static/")) and b"text/html" in accepted.lower()
+    accepted = b",".join(value for name, value in scope["headers"] if name == b"accept")
+    return is_page(scope["path"]) and b"text/html" in accepted.lower()
+
+
+def is_page(path: str) -> bool:
+    """Whether a page can be there, and neither the API nor a file that is everybody's."""
+    return not f"{path}/".startswith(("/v1/", "/static/"))
 
 
 def for_browsers(handle: Handler) -> Handler:

@@ -11,7 +11,7 @@ from deployments.marketplace.market import Limits
 from tests.deployments.marketplace.pages.reading import read
 from tests.deployments.marketplace.pages.visiting import signed_in
 from tests.deployments.marketplace.test_leases import code
-from tests.deployments.marketplace.world import NO_LIMITS, world
+from tests.deployments.marketplace.world import NO_LIMITS, Client, world
 
 
 class Broken:
@@ -20,6 +20,13 @@ class Broken:
     def __call__(self):
         """It fails."""
         raise KeyError("secret inside")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A marketplace for tests that change nothing of it."""
+    with world(tmp_path_factory.mktemp("front")) as made:
+        yield made
 
 
 def test_every_answer_has_the_headers_of_safety(market):
@@ -223,3 +230,83 @@ def test_a_page_that_takes_too_long_is_answered_with_a_page(tmp_path):
 
     assert answer.status_code == 503
     assert "longer than 0.3 s" in read(answer).text
+
+
+OURS = ("https://market.example", "http://localhost:8051")
+FOREIGN = [
+    "evil.example", "market.example.evil.example", "market.example:8443", "127.0.0.1:8051", "localhost", "[", "a b",
+    "127.0.0.1:abc", "market.example/@evil.example", "evil.example@market.example", "localhost:8051\x80", "",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("host", FOREIGN)
+@pytest.mark.parametrize("path", ["/", "/sign-in", "/sign-in/hotkey", "/nowhere"])
+def test_no_page_is_shown_at_anothers_address(site, host, path):
+    """Whoever passes our pages on as his gets none; the API, whose keys are bound to no address, answers at any."""
+    stranger = site.rebuilt(origins=OURS).stranger()
+    page = stranger.get(path, headers={**BROWSER, "Host": host.encode("latin-1")})
+    program = stranger.get(path, headers={"Host": host.encode("latin-1")})
+    asked = stranger.get("/v1/health", headers={"Host": host.encode("latin-1")})
+
+    assert (page.status_code, asked.status_code) == (421, 200)
+    assert "open https://market.example" in read(page).text
+    assert "evil" not in page.text
+    assert page.headers.get_list("set-cookie") == []
+    assert code(program) == (421, "MISDIRECTED")
+
+
+@pytest.mark.parametrize(
+    ("origins", "base"),
+    [
+        ((), "http://localhost:8091"),
+        ((), "http://127.0.0.1:1"),
+        ((), "http://[::1]:8051"),
+        ((), "https://localhost"),
+        (OURS, "https://market.example"),
+        (OURS, "http://localhost:8051"),
+    ],
+)
+def test_pages_are_shown_where_the_market_is(site, origins, base):
+    """On its own computer, whatever leads to its port there; or where its operator says, and nowhere else then."""
+    assert Client(site.rebuilt(origins=origins).app, {}, base).get("/").status_code == 200
+
+
+@pytest.mark.parametrize("base", ["http://market.example", "http://10.0.0.1:8051", "http://0.0.0.0:8091"])
+def test_nobody_is_told_of_addresses_that_the_operator_has_not_named(site, base):
+    """Without the setting there is only one's own computer; the refusal says what to set."""
+    answer = Client(site.app, BROWSER, base).get("/sign-in")
+
+    assert answer.status_code == 421
+    assert "SUBNET_MARKET_ORIGINS" in read(answer).text
+
+
+def test_the_same_address_written_otherwise_is_the_same(site):
+    """Everything behind sees it as browsers write it."""
+    stranger = site.rebuilt(origins=OURS).stranger()
+    stranger.base = "https://market.example"
+    query, told = (
+        {"hotkey": "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"},
+        {"Host": "Market.Example:443"},
+    )
+    page = stranger.get("/sign-in/hotkey", params=query, headers=told)
+
+    assert "sign-in/1 | https://market.example | hotkey" in page.text
+
+
+def test_one_request_names_one_address(site):
+    """Two, or none, are none."""
+    sent = []
+
+    async def send(message):
+        sent.append(message.get("status"))
+
+    def asked(*hosts):
+        sent.clear()
+        scope = {
+            "type": "http", "method": "GET", "path": "/", "raw_path": b"/", "query_string": b"", "scheme": "http",
+            "headers": [(b"host", host) for host in hosts], "client": ("192.0.2.1", 1), "server": ("127.0.0.1", 8051),
+        }  # fmt: skip
+        asyncio.run(site.app(scope, None, send))
+        return sent[0]
+
+    assert [asked(b"localhost"), asked(), asked(b"localhost", b"localhost")] == [200, 421, 421]

@@ -86,6 +86,16 @@ def test_an_operator_that_is_nobody_is_told_at_the_start(tmp_path):
         app_of(settings, None, "5Own")
 
 
+def test_pages_are_at_the_origins_of_the_settings(tmp_path, monkeypatch):
+    """And nowhere else then."""
+    monkeypatch.chdir(tmp_path)
+    settings = replace(Layout(tmp_path).settings({}), market_origins=("https://market.example",))
+    app = app_of(settings, None, "5Own")
+
+    assert Browser(app, "https://market.example").get("/").status_code == 200
+    assert Browser(app).get("/").status_code == 421
+
+
 def test_the_local_market_takes_everybody_in_and_its_validator_operates(tmp_path, monkeypatch):
     """An account is made on its page; the validator's own hotkey, signed with by our command, sees the operator's page."""
     monkeypatch.chdir(tmp_path)

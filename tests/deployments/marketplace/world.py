@@ -206,7 +206,7 @@ class World:
 class Client:
     """A synchronous client over the app, for tests that read like a conversation."""
 
-    def __init__(self, app, headers, base="http://market"):
+    def __init__(self, app, headers, base="http://127.0.0.1:8091"):
         self.app, self.headers, self.base = app, headers, base
 
     def request(self, method, path, *, key=None, headers=None, **more):

@@ -142,6 +142,22 @@ def test_a_text_for_another_site_opens_nothing_here(site):
     assert browser.submit(page, FORM, signature=sign(forged)).status_code == 401
 
 
+def test_a_site_that_passes_requests_on_under_its_own_name_gets_no_text(site):
+    """Were there one, it would name that site, and whoever compares it with the address of that page would sign."""
+    evil, browser = Browser(site.app, "https://evil.example"), Browser(site.app)
+    page = shown(browser)
+    evil.cookies = dict(browser.cookies)
+    fields = {
+        **read(page).forms[FORM],
+        "signature": sign(text_of(page).replace(HERE, "https://evil.example")),
+    }
+    sent = evil.send(FORM, fields)
+
+    assert (shown(evil).status_code, sent.status_code) == (421, 421)
+    assert "session" not in evil.cookies
+    assert browser.send(FORM, fields).status_code == 401
+
+
 @pytest.mark.parametrize("hotkey", ["5", "x" * 48, "5" * 48, MINER.ss58_address[:-1] + "1", "<b>"])
 def test_what_is_no_hotkey_is_told_at_its_field(site, hotkey):
     """And no text is shown for it."""
@@ -187,7 +203,7 @@ def test_sessions_of_ones_own_hotkeys_are_bounded_by_address(tmp_path):
 
 def test_without_tls_no_signature_is_taken_from_another_computer(site):
     """Its session could be read on the way."""
-    browser = Browser(site.app, "http://market.example")
+    browser = Browser(site.rebuilt(origins=("http://market.example",)).app, "http://market.example")
     page = read(shown(browser))
 
     assert "without TLS" in page.text

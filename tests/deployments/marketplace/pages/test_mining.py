@@ -299,8 +299,8 @@ def stuck(market, **changes):
     return market.app._desk.estimates
 
 
-def all_at_once(market, hotkeys, then):
-    """Each of these hotkeys asks for another estimate; what `then` comes to meanwhile, and what the estimates do."""
+def all_at_once(market, hotkeys, waiting, then=asyncio.sleep):
+    """Each of these hotkeys asks for another estimate, until so many wait; what `then` comes to, and what the estimates do."""
 
     async def asked(hotkey, number):
         ours = httpx.ASGITransport(market.app, client=("198.51.100.9", 1))
@@ -312,8 +312,12 @@ def all_at_once(market, hotkeys, then):
         estimates = market.app._desk.estimates
         tasks = [asyncio.create_task(asked(one, number)) for number, one in enumerate(hotkeys)]
         try:
-            assert await asyncio.to_thread(estimates.begun.wait, 10)
-            found = await then()
+            async with asyncio.timeout(20):
+                left = set(tasks)
+                while len(left) > waiting:
+                    _, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.to_thread(estimates.begun.wait, 10)
+            found = await then(0)
         finally:
             estimates.goes_on.set()
         return found, [answer.status_code for answer in await asyncio.gather(*tasks)]
@@ -327,11 +331,11 @@ def test_estimates_take_nobody_elses_thread(market):
     miners = [holding(market, f"5Miner{number}") for number in range(60)]
     headers = {"Authorization": f"Bearer {market.key()}"}
 
-    async def look():
+    async def look(_s):
         async with httpx.AsyncClient(transport=httpx.ASGITransport(market.app), base_url=HERE) as renter:
             return await asyncio.wait_for(renter.get("/v1/leases", headers=headers), 3)
 
-    answer, statuses = all_at_once(market, miners, look)
+    answer, statuses = all_at_once(market, miners, WAITING, look)
 
     assert answer.status_code == 200
     assert statuses.count(200) == WAITING
@@ -343,10 +347,7 @@ def test_a_hotkey_takes_no_others_place(market):
     stuck(market)
     busy, other = holding(market, "5Busy"), holding(market, MINER)
 
-    async def nothing():
-        return None
-
-    _, statuses = all_at_once(market, [busy] * (WAITING + 1) + [other], nothing)
+    _, statuses = all_at_once(market, [busy] * WAITING + [other], WAITING_EACH + 1)
 
     assert statuses.count(200) == WAITING_EACH + 1
     assert statuses[-1] == 200

@@ -18,13 +18,20 @@ from tests.deployments.marketplace.pages.visiting import Browser
 from tests.deployments.marketplace.world import NO_LIMITS, world
 
 HERE = "http://localhost:8091"
+ORIGINS = (
+    HERE,
+    "http://127.0.0.1:8091",
+    "http://[::1]:8091",
+    "https://market.example",
+    "https://192.0.2.1",
+)
 KEEP, USE = "/account/passkeys", "/sign-in/passkey"
 
 
 @pytest.fixture(scope="module")
 def market(tmp_path_factory):
-    """A market on one's own computer, by its name."""
-    with world(tmp_path_factory.mktemp("passkeys")) as made:
+    """A market of many addresses."""
+    with world(tmp_path_factory.mktemp("passkeys"), origins=ORIGINS) as made:
         yield made
 
 

@@ -52,7 +52,8 @@ def test_the_cookie_is_for_us_alone(site):
 
 def test_with_tls_it_goes_by_tls_only(tmp_path):
     """Also where a proxy of ours speaks TLS; nobody else's word is taken for it."""
-    with world(tmp_path, trusted_proxies=(ip_network("192.0.2.1/32"),)) as market:
+    origins = ("https://market.example", "http://market.example")
+    with world(tmp_path, trusted_proxies=(ip_network("192.0.2.1/32"),), origins=origins) as market:
         browser = Browser(market.app, "https://market.example")
         browser.headers["X-Forwarded-Proto"] = "https"
         assert browser.sign_in(market.key()).status_code == 303
@@ -67,7 +68,7 @@ def test_with_tls_it_goes_by_tls_only(tmp_path):
 
 def test_without_tls_no_key_is_taken_from_another_computer(site):
     """Neither asked for nor taken: it could be read on its way."""
-    browser = Browser(site.app, "http://market.example")
+    browser = Browser(site.rebuilt(origins=("http://market.example",)).app, "http://market.example")
     shown = browser.get("/sign-in")
     secret = browser.cookies["form"]
     sent = browser.send(
