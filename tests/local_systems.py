@@ -71,6 +71,7 @@ def warm(folder: Path, kernels: Path) -> None:
 def local_system(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[LocalSystem]:
     """`subnet up` with these settings, once an epoch has proved machines."""
     system = LocalSystem(folder / ".local")
+    folder.mkdir(exist_ok=True)
     log_file = folder / "up.log"
     with log_file.open("wb") as log:
         process = subprocess.Popen(

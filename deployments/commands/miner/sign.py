@@ -36,7 +36,7 @@ def command(
     Examples:
       subnet miner sign --wallet miner --hotkey rack1 "subnet sign-in/1 | https://market.example | hotkey 5F..."
       wl-paste | subnet miner sign --wallet miner --hotkey rack1
-      subnet miner sign --wallet validator "subnet sign-in/1 | http://localhost:8091 | hotkey 5D..."
+      subnet miner sign --wallet validator "subnet sign-in/1 | http://localhost:8051 | hotkey 5D..."
     """
     typed = sys.stdin.read(MOST + 2) if text is None else text
     asked = read_sign_in(typed.strip())
