@@ -4,8 +4,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
+from storage.database import writing
 from storage.renter import DeliveryState, Scope
+from storage.tables import deliveries, webhooks
 from tests.deployments.marketplace.pages.reading import read
 from tests.deployments.marketplace.pages.visiting import signed_in
 from tests.deployments.marketplace.world import world
@@ -16,11 +19,20 @@ LIST = "/account/webhooks"
 URL = "https://hooks.example.com/leases"
 
 
-@pytest.fixture
-def site(tmp_path):
+@pytest.fixture(scope="module")
+def market(tmp_path_factory):
     """A market."""
-    with world(tmp_path) as made:
+    with world(tmp_path_factory.mktemp("hooks")) as made:
         yield made
+
+
+@pytest.fixture
+def site(market):
+    """The same, in which nobody has a webhook."""
+    with writing(market.market.engine) as connection:
+        connection.execute(sa.delete(deliveries))
+        connection.execute(sa.delete(webhooks))
+    return market
 
 
 def make(browser, **fields):

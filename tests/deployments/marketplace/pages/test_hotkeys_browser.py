@@ -30,17 +30,23 @@ def url(tmp_path_factory):
         yield made
 
 
-@pytest.fixture
-def page(url):
-    """A page of a new browser; whatever it complains of fails the test."""
-    with chromium() as browser:
-        context = browser.new_context(base_url=url, viewport={"width": 360, "height": 900})
-        context.set_default_timeout(15_000)
-        made, complaints = context.new_page(), []
-        made.on("pageerror", lambda error: complaints.append(str(error)))
+@pytest.fixture(scope="module")
+def browser():
+    """One for all tests."""
+    with chromium() as made:
         yield made
-        context.close()
-        assert complaints == []
+
+
+@pytest.fixture
+def page(browser, url):
+    """A page of a visitor who is new; whatever the browser complains of fails the test."""
+    context = browser.new_context(base_url=url, viewport={"width": 360, "height": 900})
+    context.set_default_timeout(15_000)
+    made, complaints = context.new_page(), []
+    made.on("pageerror", lambda error: complaints.append(str(error)))
+    yield made
+    context.close()
+    assert complaints == []
 
 
 def wrapped(address, data, kind):

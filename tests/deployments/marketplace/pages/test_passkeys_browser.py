@@ -23,23 +23,37 @@ DEVICE = {
 }
 
 
-@pytest.fixture
-def page(tmp_path):
-    """A page of a browser with a device; whatever the browser complains of fails the test."""
-    with world(tmp_path, is_sign_up_open=True) as market, served(market.app) as url, chromium() as browser:
-        here = url.replace("127.0.0.1", "localhost")
-        context = browser.new_context(base_url=here, viewport={"width": 360, "height": 900})
-        context.set_default_timeout(15_000)
-        made, complaints = context.new_page(), []
-        made.on("console", lambda told: complaints.append(told.text) if told.type == "error" else None)
-        made.on("pageerror", lambda error: complaints.append(str(error)))
-        made.debugger = context.new_cdp_session(made)
-        made.debugger.send("WebAuthn.enable")
-        made.device = made.debugger.send("WebAuthn.addVirtualAuthenticator", {"options": DEVICE})
-        made.by_number = url
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    """A market in which everybody may make an account."""
+    folder = tmp_path_factory.mktemp("passkeys-browser")
+    with world(folder, is_sign_up_open=True) as market, served(market.app) as made:
         yield made
-        context.close()
-        assert complaints == []
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """One for all tests."""
+    with chromium() as made:
+        yield made
+
+
+@pytest.fixture
+def page(browser, url):
+    """A page of a visitor with a new device; whatever the browser complains of fails the test."""
+    here = url.replace("127.0.0.1", "localhost")
+    context = browser.new_context(base_url=here, viewport={"width": 360, "height": 900})
+    context.set_default_timeout(15_000)
+    made, complaints = context.new_page(), []
+    made.on("console", lambda told: complaints.append(told.text) if told.type == "error" else None)
+    made.on("pageerror", lambda error: complaints.append(str(error)))
+    made.debugger = context.new_cdp_session(made)
+    made.debugger.send("WebAuthn.enable")
+    made.device = made.debugger.send("WebAuthn.addVirtualAuthenticator", {"options": DEVICE})
+    made.by_number = url
+    yield made
+    context.close()
+    assert complaints == []
 
 
 def test_an_account_lives_by_its_passkey(page):

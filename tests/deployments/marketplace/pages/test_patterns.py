@@ -1,8 +1,11 @@
 """Templates on the account's page: kept, replaced, forgotten, and rented with; no secret of theirs is on any page."""
 
 import pytest
+import sqlalchemy as sa
 
+from storage.database import writing
 from storage.renter import Scope
+from storage.tables import templates
 from tests.deployments.marketplace.pages.reading import read
 from tests.deployments.marketplace.pages.visiting import signed_in
 from tests.deployments.marketplace.world import world
@@ -27,11 +30,19 @@ FIELDS = {
 }
 
 
-@pytest.fixture
-def site(tmp_path):
+@pytest.fixture(scope="module")
+def market(tmp_path_factory):
     """A market."""
-    with world(tmp_path) as made:
+    with world(tmp_path_factory.mktemp("patterns")) as made:
         yield made
+
+
+@pytest.fixture
+def site(market):
+    """The same, in which nobody keeps a template."""
+    with writing(market.market.engine) as connection:
+        connection.execute(sa.delete(templates))
+    return market
 
 
 def keep(browser, **fields):
