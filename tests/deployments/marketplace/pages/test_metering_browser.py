@@ -46,4 +46,4 @@ def test_plots_move_while_somebody_looks(tmp_path):
             page.wait_for_url("**?span=1h#use")
             assert page.locator("#metrics [aria-current]").inner_text() == "1 h"
             context.close()
-            assert until(lambda: machine.closed == 1)
+            assert until(lambda: machine.closed == machine.opened)
