@@ -32,6 +32,8 @@ WHICH = ("model", "min_vram_gib", "max_usd_per_hour", "min_performance", "min_re
 """Fields that say which machine, named as those of the list of machines."""
 PRICED = ("machine", *WHICH, "count", "mode", "bid", "hours", "ttl_h", "until", "cap")
 """Fields that the price depends on: nothing of them is secret."""
+ADDRESSED = (*PRICED, "template")
+"""Fields that a link may fill in: none by which its maker could run something, or log in."""
 MORE = ("entrypoint", "words", "shm_gib", "memory_gib", "cpus", "runtime")
 REGISTRY = ("registry_user", "registry_password", "registry_server")
 PLACES = {

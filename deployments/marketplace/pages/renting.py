@@ -17,6 +17,7 @@ from deployments.marketplace.models import LeaseBody, Offer
 from deployments.marketplace.pages.forms import Faults, Form, Posted, check_token, faults_of
 from deployments.marketplace.pages.frame import page, page_router
 from deployments.marketplace.pages.ordering import (
+    ADDRESSED,
     HINTS,
     MORE,
     OF_CODES,
@@ -48,8 +49,8 @@ GENERAL = "form"
 
 @router.get("/rent")
 def show_form(request: Request, desk: OfDesk, visitor: Rents) -> Response:
-    """For the machine that the address names or any that fits, with what else it names filled in."""
-    given = {name: [value] for name, value in request.query_params.items() if name not in REGISTRY}
+    """For the machine that the address names or any that fits; of what runs and who may log in it fills in the template alone."""
+    given = {name: [value] for name, value in request.query_params.items() if name in ADDRESSED}
     count = {} if given.get("machine", [""])[0] else {"count": ["1"]}
     form = Form({"template": ["ubuntu"], "ttl_h": ["2"], **count, **given})
     return _form(request, desk, visitor, form, is_new=True)

@@ -268,6 +268,33 @@ def test_keys_are_taken_out_and_let_in_by_name(market):
     assert json.loads(asked.arguments) == {"add": [OTHER_KEY], "remove": [SSH_KEY]}
 
 
+def test_ticks_stay_where_the_change_of_keys_is_refused(market):
+    """Whoever mistyped a key does not choose the others again."""
+    client = market.client()
+    client.post("/v1/ssh-keys", {"name": "laptop", "public_line": SSH_KEY})
+    lease = market.active(client)
+    client.post("/v1/ssh-keys", {"name": "desk", "public_line": OTHER_KEY})
+    browser, at = signed_in(market), f"/leases/{lease.lease_id}"
+    page = browser.get(at)
+    (present,) = read(page).all("input", name="remove")
+    refused = browser.submit(page, f"{at}/keys", remove=present["value"], add_named="desk", add="ssh-rsa x")
+
+    assert refused.status_code == 422
+    assert all("checked" in read(refused).all("input", name=name)[0] for name in ("remove", "add_named"))
+
+
+def test_a_long_time_is_shown_as_the_form_takes_it(market):
+    """5,000,001 s are 1388.889167 h: what nobody touched is no fault."""
+    lease = market.active(market.client(), terms={"ttl_s": 5_000_001})
+    browser, at = signed_in(market), f"/leases/{lease.lease_id}"
+    page = browser.get(at)
+    (field,) = read(page).all("input", name="ttl_h")
+    sent = browser.submit(page, f"{at}/limits", ttl_h=field["value"], cap="9")
+
+    assert sent.status_code == 303
+    assert market.stores.rentals.get(lease.lease_id).terms.ttl_s == 5_000_001
+
+
 def test_another_image_can_have_its_own_command_and_login(market, lease):
     """What is secret is sealed, and not shown again where the form is refused."""
     browser, at = signed_in(market), f"/leases/{lease.lease_id}"

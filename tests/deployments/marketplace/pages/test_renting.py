@@ -64,6 +64,17 @@ def test_a_machine_is_rented_as_the_form_says(site):
     assert (lease.terms.ttl_s, lease.terms.cap_micro_usd) == (5_400, 4_250_000)
 
 
+def test_a_link_fills_in_which_machine_and_for_how_long_alone(site):
+    """Neither a key that lets its maker in, nor what runs, nor the name under which the form is sent once."""
+    browser = signed_in(site)
+    more = {"template": "", "count": "2", "ttl_h": "7", "public_keys": OTHER_KEY, "image": "evil:1"}
+    more |= {"environment": "A=planted", "entrypoint": "/planted", "idempotency_key": "planted"}
+    page = browser.get(FORM, params={"machine": "5Miner/m-000", **more})
+
+    assert [read(page).all("input", name=name)[0]["value"] for name in ("count", "ttl_h")] == ["2", "7"]
+    assert not any(text in page.text for text in ("planted", "evil:1", OTHER_KEY))
+
+
 def test_everything_that_the_api_takes_is_in_the_form(site):
     """Command, limits of the container and of its time, a login that is sealed and never shown."""
     browser = signed_in(site)
