@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -18,6 +18,9 @@ from tasks.signing_in import MOST, SignIn, read_sign_in
 if TYPE_CHECKING:
     from tasks.edges.signing import Signer
 
+AHEAD = timedelta(minutes=1)
+"""By so much the market's clock may be before ours."""
+
 
 @click.command()
 @wallet_options
@@ -28,7 +31,7 @@ def command(
 ) -> None:
     """Sign the TEXT that a marketplace's page shows, to open your pages there in that browser; 128 hex digits, to paste there.
 
-    Nothing but such a text is signed: it has to name this very hotkey, and to be no older than five minutes. Look at the address
+    Nothing but such a text is signed: it has to name this very hotkey, and to be of the last five minutes. Look at the address
     that is told: whoever gets the signature of a text for another browser than yours sees your pages. Without TEXT it is read
     from standard input. On the local subnet --wallet may also name one of its miners.
 
@@ -56,12 +59,18 @@ def command(
 
 
 def check(asked: SignIn, hotkey: str, now: datetime) -> None:
-    """SettingError when it is for another hotkey, or over."""
+    """SettingError when it is for another hotkey, over, or of a time to come."""
     if asked.hotkey != hotkey:
         raise SettingError("TEXT", f"for the hotkey {asked.hotkey}", f"a text for this wallet's, {hotkey}")
     if now >= asked.ends_at:
         raise SettingError(
             "TEXT", f"good until {asked.ends_at:%H:%M:%S} UTC", "a newer one: load the page again"
+        )
+    if asked.issued_at > now + AHEAD:
+        raise SettingError(
+            "TEXT",
+            f"good from {asked.issued_at:%Y-%m-%d %H:%M:%S} UTC on",
+            "one that is good now: look at this machine's clock, and whose page that is",
         )
 
 

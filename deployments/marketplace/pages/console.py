@@ -15,7 +15,15 @@ from starlette.responses import Response
 from deployments.marketplace.guard import OfDesk
 from deployments.marketplace.market import Desk
 from deployments.marketplace.models import ExecAnswer, ExecBody
-from deployments.marketplace.pages.forms import Faults, Form, Posted, check_token, faults_of, words_at
+from deployments.marketplace.pages.forms import (
+    Faults,
+    Form,
+    Posted,
+    check_token,
+    faults_of,
+    name_of,
+    words_at,
+)
 from deployments.marketplace.pages.frame import page, page_router
 from deployments.marketplace.pages.visitors import Rents, Visitor
 from deployments.marketplace.pages.words import printed
@@ -86,7 +94,7 @@ async def run_command(
 
 def _is_new(desk: Desk, visitor: Visitor, form: Form) -> bool:
     """Whether this form is sent for the first time: a page that is loaded again sends it again."""
-    key, mine = f"page-run-{form.text('idempotency_key')[:100]}", secrets.token_hex(32)
+    key, mine = f"page-run-{name_of(form)}", secrets.token_hex(32)
     return desk.stores.requests.first(visitor.caller.renter_id, key, mine, desk.market.now()) == mine
 
 

@@ -8,6 +8,7 @@ Beside it a form is taken only when the browser says that it comes from a page o
 from __future__ import annotations
 
 import hmac
+import re
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ MAX_FIELDS = 500
 MAX_COMMAND_CHARACTERS = 16_384
 TOKEN = "form_token"  # noqa: S105  the field's name
 _MEDIA_TYPE = "application/x-www-form-urlencoded"
+_NAME = re.compile(r"[!-~]{1,100}")
 NO_HINTS: Mapping[str, str] = MappingProxyType({})
 Faults = dict[str, str]
 """What does not fit, by the field's name."""
@@ -86,6 +88,14 @@ def check_token(desk: Desk, request: Request, form: Form, secret: str) -> None:
         )
 
 
+def name_of(form: Form) -> str:
+    """The name that its page gave it, which is one wish however often it is sent; refused when it has none."""
+    name = form.text("idempotency_key")
+    if not _NAME.fullmatch(name):
+        raise Refused(422, "BAD_KEY", "this form has lost its name", "load the page again")
+    return name
+
+
 def faults_of(
     error: ValidationError, names: Mapping[str, str], otherwise: str, hints: Mapping[str, str] = NO_HINTS
 ) -> Faults:
@@ -124,9 +134,17 @@ def lines_of(text: str) -> Iterable[str]:
 def _check_origin(request: Request) -> None:
     """Refused when a page of another site sends it: browsers say where a form comes from."""
     site, origin = request.headers.get("sec-fetch-site", ""), request.headers.get("origin", "")
-    is_ours = urlsplit(origin).netloc == request.headers.get("host", "") if origin else site == "same-origin"
+    is_ours = _place_of(origin) == request.headers.get("host", "") if origin else site == "same-origin"
     if not is_ours or site not in ("", "same-origin"):
         raise Refused(403, "OTHER_SITE", "this form comes from another site", "use the form of our own page")
+
+
+def _place_of(origin: str) -> str | None:
+    """Host and port; None when it is no address at all."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 Posted = Annotated[Form, Depends(posted)]

@@ -15,7 +15,7 @@ from deployments.marketplace.fields import Model
 from deployments.marketplace.guard import OfDesk
 from deployments.marketplace.market import Desk
 from deployments.marketplace.models import BackupBody, RestoreBody, VolumeBody
-from deployments.marketplace.pages.forms import Faults, Form, Posted, check_token, faults_of
+from deployments.marketplace.pages.forms import Faults, Form, Posted, check_token, faults_of, name_of
 from deployments.marketplace.pages.frame import page, page_router
 from deployments.marketplace.pages.visitors import Looks, Rents, Visitor
 from deployments.marketplace.problems import problem_of
@@ -182,7 +182,7 @@ def _done(
 
 
 def _asked(lease_id: str, request: Request, desk: Desk, visitor: Visitor, form: Form) -> api_operations.Asked:
-    key = f"page-{form.text('idempotency_key')[:100]}"
+    key = f"page-{name_of(form)}"
     lease = own_lease(desk, visitor.caller, lease_id)
     return api_operations.Asked(request, Response(), desk, visitor.caller, lease, key)
 

@@ -15,7 +15,15 @@ from deployments.marketplace.fields import fingerprint_of
 from deployments.marketplace.guard import OfDesk
 from deployments.marketplace.market import Desk
 from deployments.marketplace.models import KeysBody, Lease, LeaseChange, Operation, ReplaceBody
-from deployments.marketplace.pages.forms import Faults, Form, Posted, check_token, faults_of, lines_of
+from deployments.marketplace.pages.forms import (
+    Faults,
+    Form,
+    Posted,
+    check_token,
+    faults_of,
+    lines_of,
+    name_of,
+)
 from deployments.marketplace.pages.frame import page, page_router
 from deployments.marketplace.pages.metering import region
 from deployments.marketplace.pages.ordering import (
@@ -165,7 +173,7 @@ def operate(
     """Stop, start, reboot, another image, other keys: kept, and done as soon as it can be."""
     check_token(desk, request, form, visitor.secret)
     lease = own_lease(desk, visitor.caller, lease_id)
-    key = f"page-{what}-{lease_id}-{form.text('idempotency_key')[:100]}"
+    key = f"page-{what}-{lease_id}-{name_of(form)}"
     asked = api_operations.Asked(request, Response(), desk, visitor.caller, lease, key)
     match what:
         case "replace":

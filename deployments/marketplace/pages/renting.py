@@ -14,7 +14,7 @@ from deployments.marketplace.catalogue import Snapshot
 from deployments.marketplace.guard import OfDesk
 from deployments.marketplace.market import Desk
 from deployments.marketplace.models import LeaseBody, Offer
-from deployments.marketplace.pages.forms import Faults, Form, Posted, check_token, faults_of
+from deployments.marketplace.pages.forms import Faults, Form, Posted, check_token, faults_of, name_of
 from deployments.marketplace.pages.frame import page, page_router
 from deployments.marketplace.pages.ordering import (
     ADDRESSED,
@@ -75,7 +75,7 @@ def rent(request: Request, desk: OfDesk, visitor: Rents, form: Posted) -> Respon
     offer, order = _offer(snapshot, form), order_of(form)
     price = price_of(order, offer, snapshot, desk.market.policy.renting, desk.market.now())
     seen = int(form.text("seen")[:18]) if form.text("seen").isdecimal() else -1
-    key = form.text("idempotency_key")
+    key = name_of(form)
     is_sent_again = desk.stores.rentals.of_key(visitor.caller.renter_id, key) is not None
     if not is_sent_again and (why_not := _why_not(order, offer, price, seen, desk.market.now())):
         return _form(request, desk, visitor, form, {**order.faults, **why_not})
@@ -86,7 +86,7 @@ def rent(request: Request, desk: OfDesk, visitor: Rents, form: Posted) -> Respon
     answer = Response()
     try:
         wanted = LeaseBody.model_validate(body)
-        lease = api_leases.ask(request, answer, wanted, _checked(key), visitor.caller, desk)
+        lease = api_leases.ask(request, answer, wanted, key, visitor.caller, desk)
     except ValidationError as error:
         return _form(request, desk, visitor, form, faults_of(error, PLACES, GENERAL, HINTS))
     except (UserError, StorageError) as error:
@@ -157,12 +157,6 @@ def _key_of(form: Form, faults: Faults) -> str:
     kept = form.text("idempotency_key")
     is_used_up = faults.get(GENERAL, "").startswith("this Idempotency-Key")
     return kept if kept and not is_used_up else f"page-{secrets.token_hex(12)}"
-
-
-def _checked(key: str) -> str:
-    if not (key.isascii() and key.isprintable() and 0 < len(key) <= 200 and " " not in key):
-        raise Refused(422, "BAD_KEY", "this form has lost its name", "load the page again")
-    return key
 
 
 def _offer(snapshot: Snapshot, form: Form) -> Offer | None:

@@ -71,6 +71,18 @@ def test_a_text_for_another_hotkey_or_an_old_one_is_not_signed(typed):
     assert "a newer one" in str(old.exception)
 
 
+@pytest.mark.parametrize("ahead", [timedelta(minutes=2), timedelta(days=1_000)])
+def test_a_text_of_the_future_is_not_signed(typed, ahead):
+    """Whoever keeps its signature could use it then; clocks that differ by some seconds are none of it."""
+    command, hotkey = typed
+    early, soon = command(asked(hotkey, NOW + ahead)), command(asked(hotkey, NOW + timedelta(seconds=20)))
+
+    assert isinstance(early.exception, SettingError)
+    assert "this machine's clock" in str(early.exception)
+    assert early.stdout == ""
+    assert soon.exit_code == 0
+
+
 def test_a_miner_of_the_local_subnet_signs_by_its_name(tmp_path, monkeypatch):
     """Its key is on no disk."""
     monkeypatch.chdir(tmp_path)

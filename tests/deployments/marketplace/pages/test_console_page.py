@@ -85,6 +85,16 @@ def test_what_does_not_fit_is_told_at_its_field(market, at, fields, field):
     assert ran(market) == []
 
 
+def test_a_form_that_has_lost_its_name_runs_nothing(market, at):
+    """By the rule of the API's Idempotency-Key."""
+    browser = signed_in(market)
+    answer = browser.submit(browser.get(at), at, argv="ls", stdin="", timeout_s="60", idempotency_key="a\0b")
+
+    assert answer.status_code == 422
+    assert "lost its name" in read(answer).text
+    assert ran(market) == []
+
+
 def test_what_a_command_prints_is_bounded(market, at):
     """So much of it stands on the page, and that there is more is told."""
     browser = signed_in(market)

@@ -62,6 +62,16 @@ def test_a_volume_or_a_folder_is_copied_once_for_each_press(market, lease):
     assert "backup of volume:data, asked" in read(answer).text
 
 
+def test_a_form_that_has_lost_its_name_copies_nothing(market, lease):
+    """By the rule of the API's Idempotency-Key."""
+    browser, at = signed_in(market), f"/leases/{lease.lease_id}/backups"
+    answer = browser.submit(browser.get(at), at, source="data", path="", idempotency_key="a\0b")
+
+    assert answer.status_code == 422
+    assert "lost its name" in read(answer).text
+    assert asked(market, lease) == []
+
+
 def test_a_copy_that_failed_says_why(market, lease):
     """With its reason as text."""
     browser, at = signed_in(market), f"/leases/{lease.lease_id}/backups"

@@ -92,6 +92,17 @@ def test_an_operation_is_asked_once_for_each_press(market, lease, what, kind):
     assert what in read(browser.get(f"/leases/{lease.lease_id}")).text
 
 
+@pytest.mark.parametrize("name", ["", "a\0b", "a b", "ä", "x" * 300])
+def test_a_press_that_has_lost_its_name_is_refused(market, lease, name):
+    """By the rule of the API's Idempotency-Key; nothing is asked."""
+    browser, at = signed_in(market), f"/leases/{lease.lease_id}"
+    answer = browser.submit(browser.get(at), f"{at}/stop", idempotency_key=name)
+
+    assert answer.status_code == 422
+    assert "lost its name" in read(answer).text
+    assert market.stores.operations.of_lease(lease.lease_id) == ()
+
+
 def test_each_lease_has_presses_of_its_own(market):
     """The first operation of one lease is not that of another."""
     browser, client = signed_in(market), market.client()

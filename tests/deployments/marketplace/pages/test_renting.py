@@ -226,6 +226,16 @@ def test_a_form_that_is_sent_twice_is_one_lease(site):
     assert len(site.stores.rentals.of_renter("bob")) == 2
 
 
+def test_a_form_that_has_lost_its_name_rents_nothing(site):
+    """By the rule of the API's Idempotency-Key."""
+    browser, before = signed_in(site, "bob"), site.stores.rentals.of_renter("bob")
+    answer = browser.submit(browser.get(FORM), "/rent", image="c:1", template="", idempotency_key="a\0b")
+
+    assert answer.status_code == 422
+    assert "lost its name" in read(answer).text
+    assert site.stores.rentals.of_renter("bob") == before
+
+
 @pytest.mark.parametrize(
     ("query", "told"),
     [
