@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from deployments.marketplace.guard import neighbourhood
 from deployments.marketplace.market import Desk
 from deployments.marketplace.pages.frame import is_page, refusal_page, wants_page
 from deployments.marketplace.problems import Refused, answer, problem_of
@@ -99,7 +100,7 @@ class Front:
 
     def _check_address(self, scope: ASGIScope) -> None:
         client = scope.get("client")
-        grant = self._desk.per_address.take(client[0] if client else "unknown")
+        grant = self._desk.per_address.take(neighbourhood(client[0] if client else ""))
         if not grant.is_granted:
             raise Refused(
                 429,

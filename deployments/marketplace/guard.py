@@ -144,18 +144,20 @@ def spend(request: Request, desk: Desk, key: str) -> None:
         )
 
 
-def address_of(request: Request) -> str:
-    """Where the request came from, as the server knows it."""
-    return request.client.host if request.client else "unknown"
-
-
 def neighbourhood_of(request: Request) -> str:
-    """The address, or all of the network that one subscriber has of IPv6, by which what anybody may make is counted."""
-    address = address_of(request)
+    """By which those who ask are told apart where they have no key: see `neighbourhood`."""
+    return neighbourhood(request.client.host if request.client else "")
+
+
+def neighbourhood(address: str) -> str:
+    """The address, or all of the network that one subscriber has of IPv6: whoever has one has billions of addresses."""
+    if ":" not in address:
+        return address or "unknown"
     try:
-        return str(IPv6Network((int(IPv6Address(address)) >> 64 << 64, 64)))
+        found = IPv6Address(address)
     except ValueError:
         return address
+    return str(found.ipv4_mapped or IPv6Network((int(found) >> 64 << 64, 64)))
 
 
 Reads = Annotated[Caller, Depends(caller(Scope.READ))]

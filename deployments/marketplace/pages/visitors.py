@@ -22,7 +22,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from starlette.responses import Response
 
-from deployments.marketplace.guard import Caller, OfDesk, address_of, spend
+from deployments.marketplace.guard import Caller, OfDesk, neighbourhood_of, spend
 from deployments.marketplace.market import Desk
 from deployments.marketplace.problems import Refused
 from storage.renter import PageSession, Scope
@@ -65,7 +65,7 @@ def visitor_of(request: Request, desk: OfDesk) -> Visitor | None:
     if found is not None:
         spend(request, desk, found.hotkey if isinstance(found, Keyholder) else found.caller.key.key_id)
         return visitor
-    grant = desk.visits.take(address_of(request))
+    grant = desk.visits.take(neighbourhood_of(request))
     if not grant.is_granted:
         raise Refused(
             429,

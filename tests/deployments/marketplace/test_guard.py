@@ -1,5 +1,6 @@
 """Who may ask: keys, scopes, and how often."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -7,8 +8,9 @@ import pytest
 from deployments.marketplace.buckets import Rate
 from deployments.marketplace.market import Limits
 from storage.renter import Scope
+from tests.deployments.marketplace.pages.visiting import At
 from tests.deployments.marketplace.test_leases import code
-from tests.deployments.marketplace.world import ask, world
+from tests.deployments.marketplace.world import NO_LIMITS, ask, world
 from tests.tasks.renting.leases import NOON
 
 
@@ -96,6 +98,22 @@ def test_an_address_asks_as_often_as_it_may(tmp_path):
 
         assert [answer.status_code for answer in answers] == [200, 200, 429]
         assert answers[2].headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("limit", ["per_address", "per_visitor"])
+def test_a_network_of_ipv6_is_one_address(tmp_path, limit):
+    """Its 64 bits are one subscriber's; IPv4 within IPv6, as a server of both has it, is itself."""
+    told = {
+        "2001:db8::1": 200,
+        "2001:db8::2": 429,
+        "2001:db8:0:1::1": 200,
+        "fe80::1%eth0": 200,
+        "192.0.2.7": 200,
+        "::ffff:192.0.2.7": 429,
+        "::ffff:192.0.2.8": 200,
+    }
+    with world(tmp_path, limits=replace(NO_LIMITS, **{limit: Rate(per_s=1e-9, burst=1)})) as market:
+        assert {address: At(market.app, address).get("/").status_code for address in told} == told
 
 
 def test_keys_are_not_guessed(tmp_path):
