@@ -8,6 +8,7 @@ Nothing is kept of one that is made: asking for many fills nothing. Those that w
 from __future__ import annotations
 
 import hmac
+import math
 import secrets
 import threading
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -18,9 +19,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 
+from deployments.marketplace.problems import Refused
+
 LASTS = timedelta(minutes=5)
 MOST_TAKEN = 50_000
-"""When so many were taken within five minutes none is taken for a while."""
+"""When so many were taken within five minutes none is taken until the first of them would have ended."""
 _RANDOM, _WHEN, _DIGEST = 16, 5, 24
 _CHARACTERS = (_RANDOM + _WHEN + _DIGEST) * 4 // 3
 
@@ -69,16 +72,29 @@ class Challenges:
         return Challenge(text, issued_at)
 
     def take(self, challenge: Challenge) -> bool:
-        """Use it up; False when somebody was faster."""
+        """Use it up, once what came with it holds; False when somebody was faster. Refused when too many were."""
         now = self._now()
         with self._lock:
             while self._taken and next(iter(self._taken.values())) <= now:
                 self._taken.popitem(last=False)
-            if challenge.text in self._taken or len(self._taken) >= MOST_TAKEN:
+            if challenge.text in self._taken:
                 return False
+            if len(self._taken) >= MOST_TAKEN:
+                raise _full(next(iter(self._taken.values())) - now)
             self._taken[challenge.text] = now + LASTS
             return True
 
     def _digest(self, body: bytes, purpose: str, browser: str) -> bytes:
         told = body + f"{purpose}\n{browser}".encode()
         return blake2b(told, digest_size=_DIGEST, key=self._key).digest()
+
+
+def _full(wait: timedelta) -> Refused:
+    wait_s = math.ceil(wait.total_seconds())
+    return Refused(
+        429,
+        "TOO_MANY_SIGN_INS",
+        "too many people have signed in within the last minutes",
+        f"wait {wait_s} seconds, then send it again",
+        headers={"Retry-After": str(wait_s)},
+    )

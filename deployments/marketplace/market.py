@@ -56,6 +56,7 @@ PER_ADDRESS = Rate(per_s=200.0, burst=1_000)
 PER_VISITOR = Rate(per_s=10.0, burst=100)
 FAILURES = Rate(per_s=0.2, burst=20)
 SIGN_INS = Rate(per_s=0.05, burst=20)
+PASSKEYS = Rate(per_s=1 / 60, burst=10)
 SIGN_UPS = Rate(per_s=5 / 86_400, burst=5)
 ESTIMATES = Rate(per_s=1.0, burst=10)
 
@@ -73,6 +74,8 @@ class Limits:
     """Keys and signatures that open nothing, per address: after so many it is not looked whether one does."""
     sign_ins: Rate = SIGN_INS
     """Browsers that are signed in by hotkeys, which everybody can make, per address."""
+    passkeys: Rate = PASSKEYS
+    """Passkeys that a renter has kept, and browsers that it signs in with them."""
     sign_ups: Rate = SIGN_UPS
     """Accounts that are made on the page, per address."""
     estimates: Rate = ESTIMATES
@@ -245,6 +248,7 @@ class Desk:
         self.visits = Buckets(limits.per_visitor, clock)
         self.failures = Buckets(limits.failures, clock)
         self.sign_ins = Buckets(limits.sign_ins, clock)
+        self.passkey_uses = Buckets(limits.passkeys, clock)
         self.sign_ups = Buckets(limits.sign_ups, clock)
         self.challenges = Challenges(market.now)
         self.streams = Counted(limits.streams_per_key, limits.streams)

@@ -87,12 +87,15 @@ def keep(request: Request, desk: OfDesk, visitor: Rules, form: Posted) -> Respon
     check_token(desk, request, form, visitor.secret)
     site, name = _site(request), form.text("name")
     challenge = desk.challenges.read(form.text("nonce"), _purpose(visitor), visitor.secret)
-    if challenge is None or not desk.challenges.take(challenge):
-        raise Refused(409, "FORM_USED", "this took longer than five minutes, or was sent twice", "try again")
+    if challenge is None:
+        raise _used_up(409)
+    _count(desk, visitor.caller.renter_id)
     try:
         found = made(site, _bytes(challenge), form.text("credential"))
     except NotAuthentic as error:
         raise Refused(422, "NO_PASSKEY", str(error), "try again, with another authenticator") from None
+    if not desk.challenges.take(challenge):
+        raise _used_up(409)
     passkey = Passkey(
         passkey_id=_name_of(site, found.credential_id),
         renter_id=visitor.caller.renter_id,
@@ -152,8 +155,8 @@ def _used(request: Request, desk: Desk, nonce: str, credential: str, browser: st
     site, address = _site(request), neighbourhood_of(request)
     check_guesses(desk, address)
     challenge = desk.challenges.read(nonce, SIGN_IN, browser)
-    if challenge is None or not desk.challenges.take(challenge):
-        raise Refused(401, "TOO_OLD", "this took longer than five minutes, or was sent twice", "try again")
+    if challenge is None:
+        raise _used_up(401)
     try:
         passkey = _known(desk, _name_of(site, credential_id_of(credential)))
         known = Known(passkey.public_key, passkey.sign_count, handle_of(desk, passkey.renter_id))
@@ -162,6 +165,9 @@ def _used(request: Request, desk: Desk, nonce: str, credential: str, browser: st
         desk.failures.take(address)
         detail = f"this passkey opens nothing: {error}"
         raise Refused(401, "NO_PASSKEY", detail, "use another one, or an API key") from None
+    _count(desk, passkey.renter_id)
+    if not desk.challenges.take(challenge):
+        raise _used_up(401)
     if not desk.stores.passkeys.use(passkey, count, desk.market.now()):
         raise Refused(401, "NO_PASSKEY", "this passkey was used elsewhere just now", "try again")
     return passkey.passkey_id
@@ -184,6 +190,23 @@ def _site(request: Request) -> Site:
             409, "NO_PASSKEYS", "browsers have no passkeys at this address", "use https, or http://localhost"
         )
     return site
+
+
+def _count(desk: Desk, renter_id: str) -> None:
+    """Refused when the renter has kept or used so many just now: who made its account itself could go on for ever."""
+    grant = desk.passkey_uses.take(renter_id)
+    if not grant.is_granted:
+        raise Refused(
+            429,
+            "TOO_MANY_SIGN_INS",
+            "too many passkeys of this account were kept or used just now",
+            "wait a minute, then try again",
+            headers=grant.headers,
+        )
+
+
+def _used_up(status: int) -> Refused:
+    return Refused(status, "TOO_OLD", "this took longer than five minutes, or was sent twice", "try again")
 
 
 def _name_of(site: Site, credential_id: bytes) -> str:

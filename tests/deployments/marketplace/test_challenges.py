@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from deployments.marketplace.challenges import MOST_TAKEN, Challenges
+from deployments.marketplace.problems import Refused
 from tests.deployments.marketplace.world import Clock
 
 
@@ -71,8 +72,10 @@ def test_what_was_taken_is_forgotten_when_it_would_have_ended(kept, clock):
     """However many are taken, memory is bounded: beyond that none is taken for five minutes."""
     for _ in range(MOST_TAKEN):
         assert kept.take(kept.new("p", "b"))
-    late = kept.new("p", "b")
-    assert not kept.take(late)
-    clock.passes(300)
+    clock.passes(100)
+    with pytest.raises(Refused) as refused:
+        kept.take(kept.new("p", "b"))
+    assert (refused.value.status, refused.value.headers) == (429, {"Retry-After": "200"})
+    clock.passes(200)
 
     assert kept.take(kept.new("p", "b"))

@@ -36,6 +36,7 @@ NO_LIMITS = Limits(
     failures=ENDLESS,
     sign_ins=ENDLESS,
     sign_ups=ENDLESS,
+    passkeys=ENDLESS,
     estimates=ENDLESS,
 )
 

@@ -303,6 +303,43 @@ def test_passkeys_are_not_guessed(tmp_path):
         assert use(Browser(market.app, HERE), device).status_code == 303
 
 
+def test_what_is_no_passkey_uses_no_challenge_up(site, device):
+    """Challenges that were taken are remembered: nobody fills that with rubbish."""
+    browser, owner, other = Browser(site.app, HERE), browser_of(site), Authenticator(HERE, b"other")
+    pages = browser.get("/sign-in"), owner.get("/account")
+    asked, to_keep = browser.get(f"{USE}/options").json(), owner.get(f"{KEEP}/options").json()
+    used = [
+        browser.submit(pages[0], USE, nonce=asked["challenge"], credential=told)
+        for told in ("{}", device.get(asked))
+    ]
+    made = [
+        owner.submit(pages[1], KEEP, nonce=to_keep["challenge"], credential=told, name="x")
+        for told in ("{}", other.create(to_keep))
+    ]
+
+    assert [answer.status_code for answer in used] == [401, 303]
+    assert [answer.status_code for answer in made] == [422, 303]
+
+
+def test_a_renter_keeps_and_uses_only_so_many_within_a_time(tmp_path):
+    """Rubbish that it wants kept counts, too; other renters are not slowed down by it."""
+    with world(tmp_path, limits=replace(NO_LIMITS, passkeys=Rate(per_s=0.1, burst=3))) as market:
+        device, owner = Authenticator(HERE), browser_of(market)
+        kept = [
+            keep(owner, device, change=change).status_code for change in (lambda told: told, lambda _: "{}")
+        ]
+        used = [use(Browser(market.app, HERE), device) for _ in range(2)]
+        more = keep(owner, Authenticator(HERE, b"more"))
+
+        assert kept == [303, 422]
+        assert [answer.status_code for answer in used] == [303, 429]
+        assert "too many" in read(used[1]).text.lower()
+        assert (more.status_code, more.headers["retry-after"]) == (429, "10")
+        assert keep(browser_of(market, "bob"), Authenticator(HERE, b"of bob")).status_code == 303
+        market.clock.passes(10)
+        assert use(Browser(market.app, HERE), device).status_code == 303
+
+
 def test_a_forgotten_passkey_opens_nothing_and_signs_its_browsers_out(site, device):
     """At once; another renter can't do it."""
     browser, own, bob = Browser(site.app, HERE), browser_of(site), browser_of(site, "bob")
