@@ -23,7 +23,10 @@ from storage.rental import Rental, RentalState
 from tasks.errors import MoveRefused
 
 T = TypeVar("T")
-_TIME = re.compile(r"(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|[+-]\d{2}:\d{2})(?: |\Z)")
+_TIME = re.compile(
+    r"^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|[+-]\d{2}:\d{2})(?: |$)", re.MULTILINE
+)
+"""A line ends by a line feed alone: whatever else can end one is the program's own."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(microseconds=1)
 
@@ -123,17 +126,17 @@ class LogTail:
 
     def fresh(self, printed: Printed) -> tuple[str, bool]:
         """The lines that were not given before, and whether some are missing."""
-        given: list[str] = []
-        newest, is_new = self._last_ns, False
-        for line in printed.stdout.decode("utf-8", "replace").splitlines(keepends=True):
-            found = _TIME.match(line)
-            if found is not None:
-                at_ns = _nanoseconds(*found.groups())
-                is_new = at_ns > self._last_ns
-                newest = max(newest, at_ns)
-                line = line if self._has_times else line[found.end() :]  # noqa: PLW2901  the same line, shorter
-            if is_new or self._last_ns < 0:
-                given.append(line)
+        text, given = printed.stdout.decode("utf-8", "replace"), []
+        newest, begin, is_new = self._last_ns, 0, self._last_ns < 0
+        for found in _TIME.finditer(text):
+            if is_new:
+                given.append(text[begin : found.start()])
+            at_ns = _nanoseconds(*found.groups())
+            is_new = at_ns > self._last_ns or self._last_ns < 0
+            newest = max(newest, at_ns)
+            begin = found.start() if self._has_times else found.end()
+        if is_new:
+            given.append(text[begin:])
         self._last_ns = newest
         return "".join(given), printed.is_truncated
 

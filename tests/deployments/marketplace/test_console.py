@@ -103,6 +103,19 @@ def test_each_line_of_a_log_is_given_once():
     assert tail.fresh(more)[0] == ""
 
 
+@pytest.mark.parametrize("end", ["\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028"])
+def test_a_line_ends_where_the_engine_ends_it(end):
+    """Times behind other marks are the program's own words: nothing is lost, and what follows is followed."""
+    tail = LogTail()
+    words = f"epoch 1{end}2099-01-01T00:00:00Z epoch 2"
+    first = printed(f"2026-08-01T12:00:01Z {words}\n".encode())
+    more = printed(f"2026-08-01T12:00:01Z {words}\n2026-08-01T12:00:02Z {words}\n".encode())
+
+    assert tail.fresh(first)[0] == f"{words}\n"
+    assert tail.since == NOON + timedelta(seconds=1)
+    assert tail.fresh(more)[0] == f"{words}\n"
+
+
 @pytest.mark.parametrize(
     "line", ["9999-99-99T99:99:99Z x", "9999-12-31T23:59:59-23:59 x", "2026-08-01 x", "\0", "", "Z" * 9_000]
 )
