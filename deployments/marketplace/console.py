@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 from deployments.marketplace.market import Console, Desk, Printed
@@ -23,6 +24,7 @@ from storage.rental import Rental, RentalState
 from tasks.errors import MoveRefused
 
 T = TypeVar("T")
+NEXT_LINES = 10_000
 _TIME = re.compile(
     r"^(\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?(Z|[+-]\d{2}:\d{2})(?: |$)", re.MULTILINE
 )
@@ -84,18 +86,25 @@ class LogRead:
     text: str
     is_truncated: bool
     behind_ns: int
-    """As `LogTail` has it."""
+    """When the last line that was given was printed, in nanoseconds since 1970; -1: none was."""
 
 
 async def read_log(
-    desk: Desk, renter_id: str, lease: Rental, tail: int, since: datetime | None, *, has_times: bool
+    desk: Desk,
+    renter_id: str,
+    lease: Rental,
+    tail: int,
+    since: datetime | None,
+    *,
+    has_times: bool,
+    cleaned: Callable[[str], str] = str,
 ) -> LogRead:
     """The last lines of a container's log, also of one that stands still."""
+    ask = partial(
+        LogTail(has_times=has_times, cleaned=cleaned).read, tail, since, desk.market.limits.log_bytes
+    )
     async with open_console(desk, renter_id, lease, may_stand_still=True) as console:
-        printed = await console.call(lambda one: one.logs(tail, since, desk.market.limits.log_bytes))
-    lines = LogTail(has_times=has_times)
-    text, is_truncated = lines.fresh(printed)
-    return LogRead(text, is_truncated, lines.behind_ns)
+        return await console.call(ask)
 
 
 def check_running(lease: Rental, *, may_stand_still: bool) -> None:
@@ -108,14 +117,11 @@ def check_running(lease: Rental, *, may_stand_still: bool) -> None:
 class LogTail:
     """A log that is asked for again and again: each line is given once, by the time that stands before it."""
 
-    def __init__(self, *, has_times: bool = False, behind_ns: int = -1) -> None:
-        self._has_times = has_times
+    def __init__(
+        self, *, has_times: bool = False, behind_ns: int = -1, cleaned: Callable[[str], str] = str
+    ) -> None:
+        self._has_times, self._cleaned = has_times, cleaned
         self._last_ns = behind_ns
-
-    @property
-    def behind_ns(self) -> int:
-        """When the last line that was given was printed, in nanoseconds since 1970; -1: none was."""
-        return self._last_ns
 
     @property
     def since(self) -> datetime | None:
@@ -123,6 +129,12 @@ class LogTail:
         if self._last_ns < 0:
             return None
         return _EPOCH + timedelta(microseconds=min(self._last_ns // 1_000, _LATEST_US))
+
+    def read(self, tail: int, since: datetime | None, limit_bytes: int, console: Console) -> LogRead:
+        """What is new, or the last lines; it blocks, and a long log takes its time to be made readable, too."""
+        asked = (tail, since) if self.since is None else (NEXT_LINES, self.since)
+        text, is_truncated = self.fresh(console.logs(*asked, limit_bytes))
+        return LogRead(self._cleaned(text), is_truncated, self._last_ns)
 
     def fresh(self, printed: Printed) -> tuple[str, bool]:
         """The lines that were not given before, and whether some are missing."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import datetime
 from functools import partial
 from time import monotonic
@@ -18,9 +18,9 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from deployments.marketplace import views
-from deployments.marketplace.console import LogTail, open_console
+from deployments.marketplace.console import LogRead, LogTail, open_console
 from deployments.marketplace.guard import Caller
-from deployments.marketplace.market import Console, Desk, Printed
+from deployments.marketplace.market import Desk
 from deployments.marketplace.problems import Refused, problem_of
 from storage.health import Metric
 from storage.rental import LeaseEvent, Rental, RentalState
@@ -29,7 +29,6 @@ from tasks.renting.api_keys import ended
 from tasks.renting.moves import CLOSED
 
 BATCH = 200
-NEXT_LINES = 10_000
 CHUNK_CHARACTERS = 64 << 10
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 Pieces = AsyncIterator[bytes]
@@ -186,24 +185,21 @@ async def log_lines(
     `behind_ns`: only what was printed later than this; the event of a last piece is known by it. `why_over`: looked at
     together with the key.
     """
-    turn, lines = _Turn(desk, caller, why_over), LogTail(has_times=has_times, behind_ns=behind_ns)
+    turn = _Turn(desk, caller, why_over)
+    lines = LogTail(has_times=has_times, behind_ns=behind_ns, cleaned=cleaned)
+    ask = partial(lines.read, tail, since, desk.market.limits.log_bytes)
     async with open_console(desk, caller.renter_id, lease) as console:
         while not turn.is_over:
-            ask = partial(_read, lines, tail, since, desk.market.limits.log_bytes)
-            raw, is_truncated = lines.fresh(await console.call(ask))
-            text = cleaned(raw)
-            for start in range(0, len(text), CHUNK_CHARACTERS):
-                piece = text[start : start + CHUNK_CHARACTERS]
-                is_last = start + CHUNK_CHARACTERS >= len(text) and lines.behind_ns >= 0
-                name = str(lines.behind_ns) if is_last else ""
-                yield told("log", {"text": piece, "truncated": is_truncated}, name)
-            if beat := turn.beat(has_spoken=bool(text)):
+            read = await console.call(ask)
+            for piece in _log_pieces(read):
+                yield piece
+            if beat := turn.beat(has_spoken=bool(read.text)):
                 yield beat
             if why := await turn.check_key():
                 yield told("end", {"code": "KEY_ENDED", "detail": why})
                 return
             found = await run_in_threadpool(desk.stores.rentals.get, lease.lease_id)
-            if not text and (found is None or found.state is not RentalState.ACTIVE):
+            if not read.text and (found is None or found.state is not RentalState.ACTIVE):
                 yield told("end", {"code": "NOT_RUNNING", "detail": "the container stands still"})
                 return
             await asyncio.sleep(desk.market.limits.poll_s)
@@ -237,11 +233,12 @@ def _newer_samples(desk: Desk, lease_id: str, newest: datetime) -> tuple[tuple[M
     return desk.stores.health.metrics(lease_id, newest, BATCH), lease is None or lease.state in CLOSED
 
 
-def _read(lines: LogTail, tail: int, since: datetime | None, limit_bytes: int, console: Console) -> Printed:
-    """The log from where it was read to, or its last lines."""
-    if lines.since is None:
-        return console.logs(tail, since, limit_bytes)
-    return console.logs(NEXT_LINES, lines.since, limit_bytes)
+def _log_pieces(read: LogRead) -> Iterator[bytes]:
+    """What was read, in events of a bounded size; by the last of them it is known where to go on."""
+    for start in range(0, len(read.text), CHUNK_CHARACTERS):
+        end = start + CHUNK_CHARACTERS
+        name = str(read.behind_ns) if end >= len(read.text) and read.behind_ns >= 0 else ""
+        yield told("log", {"text": read.text[start:end], "truncated": read.is_truncated}, name)
 
 
 def _end_of(refused: Refused) -> bytes:

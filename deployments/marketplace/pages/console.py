@@ -66,6 +66,24 @@ async def run_command(
     """By the API's own route; the form again, with what was typed in and what came of it."""
     check_token(desk, request, form, visitor.secret)
     lease = await run_in_threadpool(own_lease, desk, visitor.caller, lease_id)
+    argv, faults = await run_in_threadpool(_typed, desk, visitor, form)
+    answer = None
+    if not faults:
+        try:
+            stdin = b64encode(form.lines("stdin").encode("utf-8", "replace")).decode()
+            body = ExecBody(argv=argv, stdin=stdin, timeout_s=int(form.text("timeout_s")))
+            answer = await api_console.execute(lease_id, body, visitor.caller, desk)
+        except ValidationError as error:
+            faults = faults_of(error, _PLACES, "form")
+        except SubnetError as error:
+            refused = problem_of(error)
+            told = f"{refused.detail}; {refused.mend}; whether it ran is for you to see, it is not run again by itself"
+            faults = {"form": told}
+    return await run_in_threadpool(_console, request, lease, form, faults, argv, answer)
+
+
+def _typed(desk: Desk, visitor: Visitor, form: Form) -> tuple[tuple[str, ...], Faults]:
+    """The command's words, and what does not fit; what fits counts as sent from now on."""
     faults: Faults = {}
     argv = words_at(form, "argv", faults)
     if not argv and not faults:
@@ -73,23 +91,11 @@ async def run_command(
     seconds = form.text("timeout_s")
     if not (seconds.isascii() and seconds.isdecimal() and 1 <= int(seconds[:9]) <= 300):
         faults["timeout_s"] = "whole seconds from 1 to 300 are expected"
-    if not faults and not await run_in_threadpool(_is_new, desk, visitor, form):
+    if not faults and not _is_new(desk, visitor, form):
         faults["form"] = (
             "this form was sent before, and is not run again; press the button to run it once more"
         )
-    if faults:
-        return _console(request, lease, form, faults)
-    try:
-        stdin = b64encode(form.lines("stdin").encode("utf-8", "replace")).decode()
-        body = ExecBody(argv=argv, stdin=stdin, timeout_s=int(seconds))
-        answer = await api_console.execute(lease_id, body, visitor.caller, desk)
-    except ValidationError as error:
-        return _console(request, lease, form, faults_of(error, _PLACES, "form"))
-    except SubnetError as error:
-        refused = problem_of(error)
-        told = f"{refused.detail}; {refused.mend}; whether it ran is for you to see, it is not run again by itself"
-        return _console(request, lease, form, {"form": told})
-    return _console(request, lease, form, ran=_ran(argv, answer))
+    return argv, faults
 
 
 def _is_new(desk: Desk, visitor: Visitor, form: Form) -> bool:
@@ -99,7 +105,12 @@ def _is_new(desk: Desk, visitor: Visitor, form: Form) -> bool:
 
 
 def _console(
-    request: Request, lease: Rental, form: Form, faults: Faults | None = None, ran: Ran | None = None
+    request: Request,
+    lease: Rental,
+    form: Form,
+    faults: Faults | None = None,
+    argv: tuple[str, ...] = (),
+    answer: ExecAnswer | None = None,
 ) -> Response:
     return page(
         request,
@@ -109,7 +120,7 @@ def _console(
         is_running=lease.state is RentalState.ACTIVE and lease.end_asked_at is None,
         form=form,
         faults=faults or {},
-        ran=ran,
+        ran=_ran(argv, answer) if answer else None,
         idempotency_key=secrets.token_hex(12),
     )
 

@@ -38,13 +38,13 @@ async def show_logs(lease_id: LeaseId, request: Request, desk: OfDesk, visitor: 
     lease = await run_in_threadpool(own_lease, desk, visitor.caller, lease_id)
     tail, has_times = _tail(request), request.query_params.get("times") == "yes"
     read, why_not = await _read(desk, visitor, lease, tail, has_times=has_times)
-    text = printed(read.text)
-    return page(
+    return await run_in_threadpool(
+        page,
         request,
         "logs.html",
         lease_id=lease_id,
-        text=text[-PAGE_CHARACTERS:],
-        is_cut=read.is_truncated or len(text) > PAGE_CHARACTERS,
+        text=read.text[-PAGE_CHARACTERS:],
+        is_cut=read.is_truncated or len(read.text) > PAGE_CHARACTERS,
         behind=max(0, read.behind_ns),
         why_not=why_not,
         is_followed=lease.state is RentalState.ACTIVE and lease.end_asked_at is None,
@@ -88,8 +88,9 @@ async def _read(
         return _NOTHING, "nothing runs yet"
     try:
         async with asyncio.timeout(READ_S):
-            caller = visitor.caller
-            return await read_log(desk, caller.renter_id, lease, tail, None, has_times=has_times), ""
+            renter_id = visitor.caller.renter_id
+            read = read_log(desk, renter_id, lease, tail, None, has_times=has_times, cleaned=printed)
+            return await read, ""
     except TimeoutError:
         return _NOTHING, f"its machine has not answered within {READ_S:g} s; try again"
     except SubnetError as error:

@@ -14,6 +14,7 @@ _STEERING = re.compile(
     r"\x1b(?:\[[0-?]{0,64}[ -/]{0,8}[@-~]|\][^\x07\x1b\n]{0,512}(?:\x07|\x1b\\)|[@-Z\\^_])"
 )
 """What a terminal is steered with: colours, the cursor, titles of windows."""
+_WRITTEN_OVER = re.compile(r"^[^\n]*\r(?=[^\r\n])", re.MULTILINE)
 
 
 def shown(text: object, most: int = MAX_CHARACTERS) -> str:
@@ -27,15 +28,13 @@ def shown(text: object, most: int = MAX_CHARACTERS) -> str:
 
 def printed(text: str) -> str:
     """What a program has printed, to be read: what steers a terminal is left out, a line that was written over is as it was last."""
-    lines = _STEERING.sub("", text).replace("\r\n", "\n").split("\n")
-    return "\n".join(_plain(line) for line in lines)
+    plain = _STEERING.sub("", text).replace("\r\n", "\n")
+    lines = _WRITTEN_OVER.sub("", plain).replace("\r", "").split("\n")
+    return "\n".join(line if line.isprintable() else _plain(line) for line in lines)
 
 
 def _plain(line: str) -> str:
-    last = next((part for part in reversed(line.split("\r")) if part), "")
-    return (
-        last if last.isprintable() else "".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in last)
-    )
+    return "".join(c if c.isprintable() or c == "\t" else "\ufffd" for c in line)
 
 
 def sentence(text: str) -> str:

@@ -1,8 +1,10 @@
 """The page of a lease's log: the last lines for everybody, and those that follow for who is signed in, as long as it is."""
 
 import json
+import threading
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import ClassVar
 
 import httpx
 import pytest
@@ -78,6 +80,7 @@ def test_the_last_lines_are_there_without_scripts(market, lease):
     [
         ("a\r\nb\tc\n", "a\nb\tc\n"),
         ("10%\r20%\r", "20%"),
+        ("\r\na\rb\r\rc\r\r\n\rd\r\n\r", "\nc\nd\n"),
         ("\x1b]0;title\x07\x1b[2K\x1b[1;31mred\x1b[m\x1bM", "red"),
         ("a\x00\x08\u202eb", "a\ufffd\ufffd\ufffdb"),
         ("\x1b[" + "1;" * 200 + "m", "\ufffd[" + "1;" * 200 + "m"),
@@ -88,6 +91,34 @@ def test_the_last_lines_are_there_without_scripts(market, lease):
 def test_what_a_program_prints_is_harmless(text, expected):
     """Lines and tabs stay; a line that was written over is as it was last."""
     assert readable(text) == expected
+
+
+class Told(bytes):
+    """What a machine told, which remembers who has read it."""
+
+    readers: ClassVar[list[str]] = []
+
+    def decode(self, *how):
+        """As it is."""
+        self.readers.append(threading.current_thread().name)
+        return super().decode(*how)
+
+
+def test_a_long_log_keeps_nobody_else_waiting(market, lease):
+    """It is made readable where the machine was asked, and not where all requests are taken."""
+    log = Told(lines("one").stdout)
+    market.console.answers = [printed(log) for _ in range(3)]
+    browser = signed_in(market)
+    market.client().get(f"/v1/leases/{lease.lease_id}/logs")
+    browser.get(f"/leases/{lease.lease_id}/logs")
+    with (
+        served(market.app) as url,
+        followed(url, browser, f"/leases/{lease.lease_id}/logs/follow") as events,
+    ):
+        next(events)
+
+    assert len(Told.readers) == 3
+    assert all(name.startswith("containers") for name in Told.readers)
 
 
 def test_a_page_goes_on_where_it_ends(market, lease):
