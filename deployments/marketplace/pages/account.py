@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from deployments.marketplace.guard import OfDesk
 from deployments.marketplace.market import Desk
 from deployments.marketplace.models import ApiKeyBody, NewApiKey, SshKeyBody
-from deployments.marketplace.pages.forms import Faults, Form, Posted, check_token, faults_of
+from deployments.marketplace.pages.forms import Faults, Form, Posted, check_token, faults_of, is_new, new_name
 from deployments.marketplace.pages.frame import page, page_router
 from deployments.marketplace.pages.ordering import HINTS
 from deployments.marketplace.pages.sites import better_place, site_of
@@ -31,6 +31,10 @@ MONTHS = 12
 MOST_DAYS = 9_999
 ENDED_SHOWN = 20
 _SSH_PLACES = {"name": "ssh_name", "public_line": "public_line"}
+_SENT = (
+    "this form was sent before: the key that it made was shown in the answer to that, and is in the list; "
+    "revoke it if you have not kept it, and make another one"
+)
 _PLACES = {"name": "name", "scopes": "scopes", "expires_at": "days"}
 
 
@@ -55,6 +59,8 @@ def make_key(request: Request, desk: OfDesk, visitor: Rules, form: Posted) -> Re
         return _account(request, desk, visitor, faults=faults, form=form)
     try:
         body = _key_body(form, desk.market.now())
+        if not is_new(desk, visitor.caller.renter_id, "key", form):
+            return _account(request, desk, visitor, faults={"key": _SENT}, form=form)
         made = api_keys.make_api_key(body, visitor.caller, desk)
     except ValidationError as error:
         return _account(request, desk, visitor, faults=faults_of(error, _PLACES, "name"), form=form)
@@ -122,6 +128,7 @@ def _account(
         faults=faults or {},
         form=form or Form({}),
         made=made,
+        idempotency_key=new_name(),
     )
 
 

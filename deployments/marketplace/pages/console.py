@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import shlex
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
@@ -21,7 +20,8 @@ from deployments.marketplace.pages.forms import (
     Posted,
     check_token,
     faults_of,
-    name_of,
+    is_new,
+    new_name,
     words_at,
 )
 from deployments.marketplace.pages.frame import page, page_router
@@ -91,17 +91,11 @@ def _typed(desk: Desk, visitor: Visitor, form: Form) -> tuple[tuple[str, ...], F
     seconds = form.text("timeout_s")
     if not (seconds.isascii() and seconds.isdecimal() and 1 <= int(seconds[:9]) <= 300):
         faults["timeout_s"] = "whole seconds from 1 to 300 are expected"
-    if not faults and not _is_new(desk, visitor, form):
+    if not faults and not is_new(desk, visitor.caller.renter_id, "run", form):
         faults["form"] = (
             "this form was sent before, and is not run again; press the button to run it once more"
         )
     return argv, faults
-
-
-def _is_new(desk: Desk, visitor: Visitor, form: Form) -> bool:
-    """Whether this form is sent for the first time: a page that is loaded again sends it again."""
-    key, mine = f"page-run-{name_of(form)}", secrets.token_hex(32)
-    return desk.stores.requests.first(visitor.caller.renter_id, key, mine, desk.market.now()) == mine
 
 
 def _console(
@@ -121,7 +115,7 @@ def _console(
         form=form,
         faults=faults or {},
         ran=_ran(argv, answer) if answer else None,
-        idempotency_key=secrets.token_hex(12),
+        idempotency_key=new_name(),
     )
 
 

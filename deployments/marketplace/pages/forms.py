@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import re
+import secrets
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -94,6 +95,17 @@ def name_of(form: Form) -> str:
     if not _NAME.fullmatch(name):
         raise Refused(422, "BAD_KEY", "this form has lost its name", "load the page again")
     return name
+
+
+def is_new(desk: Desk, renter_id: str, what: str, form: Form) -> bool:
+    """Whether this form is sent for the first time: a page that is loaded again sends it again."""
+    key, mine = f"page-{what}-{name_of(form)}", secrets.token_hex(32)
+    return desk.stores.requests.first(renter_id, key, mine, desk.market.now()) == mine
+
+
+def new_name() -> str:
+    """A name for the forms of a page."""
+    return secrets.token_hex(12)
 
 
 def faults_of(

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from deployments.marketplace.guard import OfDesk
 from deployments.marketplace.market import Desk
 from deployments.marketplace.models import NewWebhook, WebhookBody, WebhookChange
-from deployments.marketplace.pages.forms import Faults, Form, Posted, check_token, faults_of
+from deployments.marketplace.pages.forms import Faults, Form, Posted, check_token, faults_of, is_new, new_name
 from deployments.marketplace.pages.frame import page, page_router
 from deployments.marketplace.pages.visitors import Looks, Rules, Visitor
 from deployments.marketplace.problems import Refused, problem_of
@@ -24,6 +24,12 @@ router = page_router()
 PATH = "/account/webhooks"
 SHOWN = 50
 """Deliveries on one page."""
+_SENT = (
+    "this form was sent before: its webhook is in the list, and its secret was shown in the answer to that"
+)
+_ROTATED = (
+    "this form was sent before, and the secret stays as it is; press the button to have another one made"
+)
 _PLACES = {"url": "url", "kinds": "kinds"}
 _HINTS = {"kinds": "kinds of events are expected in capitals, as ACTIVE ENDED"}
 
@@ -40,6 +46,8 @@ def make_webhook(request: Request, desk: OfDesk, visitor: Rules, form: Posted) -
     check_token(desk, request, form, visitor.secret)
     try:
         body = WebhookBody.model_validate({"url": form.text("url"), "kinds": _kinds(form)})
+        if not is_new(desk, visitor.caller.renter_id, "webhook", form):
+            return _list(request, desk, visitor, {"form": _SENT}, form)
         made = api_webhooks.add_webhook(body, visitor.caller, desk)
     except (ValidationError, Refused, TooMany) as error:
         return _list(request, desk, visitor, _faults(error), form)
@@ -77,6 +85,8 @@ def rotate_webhook(
 ) -> Response:
     """Another secret, shown in this answer and nowhere else."""
     check_token(desk, request, form, visitor.secret)
+    if not is_new(desk, visitor.caller.renter_id, "secret", form):
+        return _one(request, desk, visitor, webhook_id, {"form": _ROTATED})
     made = api_webhooks.rotate_webhook(webhook_id, visitor.caller, desk)
     return _one(request, desk, visitor, webhook_id, made=made)
 
@@ -99,6 +109,7 @@ def _list(
         "webhooks.html",
         status=422 if faults else 200,
         webhooks=api_webhooks.list_webhooks(visitor.caller, desk).items,
+        idempotency_key=new_name(),
         faults=faults or {},
         form=form or Form({}),
     )
@@ -127,6 +138,7 @@ def _one(
         status=422 if faults else 201 if made else 200,
         one=one,
         made=made,
+        idempotency_key=new_name(),
         deliveries=api_webhooks.list_deliveries(webhook_id, visitor.caller, desk, SHOWN, cursor),
         faults=faults or {},
         form=form or Form(kept),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from typing import Any
@@ -15,7 +14,15 @@ from deployments.marketplace.fields import Model
 from deployments.marketplace.guard import OfDesk
 from deployments.marketplace.market import Desk
 from deployments.marketplace.models import BackupBody, RestoreBody, VolumeBody
-from deployments.marketplace.pages.forms import Faults, Form, Posted, check_token, faults_of, name_of
+from deployments.marketplace.pages.forms import (
+    Faults,
+    Form,
+    Posted,
+    check_token,
+    faults_of,
+    name_of,
+    new_name,
+)
 from deployments.marketplace.pages.frame import page, page_router
 from deployments.marketplace.pages.visitors import Looks, Rents, Visitor
 from deployments.marketplace.problems import problem_of
@@ -200,7 +207,7 @@ def _of_lease(
         faults=faults or {},
         lease=lease,
         can_copy=lease.state in (RentalState.ACTIVE, RentalState.STOPPED),
-        idempotency_key=secrets.token_hex(12),
+        idempotency_key=new_name(),
         **values,
     )
 

@@ -61,6 +61,19 @@ def test_a_key_is_made_shown_once_and_revoked(site):
     assert f"{token[3:19]}: revoked" in read(browser.get("/account")).text.replace(" :", ":")
 
 
+def test_a_form_that_is_sent_twice_makes_one_key(site):
+    """A page that is loaded again, a press too many; the form of the new page makes another."""
+    browser, fields = signed_in(site), {"name": "once", "scopes": "read"}
+    page = browser.get("/account")
+    made, again = (browser.submit(page, "/account/keys", **fields) for _ in range(2))
+    known = [key.name for key in site.stores.renters.keys("alice")].count("once")
+    anew = browser.submit(again, "/account/keys", **fields)
+
+    assert (made.status_code, again.status_code, known, anew.status_code) == (201, 422, 1, 201)
+    assert "sent before" in read(again).text
+    assert not [text for text in read(again).texts if text.startswith("sn_")]
+
+
 @pytest.mark.parametrize(
     ("fields", "field"),
     [

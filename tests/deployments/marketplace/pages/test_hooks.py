@@ -120,6 +120,33 @@ def test_another_secret_is_shown_once(site):
     assert secret_of(answer) not in browser.get(own).text
 
 
+def test_a_form_that_is_sent_twice_makes_one_webhook(site):
+    """A page that is loaded again, a press too many."""
+    browser = signed_in(site)
+    page = browser.get(LIST)
+    made, again = (browser.submit(page, LIST, url=URL, kinds="") for _ in range(2))
+
+    assert (made.status_code, again.status_code, len(of_alice(site))) == (201, 422, 1)
+    assert "sent before" in read(again).text
+    assert browser.submit(again, LIST, url=URL, kinds="").status_code == 201
+
+
+def test_a_secret_that_was_shown_stays_when_its_page_is_loaded_again(site):
+    """It was copied by then; the button of the new page gives another one."""
+    browser = signed_in(site)
+    make(browser)
+    own = f"{LIST}/{of_alice(site)[0].webhook_id}"
+    page = browser.get(own)
+    first = browser.submit(page, f"{own}/rotate")
+    (kept,) = of_alice(site)
+    again = browser.submit(page, f"{own}/rotate")
+
+    assert (first.status_code, again.status_code) == (201, 422)
+    assert "sent before" in read(again).text
+    assert of_alice(site) == (kept,)
+    assert browser.submit(again, f"{own}/rotate").status_code == 201
+
+
 def test_what_it_was_told_is_shown(site):
     """Newest first, fifty a page, with what came of the last try."""
     hook = webhook()
