@@ -50,6 +50,17 @@ def test_events_of_one_kind(engine):
     assert [e.sequence for e in events.after(0, lease_id="l-1", kind="REPLACED", limit=10)] == [2, 4]
 
 
+def test_whose_leases_new_events_are_about(engine):
+    """Behind a number, in order, so many at most: what wakes the feeds of their renters, and of nobody else."""
+    events = LeaseEvents(engine)
+    events.note(rental("l-1", renter="alice"), NOON, Happening("STEP"), Happening("ACTIVE"))
+    events.note(rental("l-2", renter="bob"), NOON, Happening("STEP"))
+
+    assert events.owners(1, 10) == ((2, "alice"), (3, "bob"))
+    assert events.owners(0, 1) == ((1, "alice"),)
+    assert events.owners(3, 10) == ()
+
+
 def test_the_newest_events_of_a_lease(engine):
     """Newest first, however many steps and other leases' events came after them."""
     events, lease = LeaseEvents(engine), rental()
