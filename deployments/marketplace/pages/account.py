@@ -14,6 +14,7 @@ from deployments.marketplace.market import Desk
 from deployments.marketplace.models import ApiKeyBody, NewApiKey, SshKeyBody
 from deployments.marketplace.pages.forms import Faults, Form, Posted, check_token, faults_of, is_new, new_name
 from deployments.marketplace.pages.frame import page, page_router
+from deployments.marketplace.pages.leading import lead_to
 from deployments.marketplace.pages.ordering import HINTS
 from deployments.marketplace.pages.sites import better_place, site_of
 from deployments.marketplace.pages.visitors import Looks, Rents, Rules, Visitor
@@ -166,3 +167,7 @@ def _key_body(form: Form, now: datetime) -> ApiKeyBody:
     return ApiKeyBody.model_validate(
         {"name": form.text("name"), "scopes": form.all("scopes"), "expires_at": until}
     )
+
+
+lead_to(router, "/account#keys", "/account/keys", "/account/keys/{key_id}/revoke")
+lead_to(router, "/account#ssh-keys", "/account/ssh-keys", "/account/ssh-keys/{name}/forget")

@@ -14,6 +14,7 @@ from deployments.marketplace.market import Desk
 from deployments.marketplace.models import NewWebhook, WebhookBody, WebhookChange
 from deployments.marketplace.pages.forms import Faults, Form, Posted, check_token, faults_of, is_new, new_name
 from deployments.marketplace.pages.frame import page, page_router
+from deployments.marketplace.pages.leading import lead_to
 from deployments.marketplace.pages.visitors import Looks, Rules, Visitor
 from deployments.marketplace.problems import Refused, problem_of
 from deployments.marketplace.routes import webhooks as api_webhooks
@@ -153,3 +154,7 @@ def _faults(error: ValidationError | Refused | TooMany) -> Faults:
     if isinstance(error, ValidationError):
         return faults_of(error, _PLACES, "url", _HINTS)
     return {"url": problem_of(error).detail.removeprefix("body.url ")}
+
+
+lead_to(router, f"{PATH}/{{webhook_id}}", f"{PATH}/{{webhook_id}}/rotate")
+lead_to(router, PATH, f"{PATH}/{{webhook_id}}/forget")

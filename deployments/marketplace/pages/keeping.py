@@ -24,6 +24,7 @@ from deployments.marketplace.pages.forms import (
     new_name,
 )
 from deployments.marketplace.pages.frame import page, page_router
+from deployments.marketplace.pages.leading import lead_to
 from deployments.marketplace.pages.visitors import Looks, Rents, Visitor
 from deployments.marketplace.problems import problem_of
 from deployments.marketplace.routes import backups as api_backups
@@ -256,3 +257,7 @@ def _etag(values: dict[str, Any]) -> str:
 
 def _models(found: object) -> Iterable[Model]:
     return (one for one in found if isinstance(one, Model)) if isinstance(found, list | tuple) else ()
+
+
+lead_to(router, "/leases/{lease_id}/backups", "/leases/{lease_id}/restore")
+lead_to(router, "/volumes", "/volumes/wipe", "/backups/forget")

@@ -25,6 +25,7 @@ from deployments.marketplace.pages.forms import (
     name_of,
 )
 from deployments.marketplace.pages.frame import page, page_router
+from deployments.marketplace.pages.leading import lead_to
 from deployments.marketplace.pages.metering import region
 from deployments.marketplace.pages.ordering import (
     HINTS,
@@ -349,3 +350,10 @@ def _going(shown: list[Lease]) -> list[tuple[str, datetime]]:
         for lease in shown
         if lease.notice_until is not None and lease.state not in CLOSED
     ]
+
+
+lead_to(
+    router,
+    "/leases/{lease_id}",
+    *(f"/leases/{{lease_id}}/{what}" for what in ("end", "limits", "replace", "keys", *_SIMPLE)),
+)

@@ -21,6 +21,7 @@ from deployments.marketplace.guard import OfDesk, check_guesses, neighbourhood_o
 from deployments.marketplace.market import Desk
 from deployments.marketplace.pages.forms import Posted, check_token
 from deployments.marketplace.pages.frame import page_router
+from deployments.marketplace.pages.leading import lead_to
 from deployments.marketplace.pages.signing import (
     Anybody,
     check_opened,
@@ -227,3 +228,7 @@ def _text(data: bytes) -> str:
 
 def _json(fields: dict[str, Any]) -> Response:
     return Response(json.dumps(fields), media_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+lead_to(router, "/account#passkeys", KEPT, f"{KEPT}/{{name}}/forget")
+lead_to(router, "/sign-in", SIGN_IN)

@@ -13,6 +13,7 @@ from deployments.marketplace.market import Desk
 from deployments.marketplace.models import NewTemplateBody, Template, TemplateBody
 from deployments.marketplace.pages.forms import Faults, Form, Posted, check_token, faults_of
 from deployments.marketplace.pages.frame import page, page_router
+from deployments.marketplace.pages.leading import lead_to
 from deployments.marketplace.pages.ordering import (
     HINTS,
     MORE,
@@ -140,3 +141,6 @@ def _faults(error: ValidationError | SpecRefused | Refused | TooMany) -> Faults:
         return {field_of(error): str(error)}
     refused = problem_of(error)
     return {_OF_CODES.get(refused.code, "image"): refused.detail}
+
+
+lead_to(router, PATH, f"{PATH}/{{name}}/forget")

@@ -13,6 +13,7 @@ from deployments.marketplace.guard import OfDesk, identify, neighbourhood_of
 from deployments.marketplace.market import Desk
 from deployments.marketplace.pages.forms import Form, Posted, check_token, token_of
 from deployments.marketplace.pages.frame import page, page_router
+from deployments.marketplace.pages.leading import lead_to
 from deployments.marketplace.pages.sites import better_place, site_of
 from deployments.marketplace.pages.visitors import (
     MaybeKeyholder,
@@ -123,3 +124,6 @@ def check_opened(request: Request, desk: Desk, form: Form) -> str:
     if not is_private(request):
         raise Refused(403, "NO_TLS", "a key would be sent where others can read it", "use https")
     return secret
+
+
+lead_to(router, "/", "/sign-out")
