@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from deployments.marketplace.guard import Caller, OfDesk, neighbourhood_of
 from deployments.marketplace.market import Desk
-from deployments.marketplace.pages.forms import Posted
+from deployments.marketplace.pages.forms import PostedByAnybody
 from deployments.marketplace.pages.frame import page, page_router
 from deployments.marketplace.pages.signing import Anybody, check_opened, form_secret, opened
 from deployments.marketplace.pages.sites import better_place, site_of
@@ -31,7 +31,7 @@ def show_sign_up(request: Request, desk: OfDesk) -> Response:
 
 
 @router.post(PATH, dependencies=[Anybody])
-def make_account(request: Request, desk: OfDesk, form: Posted) -> Response:
+def make_account(request: Request, desk: OfDesk, form: PostedByAnybody) -> Response:
     """A new renter with a first key, shown in this answer and nowhere else; the browser is signed in with it."""
     browser = check_opened(request, desk, form)
     try:

@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from deployments.marketplace.challenges import Challenge
 from deployments.marketplace.guard import OfDesk, check_guesses, neighbourhood_of
 from deployments.marketplace.market import Desk
-from deployments.marketplace.pages.forms import Posted
+from deployments.marketplace.pages.forms import PostedByAnybody
 from deployments.marketplace.pages.frame import page_router
 from deployments.marketplace.pages.signing import (
     Anybody,
@@ -47,7 +47,7 @@ def show_text(
 
 
 @router.post(PATH, dependencies=[Anybody])
-def take_signature(request: Request, desk: OfDesk, form: Posted) -> Response:
+def take_signature(request: Request, desk: OfDesk, form: PostedByAnybody) -> Response:
     """A session for the browser that sent a signature that holds; wrong ones are counted by address, as wrong keys are."""
     browser = check_opened(request, desk, form)
     hotkey, then = form.text("hotkey"), form.text("then")

@@ -19,7 +19,7 @@ from starlette.responses import RedirectResponse, Response
 from deployments.marketplace.challenges import Challenge
 from deployments.marketplace.guard import OfDesk, check_guesses, neighbourhood_of
 from deployments.marketplace.market import Desk
-from deployments.marketplace.pages.forms import Posted, check_token
+from deployments.marketplace.pages.forms import Posted, PostedByAnybody, check_token
 from deployments.marketplace.pages.frame import page_router
 from deployments.marketplace.pages.leading import lead_to
 from deployments.marketplace.pages.signing import (
@@ -138,7 +138,7 @@ def options_to_sign_in(request: Request, desk: OfDesk) -> Response:
 
 
 @router.post(SIGN_IN, dependencies=[Anybody])
-def sign_in(request: Request, desk: OfDesk, form: Posted) -> Response:
+def sign_in(request: Request, desk: OfDesk, form: PostedByAnybody) -> Response:
     """A session for the browser whose passkey answered; wrong answers are counted by address, as wrong keys are."""
     browser = check_opened(request, desk, form)
     then = own_path(form.text("then"), "/account")

@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from deployments.marketplace.guard import OfDesk, identify, neighbourhood_of
 from deployments.marketplace.market import Desk
-from deployments.marketplace.pages.forms import Form, Posted, check_token, token_of
+from deployments.marketplace.pages.forms import Form, PostedByAnybody, check_token, token_of
 from deployments.marketplace.pages.frame import page, page_router
 from deployments.marketplace.pages.leading import lead_to
 from deployments.marketplace.pages.sites import better_place, site_of
@@ -41,7 +41,7 @@ def show_sign_in(request: Request, desk: OfDesk, then: Next = "/account") -> Res
 
 
 @router.post("/sign-in", dependencies=[Anybody])
-def take_key(request: Request, desk: OfDesk, form: Posted) -> Response:
+def take_key(request: Request, desk: OfDesk, form: PostedByAnybody) -> Response:
     """A session for the browser that sent a key that lives; wrong ones are counted by address, as the API's are."""
     check_opened(request, desk, form)
     then = own_path(form.text("then"), "/account")
@@ -56,7 +56,7 @@ def take_key(request: Request, desk: OfDesk, form: Posted) -> Response:
 
 @router.post("/sign-out")
 def leave(
-    request: Request, desk: OfDesk, visitor: MaybeVisitor, keyholder: MaybeKeyholder, form: Posted
+    request: Request, desk: OfDesk, visitor: MaybeVisitor, keyholder: MaybeKeyholder, form: PostedByAnybody
 ) -> Response:
     """The session is over; again is harmless."""
     answer = RedirectResponse("/", 303)

@@ -85,7 +85,7 @@ def test_a_signature_may_come_as_wallets_write_it(site, form, signer):
 
 @pytest.mark.parametrize(
     "wrong",
-    ["", "0x", "0x" + "00" * 64, "0x" + "0" * 127, "zz" * 64, "ä", "a" * 100_000],
+    ["", "0x", "0x" + "00" * 64, "0x" + "0" * 127, "zz" * 64, "ä", "a" * 20_000],
 )
 def test_a_wrong_signature_is_told_at_its_field(site, wrong):
     """The text stays the same, and is good still."""
