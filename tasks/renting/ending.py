@@ -19,6 +19,7 @@ from tasks.renting.jobs import Job
 from tasks.renting.making import remove_volumes, site_of
 from tasks.renting.moves import ended, ending
 from tasks.renting.provisioning import LONG_S, RETURN, clear_away, come, prove_now
+from tasks.renting.reconciling import try_waiting
 from tasks.renting.settling import settle
 from tasks.stepping import step
 
@@ -30,6 +31,7 @@ async def begin_end(job: Job) -> None:
     """No way back from here: it is paid until its end was asked for, and the money is settled whatever the machine does."""
     if job.lease.state in NOTHING_BEGUN:
         await job.move(lambda one: ended(one, job.market.now(), party=one.end_party, reason=one.end_reason))
+        await job.market.call(partial(_let_others_try, job))
     elif job.lease.state is not RentalState.ENDING:
         await job.move(lambda one: ending(one, job.market.now()))
     await job.market.call(partial(settle_now, job))
@@ -111,6 +113,12 @@ async def free(job: Job, reason: str = "") -> None:
     await job.market.call(partial(settle_now, job))
     said = {"reason": "; ".join(filter(None, [job.lease.reason, reason]))} if reason else {}
     await job.move(lambda one: ended(one, job.market.now(), **said))
+    await job.market.call(partial(_let_others_try, job))
+
+
+def _let_others_try(job: Job) -> None:
+    """Whoever waits for cards may find some now; killed before this, reconciling lets them try a minute later."""
+    try_waiting(job.market.edges.engine, job.market.now())
 
 
 async def wait_or_give_up(job: Job, failure: StepFailed) -> None:

@@ -48,7 +48,8 @@ class Offering:
             return ()
         if self._made[0] != snapshot.epoch:
             since = datetime.fromordinal(now.toordinal() - REMEMBERED_DAYS).strftime("%Y-%m-%d")
-            proved = self._state.load_proved_days(since)
+            is_real = self._policy.proof.enforce_bandwidth  # a simulated card has that of a processor
+            proved = self._state.load_proved_days(since) if is_real else ()
             self._made = (snapshot.epoch, offers_of(snapshot, proved, self._policy.renting))
         return without_banned(without_paused(self._made[1], now), self._state.active_bans(now))
 

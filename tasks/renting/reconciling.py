@@ -41,6 +41,14 @@ def reconcile(engine: sa.Engine, now: datetime) -> tuple[Work, ...]:
     return tuple(asked)
 
 
+def try_waiting(engine: sa.Engine, now: datetime) -> tuple[Work, ...]:
+    """Ask at once for the work on every request that waits for cards, since some have become free; what was asked for."""
+    at_work, works = Claims(engine).held(now), Works(engine)
+    waiting = (one for one in Rentals(engine).open() if one.state is RentalState.REQUESTED)
+    wanted = [work_of(WorkKind.RENT, one.lease_id, now) for one in waiting if one.lease_id not in at_work]
+    return tuple(work for work in wanted if works.again(work, now))
+
+
 def work_for(rental: Rental, operation: Operation | None, now: datetime) -> Work | None:
     """What is to be done with a lease as it stands; None when it stands well. `operation`: its oldest open one."""
     if rental.end_asked_at is not None or rental.state is RentalState.ENDING:

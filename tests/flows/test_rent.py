@@ -9,7 +9,7 @@ import pytest
 
 from flows.rent import rent_lease
 from flows.teardown import end_lease
-from storage.rental import Mode, Party, Pod, PodMount, RentalState, Volume, VolumeState, Wish
+from storage.rental import Mode, Party, Pod, PodMount, RentalState, Volume, VolumeState, Wish, WorkKind
 from storage.rentals import Rentals
 from tasks.errors import ContainerRefused, HostAway, ImageRefused
 from tasks.policy import DEFAULT
@@ -228,6 +228,14 @@ def test_nobody_gives_way_to_who_cannot_pay(town):
     assert town.lease("l-1").notice_until is None
     assert rent(town, "l-3").state is RentalState.REQUESTED
     assert town.lease("l-1").notice_until is not None
+
+    for work in town.market.works.unstarted():
+        town.market.works.started(work.work_id, "run")
+    ask_end(town.market.rentals, "l-1", town.market.now(), Party.RENTER, "it has given way")
+    asyncio.run(end_lease(town.market, "l-1"))
+    waked = [work.subject for work in town.market.works.unstarted() if work.kind is WorkKind.RENT]
+    assert waked == ["l-3"]
+    assert rent(town, "l-3").state is RentalState.ACTIVE
 
 
 def test_a_container_is_made_while_its_cards_are_proved(town):

@@ -121,6 +121,9 @@ def test_a_leased_machine_has_the_performance_of_its_last_full_proof(engine):
     assert offer.performance == pytest.approx(0.5)
     snapshot = Snapshots(engine).newest()
     assert offers_of(snapshot, (), DEFAULT.renting)[0].performance == 1.0
+    assert (
+        Offering(engine, LOCALNET).offers(NOON)[0].performance == 1.0
+    )  # a simulated card has no speed of its own
 
 
 @pytest.mark.parametrize(

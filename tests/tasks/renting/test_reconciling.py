@@ -11,7 +11,7 @@ from storage.rental import Operation, OperationKind, OperationState, Party, Rent
 from storage.rentals import Rentals
 from storage.works import Works
 from tasks.renting.asking import ask_end, ask_for_lease, ask_operation
-from tasks.renting.reconciling import QUIET, QUIET_MOST, quiet_for, reconcile, work_for
+from tasks.renting.reconciling import QUIET, QUIET_MOST, quiet_for, reconcile, try_waiting, work_for
 from tests.databases import fresh
 from tests.tasks.renting.leases import NOON, after, rental, running
 
@@ -55,6 +55,18 @@ def started(engine):
     """Whatever waits has its flow run; how much there was."""
     works = Works(engine)
     return sum(works.started(work.work_id, "run") for work in works.unstarted())
+
+
+def test_a_request_that_waits_is_tried_again_as_soon_as_cards_are_free(engine):
+    """Its run has ended and left it waiting: it is asked for at once, and once; one that is worked on is left alone."""
+    for name in ("l-1", "l-2"):
+        ask_for_lease(Rentals(engine), rental(name))
+    assert started(engine) == 2
+    Claims(engine).take("l-2", "a run", LATER, NOON)
+
+    (again,) = try_waiting(engine, after(1))
+    assert (again.kind, again.subject) == (WorkKind.RENT, "l-1")
+    assert try_waiting(engine, after(2)) == ()
 
 
 def test_a_run_that_died_is_started_again(engine):
