@@ -25,6 +25,7 @@ from deployments.marketplace.pages.forms import (
     words_at,
 )
 from deployments.marketplace.pages.frame import page, page_router
+from deployments.marketplace.pages.mending import reason_of
 from deployments.marketplace.pages.visitors import Rents, Visitor
 from deployments.marketplace.pages.words import printed
 from deployments.marketplace.problems import problem_of
@@ -77,7 +78,7 @@ async def run_command(
             faults = faults_of(error, _PLACES, "form")
         except SubnetError as error:
             refused = problem_of(error)
-            told = f"{refused.detail}; {refused.mend}; whether it ran is for you to see, it is not run again by itself"
+            told = f"{reason_of(refused)}; whether it ran is for you to see, it is not run again by itself"
             faults = {"form": told}
     return await run_in_threadpool(_console, request, lease, form, faults, argv, answer)
 

@@ -11,12 +11,13 @@ from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 from starlette.types import Scope
@@ -26,9 +27,13 @@ from deployments.marketplace.guard import desk_of
 from deployments.marketplace.pages import words
 from deployments.marketplace.pages.assets import ASSETS
 from deployments.marketplace.pages.forms import token_of
+from deployments.marketplace.pages.mending import mend_of
+from deployments.marketplace.pages.visitors import visitor_of
 from deployments.marketplace.problems import Refused, problem_of
 from deployments.renting.look import short_machine
 from deployments.renting.quantities import short_usd
+from storage.errors import StorageError
+from tasks.errors import SubnetError
 
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -67,6 +72,7 @@ def _environment() -> Environment:
         "size": words.size,
         "moment": words.moment,
         "lasting": words.lasting,
+        "mend": mend_of,
         "usd": short_usd,
         "machine": lambda key: words.shown(short_machine(key), 40),
     }
@@ -159,18 +165,32 @@ def for_browsers(handle: Handler) -> Handler:
     """A handler of refusals that answers browsers with a page, where it was no route of pages that refused."""
 
     async def handled(request: Request, error: Exception) -> Response:
-        if wants_page(request.scope):
-            return refusal_page(request, _refused(error))
-        return await handle(request, error)
+        if not wants_page(request.scope):
+            return await handle(request, error)
+        try:
+            await run_in_threadpool(visitor_of, request, desk_of(request))
+        except (SubnetError, StorageError) as refused:
+            return refusal_page(request, _refused(refused))
+        return refusal_page(request, _refused(error))
 
     return handled
 
 
 def _to_sign_in(request: Request, form: str) -> Response:
-    """To this form, and from there back to what was asked for; one that was sent is not sent again."""
-    query = f"?{request.url.query}" if request.url.query else ""
-    back = f"{request.url.path}{query}" if request.method == "GET" else ""
-    return RedirectResponse(f"{form}?{urlencode({'next': back})}" if back else form, 303)
+    """To this form, and from there back to what was asked for; to the page of a form that was sent, which is not sent again."""
+    is_sent = request.method == "POST"
+    back = _path_of(request.headers.get("referer", "")) if is_sent else _path_of(str(request.url))
+    asked = {**({"next": back} if back else {}), **({"unsent": "yes"} if is_sent else {})}
+    return RedirectResponse(f"{form}?{urlencode(asked)}" if asked else form, 303)
+
+
+def _path_of(address: str) -> str:
+    """What stands behind the name of a site; whether it is a page of ours is looked at where somebody is led to it."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return ""
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
 def _refused(error: Exception) -> Refused:

@@ -25,6 +25,7 @@ from deployments.marketplace.pages.forms import (
 )
 from deployments.marketplace.pages.frame import page, page_router
 from deployments.marketplace.pages.leading import lead_to
+from deployments.marketplace.pages.mending import reason_of
 from deployments.marketplace.pages.visitors import Looks, Rents, Visitor
 from deployments.marketplace.problems import problem_of
 from deployments.marketplace.routes import backups as api_backups
@@ -185,7 +186,7 @@ def _done(
         return refuse(faults_of(error, places, otherwise, HINTS))
     except (UserError, StorageError) as error:
         refused = problem_of(error)
-        return refuse({otherwise: f"{refused.detail}; {refused.mend}"})
+        return refuse({otherwise: reason_of(refused)})
     return RedirectResponse(back, 303)
 
 

@@ -26,6 +26,7 @@ from deployments.marketplace.pages.forms import (
 )
 from deployments.marketplace.pages.frame import page, page_router
 from deployments.marketplace.pages.leading import lead_to
+from deployments.marketplace.pages.mending import reason_of
 from deployments.marketplace.pages.metering import region
 from deployments.marketplace.pages.ordering import (
     HINTS,
@@ -227,7 +228,7 @@ def _done(
         if refused.status == 404:
             raise
         place = field_of(error) if isinstance(error, SpecRefused) else OF_CODES.get(refused.code, "form")
-        return _lease(lease_id, request, desk, visitor, {place: f"{refused.detail}; {refused.mend}"}, form)
+        return _lease(lease_id, request, desk, visitor, {place: reason_of(refused)}, form)
     return _back(lease_id)
 
 

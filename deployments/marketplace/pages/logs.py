@@ -14,6 +14,7 @@ from deployments.marketplace.console import LogRead, check_running, read_log
 from deployments.marketplace.guard import OfDesk
 from deployments.marketplace.market import Desk
 from deployments.marketplace.pages.frame import page, page_router
+from deployments.marketplace.pages.mending import reason_of
 from deployments.marketplace.pages.visitors import Looks, Visitor, digest_of
 from deployments.marketplace.pages.words import printed
 from deployments.marketplace.problems import problem_of
@@ -95,7 +96,7 @@ async def _read(
         return _NOTHING, f"its machine has not answered within {READ_S:g} s; try again"
     except SubnetError as error:
         refused = problem_of(error)
-        return _NOTHING, f"{refused.detail}; {refused.mend}"
+        return _NOTHING, reason_of(refused)
 
 
 def _why_over(desk: Desk, visitor: Visitor) -> str:

@@ -386,7 +386,7 @@ def _number(form: Form, name: str, most: float, faults: Faults) -> float:
     if not text:
         return 0.0
     if not _NUMBER.match(text) or float(text) > most:
-        faults[name] = f"a number from 0 to {most:,g} is expected, with a point before decimals"
+        faults[name] = f"a number from 0 to {most:,.0f} is expected, with a point before decimals"
         return 0.0
     return float(text)
 

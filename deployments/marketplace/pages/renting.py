@@ -16,6 +16,7 @@ from deployments.marketplace.market import Desk
 from deployments.marketplace.models import LeaseBody, Offer
 from deployments.marketplace.pages.forms import Faults, Form, Posted, check_token, faults_of, name_of
 from deployments.marketplace.pages.frame import page, page_router
+from deployments.marketplace.pages.mending import SENT_BEFORE, reason_of
 from deployments.marketplace.pages.ordering import (
     ADDRESSED,
     HINTS,
@@ -155,7 +156,7 @@ def _priced(desk: Desk, snapshot: Snapshot, offer: Offer | None, order: Order) -
 def _key_of(form: Form, faults: Faults) -> str:
     """A form that was refused goes on under its name: nothing was kept of it, or it was and is the same."""
     kept = form.text("idempotency_key")
-    is_used_up = faults.get(GENERAL, "").startswith("this Idempotency-Key")
+    is_used_up = faults.get(GENERAL, "").startswith(SENT_BEFORE)
     return kept if kept and not is_used_up else f"page-{secrets.token_hex(12)}"
 
 
@@ -174,4 +175,4 @@ def _faults_of(error: Exception) -> Faults:
     if isinstance(error, SpecRefused):
         return {field_of(error): str(error)}
     refused = problem_of(error)
-    return {OF_CODES.get(refused.code, GENERAL): f"{refused.detail}; {refused.mend}"}
+    return {OF_CODES.get(refused.code, GENERAL): reason_of(refused)}

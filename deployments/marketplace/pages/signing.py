@@ -109,6 +109,7 @@ def opened(
         status=fault.status if fault else 200,
         headers={name: value for name, value in told.items() if name == "Retry-After"},
         is_private=is_private(request),
+        is_unsent=request.query_params.get("unsent") == "yes",
         token=token_of(desk, secret, action),
         fault=fault,
         **values,

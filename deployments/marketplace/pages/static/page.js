@@ -14,6 +14,24 @@ async function ask(address, headers = {}) {
   return answer;
 }
 
+/** What each region was filled with, as it came: what scripts have done to it since is not in it. */
+const filled = new WeakMap();
+
+/** Puts in what differs from what came before, piece by piece: what is the same stays, with what its reader has selected in it. */
+function renew(region, text) {
+  const template = document.createElement("template");
+  template.innerHTML = policy.createHTML(text);
+  const [before, now] = [filled.get(region), template.content.cloneNode(true)];
+  filled.set(region, now);
+  prepare(template.content);
+  const [standing, pieces] = [[...region.children], [...template.content.children]];
+  pieces.forEach((piece, at) => {
+    if (!standing[at]) region.append(piece);
+    else if (!before.children[at].isEqualNode(now.children[at])) standing[at].replaceWith(piece);
+  });
+  for (const piece of standing.slice(pieces.length)) piece.remove();
+}
+
 async function refresh(region) {
   const known = region.dataset.etag;
   const answer = await ask(region.dataset.live, known ? { "If-None-Match": known } : {});
@@ -21,11 +39,10 @@ async function refresh(region) {
   const text = await answer.text();
   const focused = region.contains(document.activeElement) ? document.activeElement.id : "";
   const open = [...region.querySelectorAll("details[open]")].map((one) => one.id);
-  region.innerHTML = policy.createHTML(text);
+  renew(region, text);
   for (const id of open) document.getElementById(id)?.setAttribute("open", "");
   region.dataset.etag = answer.headers.get("ETag") ?? "";
-  focusAgain(region, focused);
-  prepare(region);
+  if (!region.contains(document.activeElement)) focusAgain(region, focused);
 }
 
 /** Ask again and again, only while somebody looks; a market that does not answer is asked less often. */
@@ -67,6 +84,7 @@ function prepare(place) {
     button.addEventListener("click", async () => {
       await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent.trim());
       button.textContent = "copied";
+      setTimeout(() => (button.textContent = "copy"), 3_000);
     });
   }
 }
@@ -92,6 +110,8 @@ function price(form) {
   });
 }
 
+const live = [...document.querySelectorAll("[data-live]")];
+for (const region of live) filled.set(region, region.cloneNode(true));
 prepare(document);
 document.querySelectorAll("form[data-price]").forEach(price);
-document.querySelectorAll("[data-live]").forEach(follow);
+live.forEach(follow);

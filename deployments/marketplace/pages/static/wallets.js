@@ -4,13 +4,19 @@ const form = document.querySelector("form[data-wallets]");
 const place = form?.querySelector("[data-wallet]");
 const wallets = Object.values(window.injectedWeb3 ?? {});
 
-/** The wallet that has this hotkey, unlocked by its user; undefined: none has. */
+/** The wallet that has this hotkey, unlocked by its user; undefined: none has. One that refuses does not keep the others from being asked. */
 async function signerOf(hotkey) {
+  let refused;
   for (const wallet of wallets) {
-    const opened = await wallet.enable("GPU market");
-    const accounts = await opened.accounts.get();
-    if (accounts.some((one) => one.address === hotkey)) return opened.signer;
+    try {
+      const opened = await wallet.enable("GPU market");
+      const accounts = await opened.accounts.get();
+      if (accounts.some((one) => one.address === hotkey)) return opened.signer;
+    } catch (error) {
+      refused = error;
+    }
   }
+  if (refused) throw refused;
   return undefined;
 }
 

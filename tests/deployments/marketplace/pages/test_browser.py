@@ -235,6 +235,33 @@ def test_a_machine_is_rented_watched_and_ended(market, page):
     assert market.stores.rentals.get(lease.lease_id).end_asked_at is not None
 
 
+def test_what_is_selected_stays_selected_while_the_page_moves(market, page):
+    """The command to log in is copied by hand while what the lease costs goes on."""
+    sign_in(page, market)
+    headers = {"Authorization": f"Bearer {market.key()}", "Idempotency-Key": "selected"}
+    wanted = {"pod": {"image": "ubuntu:24.04"}}
+    asked = httpx.post(f"{market.url}/v1/leases", json=wanted, headers=headers, trust_env=False)
+    lease = market.hand_over(asked.json()["lease_id"])
+    page.goto(f"/leases/{lease.lease_id}")
+    page.evaluate("getSelection().selectAllChildren(document.getElementById('ssh'))")
+    market.clock.passes(90)
+    page.get_by_text("1 min 30 s", exact=True).wait_for()
+
+    assert page.evaluate("getSelection().toString()") == "ssh -p 30022 root@203.0.113.7"
+
+
+def test_fields_beside_each_other_stand_at_one_height(market, page):
+    """Also where one of them does not fit, and says so below."""
+    sign_in(page, market)
+    page.goto(f"/rent?machine={key(4)}")
+    page.get_by_label("Bid, if spot").fill("much")
+    page.get_by_role("button", name="Show the price").click()
+    page.locator("#fault-bid").wait_for()
+
+    boxes = [page.locator(f"[name={name}]").bounding_box() for name in ("bid", "hours")]
+    assert boxes[0]["y"] + boxes[0]["height"] == boxes[1]["y"] + boxes[1]["height"]
+
+
 def test_without_scripts_everything_can_be_read(browser, market):
     """The form works, and every machine has its row and its page."""
     context = browser.new_context(base_url=market.url, java_script_enabled=False)

@@ -1,12 +1,18 @@
 """What every page is sent with: nothing from elsewhere, nothing that runs but our own file, nothing kept that changes."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from deployments.marketplace.pages import assets, words
+from deployments.marketplace.pages.mending import mend_of
+from deployments.marketplace.problems import Refused
 from tests.deployments.marketplace.pages.reading import read
+from tests.deployments.marketplace.pages.visiting import signed_in
 from tests.deployments.marketplace.world import world
+
+REPOSITORY = Path(__file__).parents[4]
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +79,55 @@ def test_a_fault_of_ours_is_a_page_without_our_insides(site):
     assert answer.status_code == 500
     assert "secret" not in answer.text
     assert "reference" in read(answer).text
+
+
+def test_a_page_that_there_is_not_knows_who_asks(site):
+    """Whoever is signed in is not asked to sign in."""
+    browser = signed_in(site)
+    browser.headers["Accept"] = "text/html"
+    answer, other = browser.get("/nowhere"), site.stranger().get("/nowhere", headers={"Accept": "text/html"})
+
+    assert (answer.status_code, other.status_code) == (404, 404)
+    assert "/sign-out" in read(answer).forms
+    assert read(answer).links("/sign-in") == []
+    assert read(other).links("/sign-in") == ["/sign-in"]
+
+
+def test_what_to_do_is_said_of_pages(site):
+    """Not of the API's routes, which whoever reads a page does not know."""
+    answer = signed_in(site).get("/leases/lease-0123456789abcdef")
+
+    assert answer.status_code == 404
+    assert "What to do: look at the page of your leases." in read(answer).text
+
+
+def test_every_mend_that_names_a_route_has_words_for_pages():
+    """As they stand in our own source: none tells of methods and paths."""
+    sources = (REPOSITORY / "deployments/marketplace").rglob("*.py")
+    found = [
+        text
+        for source in sources
+        for text in re.findall(r'"([a-z][^"\n]*(?:GET|POST|PUT|DELETE) /v1/[^"\n]*)"', source.read_text())
+    ]
+    said = [mend_of(Refused(409, "REFUSED", "", mend)) for mend in found]
+
+    assert len(found) >= 8
+    assert not any(word in text for text in said for word in ("/v1", "GET", "POST", "PUT", "DELETE"))
+
+
+@pytest.mark.parametrize(
+    ("mend", "said"),
+    [
+        ("transfer TAO as GET /v1/deposit says", "transfer TAO as your account's page says"),
+        ("look at GET /v1/volumes: who has it", "look at the page of your volumes: who has it"),
+        ("replace it: PUT /v1/templates/train", "replace it on the page of your templates"),
+        ("wait as long as Retry-After says", "wait a moment"),
+        ("sign in", "sign in"),
+    ],
+)
+def test_a_mend_names_the_page_in_the_place_of_the_route(mend, said):
+    """Of those that there are; all else stays as it is."""
+    assert mend_of(Refused(409, "REFUSED", "", mend)) == said
 
 
 def test_pages_are_no_part_of_the_apis_description(site):

@@ -88,6 +88,17 @@ def test_a_wallet_in_the_browser_signs_it(page):
     page.wait_for_url("**/miner")
 
 
+def test_a_wallet_that_refuses_keeps_no_other_from_being_asked(page):
+    """The hotkey may be in the second one."""
+    page.expose_function("ownAddress", lambda: MINER.ss58_address)
+    page.expose_function("signed", wrapped)
+    closed = "{ enable: async () => { throw new Error('not now'); } }"
+    page.add_init_script(f"{WALLET} window.injectedWeb3 = {{ closed: {closed}, ...window.injectedWeb3 }};")
+    ask(page)
+    page.get_by_role("button", name="Sign with the wallet").click()
+    page.wait_for_url("**/miner")
+
+
 def test_a_wallet_without_the_hotkey_is_told(page):
     """And can be tried again."""
     page.expose_function("ownAddress", lambda: OTHER.ss58_address)

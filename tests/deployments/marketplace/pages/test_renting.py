@@ -64,6 +64,14 @@ def test_a_machine_is_rented_as_the_form_says(site):
     assert (lease.terms.ttl_s, lease.terms.cap_micro_usd) == (5_400, 4_250_000)
 
 
+def test_a_bound_is_told_as_people_write_numbers(site):
+    """A million, and no 1e+06."""
+    browser = signed_in(site)
+    page = browser.submit(browser.get(FORM), "/rent", bid="much", mode="spot")
+
+    assert "a number from 0 to 1,000,000 is expected" in read(page).text
+
+
 def test_a_link_fills_in_which_machine_and_for_how_long_alone(site):
     """Neither a key that lets its maker in, nor what runs, nor the name under which the form is sent once."""
     browser = signed_in(site)
@@ -221,7 +229,7 @@ def test_a_form_that_is_sent_twice_is_one_lease(site):
 
     assert sent[0].headers["location"] == sent[1].headers["location"]
     assert changed.status_code == 422
-    assert "used for another request" in read(changed).text
+    assert "sent before with something else in it" in read(changed).text
     assert again.status_code == 303
     assert len(site.stores.rentals.of_renter("bob")) == 2
 

@@ -234,6 +234,22 @@ def test_a_long_address_is_come_back_to(site):
     assert answer.headers["location"] == there
 
 
+def test_a_form_that_was_sent_after_the_session_leads_back_to_its_page(site):
+    """By way of the form to sign in, which says that nothing was done; never to another site."""
+    browser = signed_in(site)
+    there = "/rent?machine=5Miner/m-000&count=1"
+    fields = read(browser.get(there)).forms["/rent"]
+    browser.cookies.clear()
+    led = browser.send("/rent", fields, Referer=HERE + there).headers["location"]
+    page = browser.get(led)
+    strange = browser.send("/rent", fields, Referer="http://[").headers["location"]
+
+    assert "nothing was done with the form" in read(page).text
+    assert "nothing was done" not in read(browser.get("/sign-in")).text
+    assert browser.submit(page, "/sign-in", key=site.key()).headers["location"] == there
+    assert browser.sign_in(site.key(), strange).headers["location"] == "/account"
+
+
 @pytest.mark.parametrize(
     "to", ["//evil.example", "https://evil.example", "/\\evil", "/a\r\nX: y", "javascript:x", ""]
 )
