@@ -2,6 +2,9 @@
 
 const policy = window.trustedTypes?.createPolicy("page", { createHTML: (text) => text }) ?? { createHTML: (text) => text };
 
+/** How long a form may stand until it is looked whether its reader is still signed in. */
+const STANDS_MS = 300_000;
+
 /** The same place of the region after it was filled anew: by its id, which names what it stands for. */
 function focusAgain(region, id) {
   if (id) region.ownerDocument.getElementById(id)?.focus({ preventScroll: true });
@@ -110,8 +113,34 @@ function price(form) {
   });
 }
 
+/** Whose page it is. */
+const reader = (page) => page.querySelector("form.who span")?.textContent;
+
+/** A form that has stood for long is sent only while its reader is signed in; else what was typed stays, until the same reader is again. */
+function hold(form) {
+  const signedOut = document.getElementById("signed-out");
+  let isSure = false;
+  form.addEventListener("submit", async (event) => {
+    if (isSure || (signedOut.hidden && performance.now() < STANDS_MS)) return;
+    event.preventDefault();
+    try {
+      const answer = await fetch(location.href, { cache: "no-store" });
+      const now = new DOMParser().parseFromString(policy.createHTML(await answer.text()), "text/html");
+      signedOut.hidden = !answer.ok || reader(now) === reader(document);
+      const token = now.querySelector(`form[action="${CSS.escape(form.getAttribute("action"))}"] [name=form_token]`);
+      if (token) form.elements.form_token.value = token.value;
+    } catch {
+      signedOut.hidden = true; // whether it can be sent is then for the browser to say
+    }
+    if (!signedOut.hidden) return signedOut.scrollIntoView({ block: "center" });
+    isSure = true;
+    form.requestSubmit(event.submitter);
+  });
+}
+
 const live = [...document.querySelectorAll("[data-live]")];
 for (const region of live) filled.set(region, region.cloneNode(true));
 prepare(document);
 document.querySelectorAll("form[data-price]").forEach(price);
 live.forEach(follow);
+if (reader(document)) document.querySelectorAll("main form[method=post]:not([data-passkey])").forEach(hold);

@@ -14,7 +14,7 @@ from tests.deployments.marketplace.pages.browser import (
     painted_ms,
 )
 from tests.deployments.marketplace.serving import served
-from tests.deployments.marketplace.world import world
+from tests.deployments.marketplace.world import SSH_KEY, world
 from tests.tasks.renting.leases import USD, offer
 
 pytestmark = [
@@ -248,6 +248,24 @@ def test_what_is_selected_stays_selected_while_the_page_moves(market, page):
     page.get_by_text("1 min 30 s", exact=True).wait_for()
 
     assert page.evaluate("getSelection().toString()") == "ssh -p 30022 root@203.0.113.7"
+
+
+def test_what_was_typed_outlives_the_session(market, page):
+    """A form that has stood for long is not sent while its reader is signed out, and goes through once they are back."""
+    sign_in(page, market)
+    page.clock.install()
+    page.goto(f"/rent?machine={key(7)}&count=1")
+    page.get_by_label("Public keys").fill(SSH_KEY)
+    page.clock.fast_forward(600_000)
+    page.context.clear_cookies(name="session")
+    page.get_by_role("button", name="Rent", exact=True).click()
+    page.get_by_text("You are signed out").wait_for()
+    assert page.get_by_label("Public keys").input_value() == SSH_KEY
+    assert faults_for_some(page) == []
+
+    sign_in(page.context.new_page(), market)
+    page.get_by_role("button", name="Rent", exact=True).click()
+    page.wait_for_url("**/leases/lease-*")
 
 
 def test_fields_beside_each_other_stand_at_one_height(market, page):
