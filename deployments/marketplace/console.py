@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
+from deployments.marketplace.buckets import Counted
 from deployments.marketplace.market import Console, Desk, Printed
 from deployments.marketplace.problems import Refused
 from storage.rental import Rental, RentalState
@@ -46,6 +47,22 @@ class OpenConsole:
         self._running = running  # type: ignore[assignment]
         return await asyncio.wrap_future(running)
 
+    async def call_within(self, places: Counted, name: str, ask: Callable[[Console], T]) -> T | None:
+        """The same in a place among these, which it holds until it has ended, waited for or not; None: there is none now."""
+        if not places.enter(name):
+            return None
+        try:
+            return await self.call(ask)
+        finally:
+            self.afterwards(lambda: places.leave(name))
+
+    def afterwards(self, then: Callable[[], None]) -> None:
+        """Do this once the call that still runs in it has ended."""
+        if self._running is None or self._running.done():
+            then()
+        else:
+            self._running.add_done_callback(lambda _: then())
+
     def close(self) -> None:
         """End the session, after the call that still runs in it."""
         if self._running is None or self._running.done():
@@ -60,23 +77,42 @@ async def open_console(
 ) -> AsyncIterator[OpenConsole]:
     """A session to the lease's machine for this renter; Refused when it has as many as it may."""
     check_running(lease, may_stand_still=may_stand_still)
-    if not desk.containers.enter(renter_id):
-        raise Refused(
-            429,
-            "TOO_MANY_SESSIONS",
-            "too many requests of yours, or of all, talk to machines now",
-            "wait for one of them to end",
-            headers={"Retry-After": "2"},
-        )
+    full = "too many requests of yours, or of all, talk to machines now"
+    refused = Refused(
+        429, "TOO_MANY_SESSIONS", full, "wait for one of them to end", headers={"Retry-After": "2"}
+    )
+    async with _session(desk, renter_id, lease, desk.containers, refused) as console:
+        yield console
+
+
+@asynccontextmanager
+async def follow_console(desk: Desk, renter_id: str, lease: Rental) -> AsyncIterator[OpenConsole]:
+    """One that stays open for whoever follows a log: it takes no place from requests that wait for an answer."""
+    check_running(lease, may_stand_still=False)
+    full = f"you follow {desk.market.limits.followers_per_renter} logs, or too many are followed in all"
+    refused = Refused(429, "TOO_MANY_FEEDS", full, "close one", headers={"Retry-After": "5"})
+    async with _session(desk, renter_id, lease, desk.followers, refused) as console:
+        yield console
+
+
+@asynccontextmanager
+async def _session(
+    desk: Desk, renter_id: str, lease: Rental, places: Counted, refused: Refused
+) -> AsyncIterator[OpenConsole]:
+    """A session in a place among these, which is free again when what runs in it has ended."""
+    if not places.enter(renter_id):
+        raise refused
     try:
         opened = await desk.market.consoles.open(lease, desk.market.limits.console_open_s)
-        console = OpenConsole(desk, opened)
-        try:
-            yield console
-        finally:
-            console.close()
+    except BaseException:
+        places.leave(renter_id)
+        raise
+    console = OpenConsole(desk, opened)
+    try:
+        yield console
     finally:
-        desk.containers.leave(renter_id)
+        console.afterwards(lambda: places.leave(renter_id))
+        console.close()
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from deployments.marketplace import views
-from deployments.marketplace.console import LogRead, LogTail, open_console
+from deployments.marketplace.console import LogRead, LogTail, follow_console
 from deployments.marketplace.guard import Caller
 from deployments.marketplace.market import Desk
 from deployments.marketplace.problems import Refused, problem_of
@@ -187,22 +187,27 @@ async def log_lines(
     """
     turn = _Turn(desk, caller, why_over)
     lines = LogTail(has_times=has_times, behind_ns=behind_ns, cleaned=cleaned)
-    ask = partial(lines.read, tail, since, desk.market.limits.log_bytes)
-    async with open_console(desk, caller.renter_id, lease) as console:
+    renter_id, limits = caller.renter_id, desk.market.limits
+    ask = partial(lines.read, tail, since, limits.log_bytes)
+    async with follow_console(desk, renter_id, lease) as console:
         while not turn.is_over:
-            read = await console.call(ask)
-            for piece in _log_pieces(read):
+            begun_s = monotonic()
+            read = await console.call_within(desk.follower_reads, renter_id, ask)
+            took_s = monotonic() - begun_s
+            for piece in _log_pieces(read) if read else ():
                 yield piece
-            if beat := turn.beat(has_spoken=bool(read.text)):
+            if beat := turn.beat(has_spoken=bool(read and read.text)):
                 yield beat
             if why := await turn.check_key():
                 yield told("end", {"code": "KEY_ENDED", "detail": why})
                 return
             found = await run_in_threadpool(desk.stores.rentals.get, lease.lease_id)
-            if not read.text and (found is None or found.state is not RentalState.ACTIVE):
+            is_read = read is not None and not read.text
+            if is_read and (found is None or found.state is not RentalState.ACTIVE):
                 yield told("end", {"code": "NOT_RUNNING", "detail": "the container stands still"})
                 return
-            await asyncio.sleep(desk.market.limits.poll_s)
+            # whoever's machine is slow leaves room for others
+            await asyncio.sleep(max(limits.poll_s, min(took_s, limits.key_check_s)))
 
 
 async def samples(desk: Desk, caller: Caller, lease_id: str, since: datetime | None) -> Pieces:

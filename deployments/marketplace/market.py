@@ -99,6 +99,12 @@ class Limits:
     containers_waiting: int = 64
     """Requests that talk to a machine or wait for a thread to do it."""
     containers_per_renter: int = 4
+    followers: int = 128
+    """Logs that are followed: each keeps a session to a machine."""
+    followers_per_renter: int = 4
+    follower_reads: int = 8
+    """Those that are read at this moment: fewer than there are threads, so that whoever follows keeps no command waiting."""
+    follower_reads_per_renter: int = 2
     console_open_s: float = 30.0
     sampling: Sampling = field(default_factory=Sampling)
     """How leases are measured while somebody looks."""
@@ -254,6 +260,8 @@ class Desk:
         self.streams = Counted(limits.streams_per_key, limits.streams)
         self.renters_streams = Counted(limits.streams_per_renter, limits.streams)
         self.containers = Counted(limits.containers_per_renter, limits.containers_waiting)
+        self.followers = Counted(limits.followers_per_renter, limits.followers)
+        self.follower_reads = Counted(limits.follower_reads_per_renter, limits.follower_reads)
         self.known_keys = KnownKeys(clock)
         self.quick = QuickOffers(self.catalogue, self.known_keys, self.per_key, market.now)
         self.pulse = Pulse(self.stores.events.last, self._news, self._ended_keys, limits.key_check_s)

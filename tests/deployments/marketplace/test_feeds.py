@@ -242,6 +242,45 @@ def test_what_a_lease_uses_comes_as_it_is_measured(market):
     assert page == [first, second]
 
 
+class Ready:
+    """A container that answers at once."""
+
+    async def open(self, *_):
+        """A session is itself."""
+        return self
+
+    def execute(self, *_):
+        """It ran."""
+        return printed()
+
+    def logs(self, *_):
+        """One line."""
+        return lines("one")
+
+    def close(self):
+        """Nothing."""
+
+
+def test_followed_logs_take_no_place_from_commands(tmp_path):
+    """Alice follows as many logs as there may be in all: she and bob run commands; bob follows none, and is told so."""
+    few = replace(QUICK, followers=2, followers_per_renter=2, containers_waiting=1, containers_per_renter=1)
+    with world(tmp_path, limits=few, consoles_are=Ready()) as market, served(market.app) as url:
+        hers, his = (market.active(market.client(name)).lease_id for name in ("alice", "bob"))
+        path = f"/v1/leases/{hers}/logs?follow=true"
+        with feed(url, path, market.key()) as one, feed(url, path, market.key()) as two:
+            assert [told(events, "log")[2]["text"] for events in (one, two)] == ["one\n"] * 2
+            with feed(url, f"/v1/leases/{his}/logs?follow=true", market.key("bob")) as events:
+                refused = told(events, "end")[2]
+            answers = []
+            for name, lease_id in (("alice", hers), ("bob", his)):
+                headers = {"Authorization": f"Bearer {market.key(name)}"}
+                command = f"{url}/v1/leases/{lease_id}/exec"
+                answers.append(httpx.post(command, json={"argv": ["ls"]}, headers=headers, trust_env=False))
+
+    assert refused["code"] == "TOO_MANY_FEEDS"
+    assert [answer.json()["exit_code"] for answer in answers] == [0, 0]
+
+
 class Hanging:
     """A container that does not answer until it is let go."""
 
@@ -258,8 +297,31 @@ class Hanging:
         self.release.wait(20)
         return printed(b"late")
 
+    def logs(self, *_):
+        """It waits, too."""
+        return self.execute()
+
     def close(self):
         """Nothing."""
+
+
+def test_a_log_that_is_read_holds_its_place_until_its_machine_answers(tmp_path):
+    """Also when its reader has gone: whoever comes again and again takes no more of the threads. Others wait and are told that we are alive."""
+    hanging = Hanging()
+    few = replace(QUICK, follower_reads=1, follower_reads_per_renter=1)
+    with world(tmp_path, limits=few, consoles_are=hanging) as market:
+        path = f"/v1/leases/{market.active(market.client()).lease_id}/logs?follow=true"
+        with served(market.app) as url:
+            with feed(url, path, market.key()) as gone:
+                next(gone)
+                assert hanging.entered.acquire(timeout=10)
+            with feed(url, path, market.key()) as waiting:
+                beats = [next(waiting)[0] for _ in range(3)]
+                is_read = hanging.entered.acquire(blocking=False)
+                hanging.release.set()
+                text = told(waiting, "log")[2]["text"]
+
+    assert (beats, is_read, text) == ([":"] * 3, False, "late")
 
 
 def test_nobody_waits_for_somebody_elses_machine(market):
