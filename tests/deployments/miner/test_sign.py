@@ -13,11 +13,10 @@ from tasks.edges.wallets import ensure_hotkey
 from tasks.errors import SettingError
 from tasks.signing_in import SignIn
 
-NOW = datetime.now(UTC).replace(microsecond=0)
 
-
-def asked(hotkey, issued_at=NOW):
-    """The text of a page."""
+def asked(hotkey, ahead=timedelta()):
+    """The text of a page, of now or of so much later."""
+    issued_at = datetime.now(UTC).replace(microsecond=0) + ahead
     return SignIn("http://localhost:8091", hotkey, "n" * 60, issued_at).text
 
 
@@ -65,7 +64,7 @@ def test_a_text_for_another_hotkey_or_an_old_one_is_not_signed(typed):
     """It would open nothing; so it is told here."""
     command, hotkey = typed
     other = command(asked(dev_wallet("other").hotkey.ss58_address))
-    old = command(asked(hotkey, NOW - timedelta(minutes=6)))
+    old = command(asked(hotkey, timedelta(minutes=-6)))
 
     assert f"a text for this wallet's, {hotkey}" in str(other.exception)
     assert "a newer one" in str(old.exception)
@@ -75,7 +74,7 @@ def test_a_text_for_another_hotkey_or_an_old_one_is_not_signed(typed):
 def test_a_text_of_the_future_is_not_signed(typed, ahead):
     """Whoever keeps its signature could use it then; clocks that differ by some seconds are none of it."""
     command, hotkey = typed
-    early, soon = command(asked(hotkey, NOW + ahead)), command(asked(hotkey, NOW + timedelta(seconds=20)))
+    early, soon = command(asked(hotkey, ahead)), command(asked(hotkey, timedelta(seconds=20)))
 
     assert isinstance(early.exception, SettingError)
     assert "this machine's clock" in str(early.exception)
@@ -88,8 +87,7 @@ def test_a_miner_of_the_local_subnet_signs_by_its_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     hotkey = dev_wallet("miner-a").hotkey.ss58_address
     environment = {"SUBNET_FOLDER": str(tmp_path / ".local")}
-    words = ["miner", "sign", "--wallet", "miner-a", asked(hotkey)]
+    text = asked(hotkey)
+    done = CliRunner().invoke(subnet, ["miner", "sign", "--wallet", "miner-a", text], env=environment)
 
-    assert is_text_of(
-        asked(hotkey), CliRunner().invoke(subnet, words, env=environment).stdout.strip(), hotkey
-    )
+    assert is_text_of(text, done.stdout.strip(), hotkey)
