@@ -196,7 +196,7 @@ def test_a_browser_is_refused_with_a_page(tmp_path):
         ]
         away = [stranger.get("/nowhere", headers=more) for more in (BROWSER, {})]
         api = stranger.get("/v1/nowhere", headers=BROWSER)
-        method = stranger.get("/sign-out", headers=BROWSER)
+        method = stranger.request("DELETE", "/", headers=BROWSER)
         stranger.get("/v1/me"), stranger.get("/v1/me")
         often = [stranger.get(path, headers=BROWSER) for path in ("/", "/v1/me")]
 
