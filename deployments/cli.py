@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "rent": "Rent GPUs: find, rent, reach, stop and end machines; money and keys.",
         "market": "For operators: renters, their keys and credits, blocked images, the books.",
         "report": "Make a page with pictures of a day of the network.",
+        "metrics": "Answer Prometheus: epochs, reasons, weights, leases, money.",
         "economics": "Show what each known cheat would earn against honest work.",
     }
 )

@@ -74,6 +74,17 @@ class LeaseEvents:
                 found.setdefault(str(row["lease_id"]), []).append(record_of(LeaseEvent, row))
         return found
 
+    def steps_since(self, since: datetime, most: int) -> tuple[LeaseEvent, ...]:
+        """What was told of steps of all leases after this moment, among the newest so many events; the newest first."""
+        table = lease_events.c
+        newest = sa.select(sa.func.coalesce(sa.func.max(table.sequence), 0)).scalar_subquery()
+        query = sa.select(lease_events).where(
+            table.sequence > newest - most, table.kind == "STEP", table.at > since
+        )
+        with reading(self._engine) as connection:
+            rows = connection.execute(query.order_by(table.sequence.desc())).mappings()
+            return tuple(record_of(LeaseEvent, row) for row in rows)
+
     def is_login_of_others(self, repository: str, renter_id: str) -> bool:
         """Whether somebody else ever pulled of this repository with a login."""
         theirs = sa.and_(
