@@ -39,6 +39,7 @@ from storage.snapshots import Snapshot
 from storage.state import State
 from tasks.estimating import ALPHA_PER_DAY
 from tasks.policy import Policy, policy_of
+from tasks.renting.offering import price_refused
 
 FRESH_S = 2.0
 KEPT = 256
@@ -100,6 +101,8 @@ class Machine:
     """The proof's code; empty: there was none."""
     record: ExecutorRecord
     terms: OfferTerms | None
+    price_refused: str
+    """Why nobody is offered it at this price; empty when that is not the reason."""
     deposited_rao: int
     pay: Pay | None
     """By our weights as they were meant; None: there are none."""
@@ -223,6 +226,7 @@ class Miners:
                     proof=snapshot.verdicts[key].code if key in snapshot.verdicts else "",
                     record=snapshot.records.get(key) or ExecutorRecord(key),
                     terms=snapshot.terms.get(key),
+                    price_refused=price_refused(snapshot, key, self._usual.renting),
                     deposited_rao=deposits.get(key, 0),
                     pay=pays.of_machine(snapshot.scores.get(key)),
                     beats=beats.get(key, ()),

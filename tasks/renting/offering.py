@@ -57,7 +57,7 @@ class Offering:
 def offers_of(snapshot: Snapshot, proved: Iterable[ProvedDay], policy: RentingPolicy) -> tuple[Offer, ...]:
     """An offer for each machine that may be rented, in the order of their keys."""
     remembered = {day.executor_key: day for day in sorted(proved, key=lambda day: day.day)}
-    rates = {quote.name: quote.value for quote in snapshot.quotes if quote.kind == "rate"}
+    rates = _rates(snapshot)
     made = (
         _offer(snapshot, score, remembered.get(key), rates, policy)
         for key, score in sorted(snapshot.scores.items())
@@ -78,7 +78,7 @@ def _offer(
         return None
     cards = tuple(card.card_uuid for card in sorted(verdict.cards, key=lambda card: card.card_index))
     price = card_price(executor, len(cards))
-    if price_refusal(price, round(rates.get(score.model, 0.0) * MICRO), policy):
+    if _price_refusal(price, score, rates, policy):
         return None
     record = snapshot.records.get(key)
     terms = snapshot.terms.get(key) or OfferTerms(key)
@@ -95,6 +95,24 @@ def _offer(
         min_cards=terms.min_cards,
         paused_from=terms.paused_from,
     )
+
+
+def price_refused(snapshot: Snapshot, executor_key: str, policy: RentingPolicy) -> str:
+    """Why nobody is offered a machine of the newest epoch at its miner's price; empty when that is not the reason."""
+    executor, score = snapshot.executors.get(executor_key), snapshot.scores.get(executor_key)
+    verdict = snapshot.verdicts.get(executor_key)
+    if executor is None or score is None or verdict is None or not verdict.cards:
+        return ""
+    return _price_refusal(card_price(executor, len(verdict.cards)), score, _rates(snapshot), policy)
+
+
+def _rates(snapshot: Snapshot) -> Mapping[str, float]:
+    """The market's USD an hour for one card, by model."""
+    return {quote.name: quote.value for quote in snapshot.quotes if quote.kind == "rate"}
+
+
+def _price_refusal(price: int, score: Score, rates: Mapping[str, float], policy: RentingPolicy) -> str:
+    return price_refusal(price, round(rates.get(score.model, 0.0) * MICRO), policy)
 
 
 def card_price(executor: Executor, cards: int) -> int:

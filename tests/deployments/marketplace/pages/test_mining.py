@@ -108,6 +108,15 @@ def test_what_a_machine_earns_is_a_bill_down_to_money(market):
     assert "What would raise it most: uptime" in text
 
 
+@pytest.mark.parametrize(("price", "is_told"), [(1.0, False), (1_000.0, True)])
+def test_a_price_at_which_nobody_is_offered_it_is_told(market, price, is_told):
+    """It was proved and is paid, and yet nobody can find it: 500 USD an hour for a card is beyond all bounds."""
+    finish(market.market.engine, [machine("a", price=price)], quotes=PRICES, **TERMS, score=EARNED)
+    page = read(holding(market, MINER).get("/miner/machines/a")).text
+
+    assert ("Nobody is offered it: 500.000000 USD an hour for a card" in page) is is_told
+
+
 def test_leases_are_told_without_who_rents(market):
     """Mode, cards, since when and at what price; the miner's part is without the market's fee."""
     finished(market)
