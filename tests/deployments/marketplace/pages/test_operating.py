@@ -200,7 +200,9 @@ def test_pools_queues_and_workers_are_told(market):
         queues=(Counted("default", is_paused=False, runs=(2, 1, 5, 0)),),
         workers=(WorkerSeen("w-1", beat, is_online=False),),
     )
-    told = Orchestration(NOON, "", 0.0123, (pool, replace(pool, name="empty", workers=())))
+    online = replace(pool.workers[0], name="w-3", is_online=True)
+    served = replace(pool, name="served", workers=(replace(online, name="w-2", is_online=False), online))
+    told = Orchestration(NOON, "", 0.0123, (pool, replace(pool, name="empty", workers=()), served))
     made = market.rebuilt(orchestration=lambda: told)
     text = until(lambda: next((text for text in [page_of(made)] if "It answers" in text), None))
 
@@ -208,6 +210,7 @@ def test_pools_queues_and_workers_are_told(market):
     assert "Work pool market paused" in text
     assert "queue running late scheduled pending default 2 1 5 0" in text
     assert "w-1: offline, last heartbeat 2026-" in text
+    assert "w-2: gone, last heartbeat 2026-" in text  # an earlier one, whose work another does
     assert "No worker has ever asked for its runs." in text
     assert "POOL_PAUSED pool market" in text
     assert "NO_WORKER pool empty" in text
