@@ -21,7 +21,7 @@ RUNS = 15
 LIST = "/?sort=price"
 SCREEN = {"width": 1_280, "height": 900}
 PACKED = {"Accept-Encoding": "gzip"}
-FOR_ALL = ("/", "/?look=cards", LIST, "/network", "/sign-in")
+FOR_ALL = ("/", "/?look=cards", LIST, "/network", "/sign-in", "/sign-in/hotkey", "/sign-up")
 SIGNED_IN = ("/account", "/account/templates", "/account/webhooks", "/leases", "/volumes")
 OF_LEASE = ("", "?span=1h", "/logs", "/console", "/backups")
 KIB = 1_024
