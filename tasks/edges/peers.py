@@ -253,6 +253,10 @@ _WANTED_SIGNED = "an answer to this request, signed by the hotkey that was asked
 def _read_answer(
     neuron: Neuron, body: bytes, proof: bytes, own_key: bytes, *, allow_private: bool
 ) -> MinerReply:
+    if (marks := body.count(b":") + body.count(b",")) > wire.MAX_ANSWER_MARKS:
+        got, wanted = f"{marks} colons and commas", f"at most {wire.MAX_ANSWER_MARKS}"
+        reason = _fail("MINER_BAD_ANSWER", got, wanted, _MEND_FORM)
+        return MinerReply(neuron.hotkey, neuron.uid, (), (reason,), proof)
     try:
         answer = wire.ExecutorsAnswer.model_validate_json(body)
     except ValidationError as error:

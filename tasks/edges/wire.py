@@ -45,8 +45,13 @@ PATH = "/v1/executors"
 MAX_EXECUTORS = 256
 MAX_REQUEST_BYTES = 32 * 1024
 MAX_ANSWER_BYTES = 512 * 1024
+MAX_ANSWER_MARKS = 16_384
+"""Colons and commas of an answer: 256 executors with all fields and IPv6 addresses have 7,700. Each key that nobody knows
+costs half a kilobyte to refuse, and each number in a list that nobody asked for is copied to be told."""
 RESULTS_PATH = "/v1/results"
 MAX_RESULTS_BYTES = 256 * 1024
+MAX_TOLD = 64
+"""Misfits of which the first is told; of more, their number: each is built before any can be read."""
 MAX_SWAPS = 16
 MAX_STATEMENT_CHARS = 4_096
 MAX_CERTIFICATE_CHARS = 2_048
@@ -292,7 +297,7 @@ class Refusal(BaseModel):
 def problem(error: ValidationError) -> tuple[str, str, str]:
     """Where the first thing that does not fit stands, what it is, and what was wanted: bounded, printable."""
     # Building the list costs by the error, and a hostile answer holds tens of thousands of them.
-    if error.error_count() > 1000:
+    if error.error_count() > MAX_TOLD:
         return "", f"{error.error_count()} misfits", "an answer of this schema"
     first = error.errors(include_url=False, include_context=False)[0]
     where = ".".join(str(part) for part in first["loc"])

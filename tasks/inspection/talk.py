@@ -44,6 +44,9 @@ LATENCY_CREDIT_S = 0.05
 MIN_SECONDS = 1e-3
 """A sample that took less says only that the channel is faster than it can measure."""
 MAX_FACTS = 64
+MAX_MARKS = 4_096
+"""Quotes, commas and brackets of a reply: 64 facts have 1,700, a refusal's text some hundreds. What comes in base64 has
+none, and each misfit costs half a kilobyte before it is told."""
 MAX_TOLD_MISFITS = 100
 """Above it they are counted only: each costs kilobytes once it is told, and a hostile reply has a hundred thousand."""
 _FACT_OVERHEAD_BYTES = 512
@@ -275,6 +278,8 @@ def _ran(session: Session, name: str, limit_bytes: int, deadline: float) -> Fact
 
 def _parse(adapter: TypeAdapter[_R | _Refusal], raw: bytes) -> _R:
     """The reply in its record; where it does not fit is told without telling what stood there."""
+    if sum(raw.count(mark) for mark in (b'"', b",", b"[", b"{")) > MAX_MARKS:
+        raise BadAnswer(f"a reply that does not fit: more than {MAX_MARKS} quotes, commas and brackets")
     try:
         reply = adapter.validate_json(raw)
     except ValidationError as error:

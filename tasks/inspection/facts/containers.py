@@ -46,7 +46,9 @@ def _engine(name: str, text: str) -> Engine | Unreadable:
         return Unreadable("no JSON object")
     version, runtimes = said.get("version"), said.get("runtimes")
     if not isinstance(version, str) or not _VERSION.fullmatch(version):
-        return Unreadable(f"version is {shown(str(version), 40)!r}")
+        # Only a text is shown: another value may be as deep as the parser goes.
+        told = repr(shown(version, 40)) if isinstance(version, str) else f"a {type(version).__name__}"
+        return Unreadable(f"version is {told}")
     # Docker answers a mapping of name -> path, Podman the one name it uses.
     names = [runtimes] if isinstance(runtimes, str) else list(runtimes) if isinstance(runtimes, dict) else []
     if len(names) > MAX_RUNTIMES or not all(_RUNTIME.fullmatch(x) for x in names):

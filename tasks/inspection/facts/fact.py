@@ -38,6 +38,8 @@ class Fact(Generic[Shape_co]):
             return Unreadable(f"exit code {output.exit_code}: {_complaint(output)}", output.exit_code)
         if output.truncated or len(output.stdout) > self.command.limit_bytes:
             return Unreadable(f"more than {self.command.limit_bytes} bytes", output.exit_code)
+        if b"\0" in output.stdout:  # UTF-16, which an XML parser would take as well, or a broken pipe
+            return Unreadable("NUL bytes, which no text has", output.exit_code)
         return self.parse(output.stdout.decode("utf-8", "replace"))
 
 

@@ -116,12 +116,13 @@ def _card(index: int, gpu: Mapping[str, str]) -> Card | Unreadable:
         return Unreadable(
             f"card {index} has memory {shown(gpu.get('vram_mib', ''), 40)!r}, not a number of MiB"
         )
-    if not gpu.get("model", "").strip() or not gpu.get("uuid", "").strip():
+    model, uuid = shown(gpu.get("model", ""), 80), shown(gpu.get("uuid", ""), 64)
+    if not model or not uuid:
         return Unreadable(f"card {index} has no model or no UUID")
     return Card(
         index=index,
-        uuid=shown(gpu["uuid"], 64),
-        model=shown(gpu["model"], 80),
+        uuid=uuid,
+        model=model,
         vram_mib=vram_mib,
         driver=_said(gpu.get("driver", "")),
         graphics_clock_mhz=whole(gpu.get("graphics_clock_mhz"), 100_000),

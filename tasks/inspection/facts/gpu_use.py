@@ -44,11 +44,11 @@ def parse_use(text: str) -> Mapping[str, CardUse] | Unreadable:
 
 def _use(told: list[str]) -> CardUse | None:
     uuid, percent, used, total, temperature, power, limit = told
-    busy = whole(percent, 100)
-    if busy is None or not uuid.strip():
+    busy, name = whole(percent, 100), shown(uuid, 64)
+    if busy is None or not name:
         return None
     return CardUse(
-        uuid=shown(uuid, 64),
+        uuid=name,
         percent=float(busy),
         memory_mib=whole(used, _MOST_MIB) or 0,
         memory_total_mib=whole(total, _MOST_MIB),

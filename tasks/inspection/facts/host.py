@@ -12,6 +12,8 @@ from tasks.inspection.output import Command
 
 MAX_CPUS = 4_096
 
+_KERNEL = re.compile(r"[!-~]{1,32} [!-~]{1,64} [!-~]{1,32}")
+
 
 @dataclass(frozen=True, slots=True)
 class Cpu:
@@ -35,7 +37,9 @@ def parse_cpu(text: str) -> Cpu | Unreadable:
     if isinstance(lines, Unreadable):
         return lines
     pairs = [(key.strip(), value.strip()) for key, _, value in (line.partition(":") for line in lines)]
-    count = sum(1 for key, value in pairs if key == "processor" and whole(value, MAX_CPUS) is not None)
+    count = len(
+        {n for key, value in pairs if key == "processor" and (n := whole(value, MAX_CPUS)) is not None}
+    )
     if not count or count > MAX_CPUS:
         return Unreadable(f"{count} processors")
     said = dict(reversed(pairs))
@@ -64,13 +68,16 @@ def parse_os(text: str) -> OsRelease | Unreadable:
 
 def parse_kernel(text: str) -> str | Unreadable:
     """`uname -s -r -m` -> 'Linux 5.15.0-91-generic x86_64'."""
-    line = shown(text, 100)
-    return line if line.count(" ") >= 2 else Unreadable(f"not a system, release and machine: {line!r}")
+    line = text.strip()
+    if not _KERNEL.fullmatch(line):
+        return Unreadable(f"not a system, release and machine: {shown(text, 100)!r}")
+    return line
 
 
 def parse_uptime(text: str) -> float | Unreadable:
     """/proc/uptime -> seconds since boot: 1209600.42."""
-    seconds = decimal(text.strip()[:64].split(" ", 1)[0], 1e10)
+    line = rows(text, 1)
+    seconds = decimal(line[0].split(" ", 1)[0], 1e10) if isinstance(line, list) and line else None
     return Unreadable(f"no seconds: {shown(text, 40)!r}") if seconds is None else seconds
 
 

@@ -15,14 +15,14 @@ _INTERFACE = re.compile(r"([A-Za-z0-9_.@-]{1,15}):")
 
 
 def parse_interfaces(text: str) -> tuple[str, ...] | Unreadable:
-    """/proc/net/dev -> ('eno1', 'docker0'): at most 64, without loopback and the containers' own ends."""
+    """/proc/net/dev -> ('eno1', 'docker0'): at most 64, each once, without loopback and the containers' own ends."""
     lines = rows(text, 4_096)
     if isinstance(lines, Unreadable):
         return lines
     if not lines or not lines[0].startswith("Inter-|"):
         return Unreadable("no header of /proc/net/dev")
     names = [match[1] for line in lines[2:] if (match := _INTERFACE.match(line))]
-    return tuple(x for x in names if x != "lo" and not x.startswith("veth"))[:MAX_SHOWN]
+    return tuple(x for x in dict.fromkeys(names) if x != "lo" and not x.startswith("veth"))[:MAX_SHOWN]
 
 
 INTERFACES = Fact(

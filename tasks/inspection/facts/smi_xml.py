@@ -1,7 +1,8 @@
 """nvidia-smi's XML, read as a stream: only the paths that are wanted are kept, everything else is counted and dropped.
 
 No tree is built. The one declaration let through is nvidia's own `<!DOCTYPE nvidia_smi_log SYSTEM "nvsmi_device_v12.dtd">`,
-which is never fetched; an internal subset, an entity of any kind, depth and breadth beyond the real output are refused.
+which is never fetched; an internal subset, an entity of any kind, depth, breadth and names beyond the real output are
+refused.
 """
 
 from __future__ import annotations
@@ -13,8 +14,13 @@ from tasks.inspection.facts.text import Unreadable, shown
 
 MAX_DEPTH = 16
 MAX_ELEMENTS = 60_000
+MAX_NAME = 64
+"""Characters of an element's name; the longest real one has 40. Each element looks its whole path up: with a name of a
+megabyte above them, sixty thousand would cost half a minute."""
 MAX_TEXT = 256
 """Characters kept of one element."""
+_PIECE = 1 << 18
+"""Characters that are encoded at a time."""
 
 PATHS = {
     "uuid": "uuid",
@@ -71,8 +77,12 @@ class _Reader:
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         parser.CharacterDataHandler = self._characters
-        # A lone surrogate can't come from our decoding, but the function answers for every string.
-        parser.Parse(text.strip().encode("utf-8", "replace"), True)  # noqa: FBT003  expat takes it by position
+        parser.buffer_text = True  # else each line of a text is a call of its own
+        document = text.strip()
+        for start in range(0, len(document), _PIECE):
+            # A lone surrogate can't come from our decoding, but the function answers for every string.
+            parser.Parse(document[start : start + _PIECE].encode("utf-8", "replace"))
+        parser.Parse(b"", True)  # noqa: FBT003  expat takes it by position
         return [{**gpu, "driver": self._driver or ""} for gpu in self._gpus]
 
     def _doctype(self, name: str, system: str | None, public: str | None, has_subset: int) -> None:
@@ -80,6 +90,8 @@ class _Reader:
             raise _Refused("a DOCTYPE that is not nvidia's")
 
     def _start(self, name: str, _attributes: dict[str, str]) -> None:
+        if len(name) > MAX_NAME:
+            raise _Refused(f"an element with a name of {len(name)} characters")
         self._elements += 1
         self._path.append(name)
         self._text = ""

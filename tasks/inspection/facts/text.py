@@ -12,6 +12,7 @@ from dataclasses import dataclass
 SHOWN = 120
 """Characters of foreign text that a reason or a table shows at most."""
 
+_LINE = re.compile(r"[^\n]+")
 _WHOLE = re.compile(r"[0-9]{1,15}")
 _DECIMAL = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?")
 
@@ -36,13 +37,16 @@ def shown(text: str, limit: int = SHOWN) -> str:
 
 
 def rows(text: str, max_rows: int, max_row: int = 1_024) -> list[str] | Unreadable:
-    """The lines that are not blank, stripped."""
-    found = [stripped for line in text.split("\n") if (stripped := line.strip())]
-    if len(found) > max_rows:
-        return Unreadable(f"{len(found)} lines, more than {max_rows}")
-    longest = max(map(len, found), default=0)
-    if longest > max_row:
-        return Unreadable(f"a line of {longest} characters, more than {max_row}")
+    """The lines that are not blank, stripped; nothing is kept of those beyond the first too many."""
+    found: list[str] = []
+    for line in _LINE.finditer(text):
+        if not (row := line[0].strip()):
+            continue
+        if len(row) > max_row:
+            return Unreadable(f"a line of {len(row)} characters, more than {max_row}")
+        if len(found) == max_rows:
+            return Unreadable(f"more than {max_rows} lines")
+        found.append(row)
     return found
 
 

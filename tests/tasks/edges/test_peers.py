@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import json
 import time
+import tracemalloc
 from datetime import UTC, datetime
 
 import pytest
@@ -16,7 +17,7 @@ from deployments.miner.agent import build_app
 from deployments.miner.keys import read_authorized
 from deployments.miner.listening import serve
 from storage.records import Executor, Neuron, OfferTerms, Severity
-from tasks.edges import wire
+from tasks.edges import peers, wire
 from tasks.edges.nonces import NonceStore
 from tasks.edges.peers import Peers, PeerSettings, is_allowed
 from tasks.edges.shell import EpochKey
@@ -60,8 +61,8 @@ def neuron(endpoint, hotkey=MINER.ss58_address):
 
 
 async def ask(endpoint, settings=SETTINGS, hotkey=MINER.ss58_address):
-    async with Peers(VALIDATOR, settings) as peers:
-        return await peers.ask(neuron(endpoint, hotkey), 7, KEY_LINE, int(time.time()) + 300)
+    async with Peers(VALIDATOR, settings) as opened:
+        return await opened.ask(neuron(endpoint, hotkey), 7, KEY_LINE, int(time.time()) + 300)
 
 
 def seen(reply):
@@ -244,6 +245,7 @@ def test_signatures_are_required(behaviour):
         b'{"executors":' + b"9" * 100_000 + b"}",
         b'{"executors":[' + b",".join([b"1"] * 100_000) + b"]}",
         b'{"executors":[],' + b",".join(b'"k%d":0' % n for n in range(20_000)) + b"}",
+        b'{"executors":[{' + b",".join(b'"k%d":[%b0]' % (n, b"0," * 240) for n in range(990)) + b"}]}",
         answer(*[{**OFFER, "executor_id": f"box-{n}", "port": 1000 + n} for n in range(257)]),
         answer(OFFER, OFFER),
         answer(OFFER, failed=[{"executor_id": "box-1", "error": "X"}]),
@@ -260,6 +262,51 @@ def test_answers_have_one_form(body):
     assert (seen(reply), calls) == (("MINER_BAD_ANSWER", "fail"), 1)
     assert check_evidence(reply.evidence, hotkey=MINER.ss58_address) == body
     assert time.thread_time() - started < 2.0
+
+
+@pytest.mark.parametrize("shape", ["unknown keys", "lists that nobody asked for"])
+def test_what_is_not_known_costs_next_to_nothing(shape):
+    """An answer of half a megabyte full of what nobody asked for is refused for less than 0.1 s of CPU and 20 MB."""
+
+    keys = b",".join(b'"%x":0' % n for n in range(52_000))
+    lists = b",".join(b'"k%d":[%b0]' % (n, b"0," * 240) for n in range(990))
+    body = {"unknown keys": b"{%b}" % keys, "lists that nobody asked for": b'{"executors":[{%b}]}' % lists}[
+        shape
+    ]
+    assert 400_000 < len(body) < wire.MAX_ANSWER_BYTES
+
+    began = time.process_time()
+    reply = peers._read_answer(neuron("127.0.0.1:1"), body, b"", BLOB, allow_private=True)
+    took_s = time.process_time() - began
+    tracemalloc.start()
+    peers._read_answer(neuron("127.0.0.1:1"), body, b"", BLOB, allow_private=True)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert seen(reply) == ("MINER_BAD_ANSWER", "fail")
+    assert took_s < 0.1
+    assert peak_bytes < 20 << 20
+
+
+def test_the_longest_honest_answer_is_read():
+    """256 executors with every field, at addresses that are written in full, and sixteen swaps are no misfit."""
+
+    offers = [
+        OFFER
+        | {
+            "executor_id": f"{'x' * 60}-{n:03}",
+            "address": f"2a00:1111:2222:3333:4444:5555:6666:{0x7000 + n:x}",
+            "paused_from": 1_790_000_000,
+            "min_cards": 2,
+        }
+        for n in range(256)
+    ]
+    swap = "subnet/statement/1\nsr25519\nswap/1\n" + ("GPU-" + "0" * 60 + ",") * 32
+    body = answer(*offers, swaps=[swap] * 16)
+
+    reply = peers._read_answer(neuron("127.0.0.1:1"), body, b"", BLOB, allow_private=False)
+
+    assert (len(reply.executors), reply.reasons) == (256, ())
 
 
 def test_the_first_misfit_of_a_list_ends_it():
