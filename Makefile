@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup image epoch up bench pictures economics test test-long lint types contracts format lock clean
+.PHONY: help setup image epoch up bench fleet pictures economics test test-long lint types contracts format lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -41,6 +41,11 @@ up: setup  ## Keep the whole system up: subnet, Prefect server and UI, a worker,
 
 bench: setup  ## Measure speed and memory against floors (ONLY=name for one row); writes .local/bench.json
 	@$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
+
+fleet: N ?= 1000
+fleet: setup  ## Run an epoch over N simulated executors and tell what it took (RTT=100 SEED=1 FAULTS=0.1 WAIT=5-20 WARM=1 JSON=1)
+	@$(BIN)/python -m deployments.localnet.fleet --executors $(N) $(if $(RTT),--rtt $(RTT)) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(FAULTS),--faults $(FAULTS)) $(if $(WAIT),--wait $(WAIT)) $(if $(WARM),--warm) $(if $(JSON),--json)
 
 pictures: setup  ## Take pictures of every page of the marketplace, on a local system; into .local/pictures
 	@$(BIN)/python -m tests.pictures

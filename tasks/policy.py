@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from types import MappingProxyType
 from typing import Literal
@@ -423,6 +423,29 @@ LOCALNET = Policy(
     renting=RentingPolicy(regions=(("127.0.0.0/8", "local"),)),
 )
 
+FLEET = replace(
+    LOCALNET,
+    name="fleet",
+    inspection=replace(
+        LOCALNET.inspection, session_deadline_s=60.0, bandwidth_probes_at_once=64, bandwidth_turn_s=12.0
+    ),
+    proof=replace(
+        LOCALNET.proof,
+        memory_scale=1 << 20,
+        chain_w=4,
+        walkers=16,
+        fast_walkers=16,
+        segment_steps=32,
+        multiply_columns=16,
+        fill_deadline_s=60.0,
+        barrier_deadline_s=90.0,
+        round_deadline_s=30.0,
+        open_deadline_s=30.0,
+    ),
+)
+"""Of the simulated fleet, which proves on the processors that measure the validator: the least cards that there are, 64 KiB,
+2 ms of a core for a whole proof."""
+
 _LIUM_COLLATERAL = CollateralPolicy(source="ledger", exempt_models=("B200",))
 
 LIUM_2025 = Policy(
@@ -441,7 +464,7 @@ LIUM_2026 = Policy(
 )
 
 PRESETS: Mapping[str, Policy] = MappingProxyType(
-    {p.name: p for p in (DEFAULT, LOCALNET, LIUM_2025, LIUM_2026)}
+    {p.name: p for p in (DEFAULT, LOCALNET, FLEET, LIUM_2025, LIUM_2026)}
 )
 
 

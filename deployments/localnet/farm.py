@@ -1,51 +1,55 @@
-"""The farm: hundreds of machines in one process, for measuring what a validator costs.
+"""The farm: thousands of machines in one process or a few, for measuring what a validator costs.
 
-    python -m deployments.localnet.farm --folder FOLDER --executors 100 [--miners 2]
+    python -m deployments.localnet.farm --folder FOLDER --executors 100 [--miners 2] [--processes 1]
+        [--seed 1] [--rtt-ms 0 | --rtt-ms far] [--wait 5-20] [--faults 0.1] [--lines]
 
 Every machine has an asyncssh listener on a loopback address of its own and its own host key; sessions are answered
-in this process (`scripted.py`). One or more miners announce them, on an embedded chain of the farm's own. It prints
-`ready` when everything listens, a line of JSON with the CPU seconds since then for each line `cpu` on stdin, and the
-same at its end on SIGTERM, SIGINT or with its parent.
+in this process (`scripted.py`), as far away and as broken as the machine's profile has it (`fleet/profiles.py`). One
+or more miners announce them, on an embedded chain of the farm's own; each process serves whole miners. It prints `ready`
+when everything listens, a line of JSON with the CPU seconds since then for each line `cpu` on stdin, and the same at
+its end on SIGTERM, SIGINT or with its parent.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import base64
 import contextlib
 import json
 import os
+import resource
 import signal
 import sys
-import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import asyncssh
-
 from deployments.localnet.cast import Cast, CastExecutor, CastMiner, CastValidator
 from deployments.localnet.chain.actors import dev_wallet
-from deployments.localnet.executors import ANNOUNCED_PYTHON, USER, KeyDoor
+from deployments.localnet.fleet.machines import ID_PREFIX, Ground, Recordings, machine
+from deployments.localnet.fleet.profiles import Conditions
+from deployments.localnet.fleet.shards import Shard, serve_shards
 from deployments.localnet.roles import open_chain
-from deployments.localnet.scripted import MODEL, Recording, answer_session, record_facts
+from deployments.localnet.scripted import MODEL
 from deployments.localnet.setup import Localnet, localnet_of, make_network, one_at_a_time
 from deployments.localnet.world import alone, die_with_parent
 from deployments.miner.admission import Admission
 from deployments.miner.agent import build_app
 from deployments.miner.bounds import Bounds
 from deployments.miner.listening import serve
+from storage.records import SubnetView
 from tasks.edges import wire
 from tasks.edges.nonces import NonceStore
 from tasks.errors import SettingError, SubnetError
 from tasks.offering.config import MinerConfig, MinerExecutor
 
-MAX_EXECUTORS = 1_000
+MAX_EXECUTORS = 10_000
+MAX_MINERS = 100
 EXECUTORS_PER_MINER = wire.MAX_EXECUTORS
-THREAD_STACK_BYTES = 512 * 1024
+EXECUTORS_PER_PROCESS = 4_000
+"""Each has a listener and, when it is visited, a connection: twice as many descriptors, of 20,000 that a process may have."""
 OPEN_DOOR = Bounds(requests_per_s=1_000.0, burst=1_000)
 """Whoever measures runs epochs one after the other, faster than any door lets them in."""
 
@@ -56,17 +60,17 @@ class CpuSeconds:
 
     total_s: float
     ssh_s: float
-    """The loop: SSH servers, miners' doors, frames."""
+    """SSH servers, miners' doors, frames."""
     prover_s: float
-    """All other threads: the provers."""
+    """The cards' work."""
 
 
 def farm_cast(executors: int, miners: int) -> Cast:
     """A cast of so many honest machines with one card each, spread evenly over the miners."""
     if not 1 <= executors <= MAX_EXECUTORS:
         raise SettingError("executors", str(executors), f"1 to {MAX_EXECUTORS}")
-    if not -(-executors // EXECUTORS_PER_MINER) <= miners <= min(executors, 100):
-        wanted = f"{-(-executors // EXECUTORS_PER_MINER)} to {min(executors, 100)}"
+    if not -(-executors // EXECUTORS_PER_MINER) <= miners <= min(executors, MAX_MINERS):
+        wanted = f"{-(-executors // EXECUTORS_PER_MINER)} to {min(executors, MAX_MINERS)}"
         raise SettingError("miners", str(miners), f"{wanted}: one announces at most {EXECUTORS_PER_MINER}")
     numbers = [range(executors)[first::miners] for first in range(miners)]
     return Cast(
@@ -89,72 +93,117 @@ def prepare_farm(folder: Path, executors: int, miners: int) -> Localnet:
 
 
 @contextlib.asynccontextmanager
-async def farmed(farm: Localnet, recording: Recording) -> AsyncIterator[None]:
-    """All machines and doors of the farm, listening."""
-    chain, nonces = open_chain(farm.chain), NonceStore(farm.folder / "miners" / "nonces.sqlite")
-    threading.stack_size(THREAD_STACK_BYTES)
-    pool = ThreadPoolExecutor(len(farm.cast.executors), "prover")
+async def farmed(
+    farm: Localnet, recordings: Recordings, conditions: Conditions, shard: Shard
+) -> AsyncIterator[Ground]:
+    """The shard's machines and doors, listening."""
+    _allow_many_files()
+    nonces = NonceStore(farm.folder / "miners" / f"nonces-{shard.number}.sqlite")
+    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "prover")
+    ground = Ground(conditions, recordings, pool)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
         stack.callback(nonces.close)
-        view = await asyncio.to_thread(chain.view)
-        chain.close()
+        view = await asyncio.to_thread(_view, farm)
         ports = {m.name: m.port for m in farm.miners}
-        for miner in farm.cast.miners:
+        for miner in shard.part_of(farm.cast.miners):
             keys = farm.folder / "miners" / f"{miner.name}.authorized_keys"
             offers = [
-                await stack.enter_async_context(_machine(executor, keys, recording, pool))
+                await stack.enter_async_context(machine(executor, keys, ground))
                 for executor in miner.executors
             ]
             config = MinerConfig(tuple(MinerExecutor(offer, keys) for offer in offers))
             admission = Admission(config.min_validator_stake_rao, view=view)
             app = build_app(config, dev_wallet(miner.name).hotkey, admission, nonces, bounds=OPEN_DOOR)
             await stack.enter_async_context(serve(app, miner.address, ports[miner.name]))
-        yield
+        yield ground
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the farm until told to stop; exit code 0, 1 our own trouble, 2 a user's mistake."""
-    parser = argparse.ArgumentParser(prog="deployments.localnet.farm", description=__doc__)
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--executors", type=int, default=100)
-    parser.add_argument("--miners", type=int, default=None)
-    given = parser.parse_args(arguments)
+    given = _parser().parse_args(arguments)
     die_with_parent()
     miners = given.miners or max(1, -(-given.executors // EXECUTORS_PER_MINER))
     try:
+        conditions = Conditions(given.seed, given.rtt_ms, given.wait, given.faults, given.lines)
         farm = prepare_farm(given.folder, given.executors, miners)
-        recording = record_facts(farm.folder / "recorded")
+        if given.shard is not None:  # of a farm whose first process has the folder
+            asyncio.run(_live(farm, conditions, Shard(given.shard, given.processes)))
+            return 0
         with alone(farm.folder):
-            asyncio.run(_live(farm, recording))
+            processes = min(miners, given.processes or -(-given.executors // EXECUTORS_PER_PROCESS))
+            if processes == 1:
+                asyncio.run(_live(farm, conditions, Shard(0, 1)))
+            else:
+                serve_shards(sys.argv[1:] if arguments is None else arguments, processes)
     except SubnetError as error:
         sys.stderr.write(f"Error: {error}\n")
         return 2 if isinstance(error, SettingError) else 1
     return 0
 
 
-async def _live(farm: Localnet, recording: Recording) -> None:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="deployments.localnet.farm", description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--executors", type=int, default=100)
+    parser.add_argument("--miners", type=int, default=None)
+    parser.add_argument("--processes", type=int, default=None)
+    parser.add_argument("--shard", type=int, default=None, help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rtt-ms", type=rtt_of, default=0.0)
+    parser.add_argument("--wait", type=wait_of, default=(0.0, 0.0))
+    parser.add_argument("--faults", type=float, default=0.0)
+    parser.add_argument("--lines", action="store_true", help="machines have lines of 50 to 1,000 Mbit/s")
+    return parser
+
+
+def rtt_of(text: str) -> float | None:
+    """Milliseconds; None, drawn for each machine, for the word `far`."""
+    return None if text == "far" else float(text)
+
+
+def wait_of(text: str) -> tuple[float, float]:
+    """`5-20` or `5`: least and most seconds."""
+    least, _, most = text.partition("-")
+    return float(least), float(most or least)
+
+
+async def _live(farm: Localnet, conditions: Conditions, shard: Shard) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with farmed(farm, recording):
-        meter = _Meter()
+    recordings = Recordings.made_in(farm.folder / f"shard-{shard.number}")
+    async with farmed(farm, recordings, conditions, shard) as ground:
+        meter = _Meter(ground)
         with _commands(loop, meter):
             _say("ready")
             await stop.wait()
         _say(meter.report())
 
 
-class _Meter:
-    """CPU seconds since it was made, split by thread; asked in the loop's own thread."""
+def _view(farm: Localnet) -> SubnetView:
+    chain = open_chain(farm.chain)
+    try:
+        return chain.view()
+    finally:
+        chain.close()
 
-    def __init__(self) -> None:
-        self._process_s, self._loop_s = time.process_time(), time.thread_time()
+
+def _allow_many_files() -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+class _Meter:
+    """CPU seconds since it was made, those of the provers apart."""
+
+    def __init__(self, ground: Ground) -> None:
+        self._bench, self._process_s = ground.bench, time.process_time()
 
     def read(self) -> CpuSeconds:
         """What was used until now."""
-        total_s, loop_s = time.process_time() - self._process_s, time.thread_time() - self._loop_s
-        return CpuSeconds(total_s, loop_s, max(0.0, total_s - loop_s))
+        total_s, prover_s = time.process_time() - self._process_s, self._bench.used_s
+        return CpuSeconds(total_s, max(0.0, total_s - prover_s), prover_s)
 
     def report(self) -> str:
         """The same as one line of JSON."""
@@ -190,46 +239,9 @@ def _say(line: str) -> None:
         sys.stdout.flush()
 
 
-@contextlib.asynccontextmanager
-async def _machine(
-    executor: CastExecutor, keys: Path, recording: Recording, pool: ThreadPoolExecutor
-) -> AsyncIterator[wire.Offer]:
-    """One listening machine; gives what its miner announces."""
-    host_key = asyncssh.generate_private_key("ssh-ed25519")
-    (card_uuid,) = executor.card_uuids
-
-    async def answer(process: asyncssh.SSHServerProcess[bytes]) -> None:
-        await answer_session(process, recording, card_uuid, pool)
-
-    acceptor = await asyncssh.create_server(
-        lambda: KeyDoor(keys),
-        executor.address,
-        0,
-        server_host_keys=[host_key],
-        process_factory=answer,
-        encoding=None,
-        allow_pty=False,
-        line_editor=False,
-        compression_algs=None,
-        server_version="OpenSSH_9.6",
-    )
-    try:
-        yield wire.Offer(
-            executor_id=executor.executor_id,
-            address=executor.address,
-            port=acceptor.get_port(),
-            user=USER,
-            python=ANNOUNCED_PYTHON,
-            host_key=base64.b64encode(host_key.public_data).decode(),
-            price_usd_per_hour=executor.price_usd_per_hour,
-        )
-    finally:
-        acceptor.close()
-
-
 def _executor(number: int) -> CastExecutor:
     address = f"127.{3 + number // 250}.0.{number % 250 + 1}"
-    return CastExecutor(f"farm-{number}", address, MODEL, 1, 0.4)
+    return CastExecutor(f"{ID_PREFIX}{number}", address, MODEL, 1, 0.4)
 
 
 if __name__ == "__main__":

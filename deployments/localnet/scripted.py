@@ -1,7 +1,7 @@
 """A machine of the farm: it speaks the far end's frames (`tasks/inspection/remote.py`) inside this very process.
 
 Facts are recorded once, from real commands with the fake nvidia-smi in front, and answered with each machine's own
-card UUID. The prover is the real one, in a thread, over cards of any size. No process is started for a session.
+card UUID. The prover's cards are the real ones, of any size (`fleet/proving.py`). No process is started for a session.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
-from concurrent.futures import Executor as Pool
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
 import asyncssh
 
 from deployments.localnet import nvidia_smi
-from kernels.cards import UnlimitedCards
-from kernels.prover import serve
+from deployments.localnet.fleet.profiles import Fault, Profile
+from deployments.localnet.fleet.proving import Bench, HangsUp, hold_proof
 from tasks.errors import BadAnswer
 from tasks.inspection.facts import COMMANDS
 from tasks.inspection.models import find
@@ -49,13 +49,24 @@ class RecordedFact:
 Recording: TypeAlias = Mapping[str, RecordedFact]
 
 
-def record_facts(folder: Path) -> Recording:
-    """Run the inspection's commands once, for real, on this machine with one card shown."""
+@dataclass(frozen=True, slots=True)
+class Scripted:
+    """What one machine answers."""
+
+    card_uuid: str
+    recording: Recording
+    profile: Profile
+    bench: Bench
+    """Where its cards do their work."""
+
+
+def record_facts(folder: Path, memory_times: int = 1) -> Recording:
+    """Run the inspection's commands once, for real, on this machine with one card shown, of so many times its real memory."""
     folder.mkdir(parents=True, exist_ok=True)
     model = find(MODEL)
     assert model is not None
     shown = folder / "gpus.json"
-    shown.write_text(nvidia_smi.cards_json(MODEL, [RECORDED_UUID], model.skus[0].nominal_mib))
+    shown.write_text(nvidia_smi.cards_json(MODEL, [RECORDED_UUID], model.skus[0].nominal_mib * memory_times))
     nvidia_smi.install(folder, Path(sys.executable))
     environment = {
         "PATH": f"{folder}:{os.defpath}:/usr/sbin:/sbin",
@@ -66,26 +77,32 @@ def record_facts(folder: Path) -> Recording:
     return {c.name: _record(c.command, c.timeout_s, c.limit_bytes, environment) for c in COMMANDS}
 
 
-async def answer_session(process: Process, recording: Recording, card_uuid: str, pool: Pool) -> None:
+async def answer_session(process: Process, machine: Scripted) -> None:
     """Serve one validator's session to its end."""
+    if machine.profile.fault is Fault.DROPS_LOGIN:
+        process.channel.get_connection().abort()
+        return
+    if machine.profile.fault is Fault.HANGS:
+        await process.channel.wait_closed()
+        return
     try:
         await _read(process)  # the program that a real machine would run
         while (request := await _read(process)) is not None:
-            if not await _answer(process, json.loads(request), recording, card_uuid, pool):
+            if not await _answer(process, json.loads(request), machine):
                 break
+    except HangsUp:
+        process.channel.get_connection().abort()
     except (asyncio.IncompleteReadError, asyncssh.Error, OSError, BadAnswer, ValueError, KeyError):
         process.exit(1)
     else:
         process.exit(0)
 
 
-async def _answer(
-    process: Process, request: Mapping[str, object], recording: Recording, card_uuid: str, pool: Pool
-) -> bool:
+async def _answer(process: Process, request: Mapping[str, object], machine: Scripted) -> bool:
     """Do what is asked; False when the conversation is over."""
     what = request["do"]
     if what == "facts":
-        await _write(process, _facts(request, recording, card_uuid))
+        await _write(process, _facts(request, machine.recording, machine.card_uuid))
     elif what == "source":
         await _write(process, os.urandom(int(str(request["bytes"]))))
     elif what == "sink":
@@ -95,7 +112,7 @@ async def _answer(
         archive = await _read(process) or b""
         told = {"proving": hashlib.blake2s(archive).hexdigest(), "seconds": 0.0}
         await _write(process, json.dumps(told).encode())
-        await asyncio.get_running_loop().run_in_executor(pool, _prove, process, asyncio.get_running_loop())
+        await hold_proof(partial(_read, process), partial(_write, process), machine.profile, machine.bench)
         return False
     else:
         raise BadAnswer(f"nothing is known to do for {what!r}")
@@ -134,18 +151,6 @@ def _fact(name: str, fact: RecordedFact, card_uuid: str) -> dict[str, object]:
         "seconds": fact.duration_s,
         "truncated": False,
     }
-
-
-def _prove(process: Process, loop: asyncio.AbstractEventLoop) -> None:
-    """The real prover, in this thread, on the session's channel."""
-
-    def read() -> bytes | None:
-        return asyncio.run_coroutine_threadsafe(_read(process), loop).result()
-
-    def write(frame: bytes) -> None:
-        asyncio.run_coroutine_threadsafe(_write(process, frame), loop).result()
-
-    serve(read, write, UnlimitedCards())
 
 
 async def _read(process: Process) -> bytes | None:
