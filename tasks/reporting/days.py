@@ -17,7 +17,10 @@ import pyarrow.compute as pc
 from storage.errors import HistoryDamaged
 from storage.history import archived_since, read_arrow
 from storage.records import Severity
-from tasks.reporting.frames import SHADOW
+from tasks.reporting.false_zeros import Judge, Zeros
+from tasks.reporting.reasons import counted, flat
+from tasks.reporting.results import results_of, silences_of
+from tasks.reporting.step_times import binned, step_rows
 
 UNKNOWN_MODEL = "unknown"
 MAX_NAME = 64
@@ -66,11 +69,14 @@ class Day:
     shares: pd.DataFrame
     share_epochs: Mapping[str, int]
     phases: pd.DataFrame
+    zeros: Zeros
+    steps: pd.DataFrame
+    leases: pd.DataFrame
     unread: tuple[str, ...]
 
 
-def read_day(root: Path, day: date) -> Day:
-    """The whole epochs of one day (UTC), added up."""
+def read_day(root: Path, day: date, judge: Judge) -> Day:
+    """The whole epochs of one day (UTC), added up; `judge` has seen the days before."""
     reader = _Reader(root, day)
     epochs = _epochs(reader.head)
     rows = _machine_rows(reader, epochs)
@@ -87,6 +93,9 @@ def read_day(root: Path, day: date) -> Day:
         shares=shares,
         share_epochs=share_epochs,
         phases=_phases(reader),
+        zeros=judge.add(results_of(reader.arrow), silences_of(reader.arrow)),
+        steps=binned(step_rows(reader.arrow)),
+        leases=_leases(reader, rows),
         unread=tuple(dict.fromkeys(reader.unread)),
     )
 
@@ -173,26 +182,9 @@ def _machine_rows(reader: _Reader, epochs: pd.DataFrame) -> pd.DataFrame:
 
 def _has_failed(reasons: pa.ChunkedArray) -> pd.Series:
     """Whether a row's reasons have one that fails it; rows without have no verdict at worst."""
-    flat = _flat(reasons)
-    failed = flat.loc[flat["severity"] == Severity.FAIL.value, "row"].unique()
+    found = flat(reasons)
+    failed = found.loc[found["severity"] == Severity.FAIL.value, "row"].unique()
     return pd.Series(range(len(reasons))).isin(failed)
-
-
-def _flat(reasons: pa.ChunkedArray) -> pd.DataFrame:
-    """Lists of reasons as rows: number of the row, code, severity; what a policy runs in shadow has that as its severity."""
-    array = reasons.combine_chunks()
-    each = pc.list_flatten(array)
-    is_shadow = pc.fill_null(pc.struct_field(each, "is_shadow"), False)  # noqa: FBT003  Arrow's; files before there was a shadow
-    severity = pc.if_else(is_shadow, SHADOW, pc.struct_field(each, "severity"))
-    frame = pa.table(
-        {
-            "row": pc.list_parent_indices(array),
-            "code": pc.struct_field(each, "code").dictionary_encode(),
-            "severity": severity.dictionary_encode(),
-        }
-    ).to_pandas()
-    assert isinstance(frame, pd.DataFrame)
-    return frame
 
 
 def _proved(reader: _Reader, epochs: pd.DataFrame) -> pd.DataFrame:
@@ -253,18 +245,8 @@ def _checks(reader: _Reader) -> tuple[pd.DataFrame, dict[str, int]]:
         if stage == "proof":
             table = table.filter(pc.not_equal(table["code"], "NOT_TRIED"))
         tried[stage] = len(table)
-        flat = _flat(table["reasons"]).astype({"code": "str", "severity": "str"})
-        gravest = flat.assign(rank=flat["severity"].map(_RANKS)).sort_values(["rank", "severity"])
-        once = gravest.drop_duplicates(["row", "code"])
-        counts = once.groupby(["code", "severity"], as_index=False).size()
-        found.append(counts.rename(columns={"size": "machines"}).assign(stage=stage))
+        found.append(counted(table["reasons"]).assign(stage=stage))
     return pd.concat(found, ignore_index=True), tried
-
-
-_RANKS = {
-    name: rank
-    for rank, name in enumerate((Severity.FAIL.value, Severity.NO_VERDICT.value, SHADOW, Severity.WARN.value))
-}
 
 
 def _shares(reader: _Reader) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -283,6 +265,19 @@ def _phases(reader: _Reader) -> pd.DataFrame:
     rows = reader.frame("phases", "epoch", "name", "started_at", "finished_at")
     seconds = (rows["finished_at"] - rows["started_at"]).dt.total_seconds()
     return bounded(rows[["epoch", "name"]].assign(seconds=seconds))
+
+
+def _leases(reader: _Reader, rows: pd.DataFrame) -> pd.DataFrame:
+    """What is leased of what is listed, as each epoch began; a lease without cards of its own has the whole machine."""
+    table = reader.arrow("leases", *_BY_MACHINE, "card_uuids", "price_usd_per_hour")
+    counts = pc.list_value_length(table["card_uuids"]).to_pandas()
+    leases = bounded(table.drop_columns("card_uuids").to_pandas()).assign(own=counts, leases=1)
+    leases = leases.merge(rows[[*_BY_MACHINE, "card_count"]], on=_BY_MACHINE, how="left")
+    leases["leased_cards"] = leases["own"].where(leases["own"] > 0, leases["card_count"]).fillna(0.0)
+    leases["usd_per_hour"] = leases["price_usd_per_hour"].fillna(0.0)
+    added = ["leases", "leased_cards", "usd_per_hour"]
+    listed = rows.groupby("epoch")["card_count"].sum().rename("listed_cards").to_frame()
+    return listed.join(leases.groupby("epoch")[added].sum()).fillna(0.0).reset_index()
 
 
 def bounded(frame: pd.DataFrame) -> pd.DataFrame:

@@ -9,6 +9,9 @@ miners    a row an epoch and miner: miner_uid, machines, passed, failed
 checks    a row a stage, code and severity (of a reason, or SHADOW): machines (those that got it, counted once an epoch)
 shares    a row a hotkey: uid, incentive, weight (means over the epochs that have them)
 phases    a row an epoch and phase: seconds
+zeros     what came of judging epochs by their neighbours (tasks/reporting/false_zeros.py)
+steps     a row a step of inspection or proof and bin of durations: machines, seconds (tasks/reporting/step_times.py)
+leases    a row an epoch with listed machines: leases, leased_cards, listed_cards, usd_per_hour
 """
 
 from __future__ import annotations
@@ -18,10 +21,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from tasks.reporting.false_zeros import Zeros
 from tasks.reporting.period import Period
-
-SHADOW = "shadow"
-"""In place of a severity: found by a check that has no effect yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,5 +39,8 @@ class Frames:
     """By stage: how many were checked, a machine (at discovery: a miner) counted once an epoch."""
     shares: pd.DataFrame
     phases: pd.DataFrame
+    zeros: Zeros
+    steps: pd.DataFrame
+    leases: pd.DataFrame
     unread: tuple[str, ...] = ()
     """Files that can't be read, in words."""

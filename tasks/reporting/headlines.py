@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from tasks.reporting.drawing import number, percent
 from tasks.reporting.frames import Frames
-from tasks.reporting.pictures import emission, memory, phases, scores
+from tasks.reporting.pictures import emission, leases, memory, phases, scores, steps
 
 EPOCH = timedelta(minutes=10)
 
@@ -36,6 +36,7 @@ def headlines(frames: Frames) -> tuple[Headline, ...]:
         scores.scores(frames),
     )
     kind = found.kinds[0] if found and found.kinds else "weight"
+    leased, taken = leases.leases(frames), steps.steps(frames)
     listed, passed = frames.miners["machines"].sum(), frames.miners["passed"].sum()
     return (
         _count("epochs", "epochs archived", len(frames.epochs)),
@@ -45,6 +46,7 @@ def headlines(frames: Frames) -> tuple[Headline, ...]:
         _count("cards", "cards, newest epoch", newest["cards"].sum()),
         _figure("proved_tib", "proved memory", size.proved_bytes.sum() / 2**40 if size else None, "TiB"),
         _share("passed_share", "passed of what was listed", passed / listed if listed else None),
+        _share("false_zero_share", "zeroed between two passes", frames.zeros.rate),
         _figure(
             "median_score",
             "median score of the paid",
@@ -54,8 +56,21 @@ def headlines(frames: Frames) -> tuple[Headline, ...]:
         _figure("gini", f"Gini of {emission.NAMES[kind]}", found.gini(kind) if found else None, ""),
         _share("top_1_share", "largest miner's share", found.top(kind, 1) if found else None),
         _share("burned_share", "burned", found.burned[kind] if found else None),
+        _figure("leased_usd_h", "leases, newest epoch", _hourly(leased), "USD/h"),
         _figure("epoch_s", "median epoch", times.median_s if times else None, "s"),
+        *(
+            _figure(f"{name}_p95_s", f"{name}, 95 % at most", _slow_end(taken, name), "s")
+            for name in ("inspection", "rounds")
+        ),
     )
+
+
+def _slow_end(taken: steps.Steps | None, name: str) -> float | None:
+    return float(taken.spread["p95"][name]) if taken and name in taken.spread.index else None
+
+
+def _hourly(leased: leases.Leases | None) -> float:
+    return float(leased.latest["usd_per_hour"]) if leased else 0.0
 
 
 def incidents(frames: Frames) -> Counter[str]:

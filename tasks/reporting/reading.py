@@ -8,13 +8,16 @@ from pathlib import Path
 import pandas as pd
 
 from tasks.reporting.days import Day, read_day
+from tasks.reporting.false_zeros import Judge, Zeros
 from tasks.reporting.frames import Frames
 from tasks.reporting.period import Period
+from tasks.reporting.step_times import added
 
 
 def read_frames(root: Path, period: Period) -> Frames:
     """The archived epochs of a period; one day's rows are in memory at a time. Raises SchemaUnknown."""
-    return add_up(period, (read_day(root, day) for day in period.every_day))
+    judge = Judge()
+    return add_up(period, (read_day(root, day, judge) for day in period.every_day))
 
 
 def add_up(period: Period, days: Iterable[Day]) -> Frames:
@@ -36,6 +39,9 @@ def add_up(period: Period, days: Iterable[Day]) -> Frames:
         tried=tried,
         shares=_shares(every),
         phases=_joined(day.phases for day in every),
+        zeros=Zeros(_joined(day.zeros.judged for day in every), _joined(day.zeros.found for day in every)),
+        steps=added([day.steps for day in every]),
+        leases=_joined(day.leases for day in every),
         unread=tuple(text for day in every for text in day.unread),
     )
 

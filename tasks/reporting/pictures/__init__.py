@@ -6,16 +6,31 @@ from collections.abc import Callable
 
 from tasks.reporting.frames import Frames
 from tasks.reporting.picture import Missing, Picture
-from tasks.reporting.pictures import checks, emission, memory, network, phases, prices, scores, uptime
+from tasks.reporting.pictures import (
+    checks,
+    emission,
+    leases,
+    memory,
+    network,
+    phases,
+    prices,
+    scores,
+    steps,
+    uptime,
+    zeros,
+)
 
 ALL: tuple[Callable[[Frames], Picture | Missing], ...] = (
     network.picture,
     memory.picture,
     emission.picture,
     checks.picture,
+    zeros.picture,
     scores.picture,
     prices.picture,
+    leases.picture,
     phases.picture,
+    steps.picture,
     uptime.picture,
 )
 """In the order of the page."""

@@ -12,8 +12,9 @@ from matplotlib.lines import Line2D
 
 from storage.records import Severity
 from tasks.reporting.drawing import BAD, REST, UNSURE, canvas, label, log_axis, percent
-from tasks.reporting.frames import SHADOW, Frames
+from tasks.reporting.frames import Frames
 from tasks.reporting.picture import Missing, Picture, table
+from tasks.reporting.reasons import SHADOW
 
 TITLE = "Pass rate by check"
 MAX_CODES = 24

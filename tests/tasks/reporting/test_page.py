@@ -3,22 +3,24 @@
 import asyncio
 import base64
 import re
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from storage.errors import StorageError
-from storage.records import Reason, Severity
+from storage.records import Lease, Reason, Severity
 from tasks.reporting.page import POLICY
 from tasks.reporting.period import Period
 from tasks.reporting.reading import read_frames
 from tasks.reporting.step import summarise
 from tasks.reporting.writing import folder_of_reports, write_page
-from tests.tasks.reporting.network import DISK, archive, epoch, machine
+from tests.tasks.reporting.network import DISK, NOON, archive, epoch, machine
 
 pytestmark = pytest.mark.xdist_group("page")  # so that the fixture's is drawn once
 DAY = Period(date(2026, 8, 1))
+TEN = timedelta(minutes=10)
 HOSTILE = "<script>alert(1)</script><img src=http://evil/x onerror=a()>\"'&$\\frac{1}{0}$ | [x](http://evil) \x1b[31m\u202e"
 TROUBLE = Reason(HOSTILE, Severity.FAIL, HOSTILE, HOSTILE, HOSTILE)
 
@@ -33,7 +35,11 @@ def made(tmp_path_factory):
         machine("c", "5Carol", reasons=[DISK, TROUBLE]),
     )
     shares = {HOSTILE: 0.5, "5Bob": 0.5}
-    archive(root, epoch(7, *machines, weights=shares, incentive=shares, incidents=(TROUBLE,)))
+    good = epoch(7, *machines[:2], machine("c", "5Carol"), at=NOON - 2 * TEN)
+    let = (Lease(HOSTILE, f"{HOSTILE}/{HOSTILE}", (HOSTILE,), 1.0, NOON),)
+    bad = epoch(8, *machines, weights=shares, incentive=shares, incidents=(TROUBLE,), at=NOON - TEN)
+    good = replace(good, grounds=replace(good.grounds, leases=let))
+    archive(root, good, bad, epoch(9, *machines[:2], machine("c", "5Carol")))
     frames = read_frames(root, DAY)
     return frames, write_page(frames, folder_of_reports(root))
 
@@ -53,7 +59,7 @@ def test_the_page_is_well_formed_and_small(made, page):
     root = parsed(page)
 
     assert [h.text for h in root.iter("h2")].count("Uptime by miner") == 1
-    assert len(list(root.iter("figure"))) == 8
+    assert len(list(root.iter("figure"))) == 11
     assert all(len(image.get("alt")) > 30 for image in root.iter("img"))
     assert made[1].size_bytes == len(page.encode()) < 3_000_000
 
@@ -167,4 +173,6 @@ def test_an_absurd_archive_has_a_page_all_the_same(tmp_path):
 
     report = write_page(read_frames(tmp_path / "h", Period(at.date())), tmp_path)
 
-    assert len(list(parsed(report.path.read_text()).iter("img"))) == 8
+    assert (
+        len(list(parsed(report.path.read_text()).iter("img"))) == 9
+    )  # nothing was leased, and nothing can be judged

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from storage.records import Lease
 from tasks.reporting.drawing import hotkey, label, look, number, percent
 from tasks.reporting.palette import palette_of
 from tasks.reporting.period import Period
@@ -14,17 +15,21 @@ from tasks.reporting.picture import Missing
 from tasks.reporting.pictures import (
     checks,
     emission,
+    leases,
     memory,
     network,
     phases,
     pictures_of,
     prices,
     scores,
+    steps,
     uptime,
+    zeros,
 )
 from tasks.reporting.reading import read_frames
 from tasks.reporting.slots import outline, slots
 from tests.tasks.reporting.network import AWAY, DISK, GIB, LOWERED, NOON, archive, epoch, machine
+from tests.tasks.reporting.test_step_times import timed
 
 DAY = Period(date(2026, 8, 1))
 TEN = timedelta(minutes=10)
@@ -39,7 +44,7 @@ def test_an_empty_day_says_so_in_words(tmp_path):
     pictures = pictures_of(read_frames(tmp_path, DAY))
 
     assert all(isinstance(p, Missing) and p.why.endswith(".") for p in pictures)
-    assert len({p.title for p in pictures}) == 8
+    assert len({p.title for p in pictures}) == 11
 
 
 def test_an_epoch_without_machines_draws_what_there_is(tmp_path):
@@ -219,6 +224,71 @@ def test_durations_are_of_phases_that_ended(tmp_path):
     assert found.seconds.to_dict("list") == {"discovery": [1, 3], "inspection": [10, 30], "proof": [20, 0]}
 
 
+def test_false_zeros_are_drawn_by_code_as_a_share_of_the_judged(tmp_path):
+    """Of two judged machines one was not paid for its disk in the second epoch of three: half, at that time."""
+    good = (machine("a"), machine("b"))
+    bad = (machine("a", reasons=[DISK]), machine("b"))
+    frames = frames_of(
+        tmp_path, epoch(7, *good), epoch(8, *bad, at=NOON + TEN), epoch(9, *good, at=NOON + 2 * TEN)
+    )
+    found = zeros.zeros(frames)
+
+    assert (found.judged, found.zeros, found.forgiven, found.rate) == (2, 1, 0, 0.5)
+    assert found.rates.to_dict("list") == {"DISK_BELOW_MINIMUM": [50.0]}
+    assert (
+        "1 were not paid (50.0 %), most of them for DISK_BELOW_MINIMUM (1)" in zeros.picture(frames).sentence
+    )
+
+
+def test_without_a_false_zero_there_is_no_picture_of_them(tmp_path):
+    """It is said in words how many were judged."""
+    told = zeros.picture(frames_of(tmp_path, *(epoch(n, machine("a"), at=NOON + n * TEN) for n in (7, 8, 9))))
+
+    assert isinstance(told, Missing)
+    assert (
+        told.why
+        == "Of 1 machine-epochs between two in which the machine passed unchanged, none was not paid."
+    )
+
+
+def test_neighbours_are_found_over_midnight(tmp_path):
+    """The last epoch of a day is judged by the first of the next."""
+    days = [NOON.replace(hour=23, minute=40), NOON.replace(hour=23, minute=50), NOON.replace(day=2, hour=0)]
+    told = [machine("a"), machine("a", reasons=[DISK]), machine("a")]
+    archive(tmp_path, *(epoch(n, one, at=at) for n, one, at in zip((7, 8, 9), told, days, strict=True)))
+
+    assert read_frames(tmp_path, Period(date(2026, 8, 2), 2)).zeros.rate == 1.0
+    assert read_frames(tmp_path, DAY).zeros.rate is None
+
+
+def test_steps_are_told_with_their_slow_end(tmp_path):
+    """A step that takes most of all time, and the one in which machines differ most."""
+    machines = [timed(f"m-{n}", connect_s=9.0 if n == 0 else 0.1) for n in range(9)]
+    told = steps.picture(frames_of(tmp_path, epoch(7, *machines)))
+
+    assert told.sentence.startswith("Most of a machine's time goes to rounds: half of the machines take 4")
+    assert "Machines differ most in connect (0.0996 and 8.87 s)" in told.sentence
+    assert [row[:2] for row in told.table.rows] == [
+        (name, "9") for name in ("connect", "facts", "inspection", "rounds", "product")
+    ]
+
+
+def test_leases_are_cards_and_money_as_an_epoch_began(tmp_path):
+    """A lease of one card and one of a whole machine: five of six cards, for 3 USD an hour, ten minutes long."""
+    outcome = epoch(7, machine("a", cards=4), machine("b", cards=2))
+    let = (
+        Lease("l-1", "5Alice/a", (), 2.5, NOON),
+        Lease("l-2", "5Alice/b", ("GPU-0",), 0.5, NOON),
+    )
+    frames = frames_of(tmp_path, replace(outcome, grounds=replace(outcome.grounds, leases=let)))
+    found = leases.leases(frames)
+
+    assert found.share.tolist() == [pytest.approx(5 / 6)]
+    assert found.latest[["leases", "leased_cards", "usd_per_hour"]].tolist() == [2, 5, 3.0]
+    assert found.usd == pytest.approx(0.5)
+    assert isinstance(leases.picture(frames_of(tmp_path / "none", outcome)), Missing)
+
+
 def test_uptime_is_what_passed_of_what_was_listed(tmp_path):
     """Three of four machine-epochs passed; an epoch in which a miner lists nothing is no downtime."""
     found = uptime.uptime(
@@ -281,19 +351,16 @@ def test_a_month_has_no_more_blocks_than_a_picture_can_show():
 
 def test_every_picture_can_be_drawn(tmp_path):
     """Of a network with one of everything, without a warning of matplotlib's."""
-    frames = frames_of(
-        tmp_path,
-        epoch(
-            7,
-            machine("a"),
-            machine("b", "5Bob", reasons=[DISK]),
-            weights={"5Alice": 1.0},
-            incentive={"5Alice": 0.5},
-        ),
-    )
+    shares = {"weights": {"5Alice": 1.0}, "incentive": {"5Alice": 0.5}}
+    let = epoch(7, timed("a"), machine("b", "5Bob", reasons=[DISK]), **shares)
+    let = replace(let, grounds=replace(let.grounds, leases=(Lease("l-1", "5Alice/a", (), 2.5, NOON),)))
+    later = (epoch(n, timed("a"), at=NOON + n * TEN) for n in (9,))
+    failed = epoch(8, machine("a", reasons=[DISK]), at=NOON + 8 * TEN)
+    frames = frames_of(tmp_path, let, failed, *later)
     with look():
         drawn = [picture.draw() for picture in pictures_of(frames)]
 
+    assert len(drawn) == 11
     assert all(figure.axes for figure in drawn)
 
 
