@@ -11,7 +11,10 @@ It ends when its stdin does. `BEHAVIOURS` says of each what an honest client sho
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import itertools
 import json
+import logging
 import os
 import socket
 import struct
@@ -31,6 +34,14 @@ from paramiko.message import Message
 
 BANNER = b"SSH-2.0-OpenSSH_9.6\r\n"
 FLOOD_S = 20.0
+DEADLINE = "no answer by its deadline"
+CODES = {
+    "HostKeyMismatch": "HOST_KEY_MISMATCH",
+    "LimitExceeded": "HOST_LIMIT_EXCEEDED",
+    "BadAnswer": "HOST_BAD_ANSWER",
+}
+"""What each error of a session becomes in the report on the machine; `HostAway` is two, see `Behaviour.code`."""
+_SO_ATTACH_FILTER = 26
 
 
 @dataclass(frozen=True)
@@ -43,10 +54,20 @@ class Behaviour:
     says: str
     may_last: bool = False
     """A flood of small packets: where its server gets little CPU, the deadline comes before the budget's end."""
+    visited: str = ""
+    """The code of the reason that a whole visit to it ends with, where it does not follow from the error."""
+
+    @property
+    def code(self) -> str:
+        """The code of the reason that a whole visit to it ends with."""
+        if self.visited or self.error != "HostAway":
+            return self.visited or CODES[self.error]
+        return "HOST_TIMEOUT" if self.says == DEADLINE else "HOST_UNREACHABLE"
 
 
 def main() -> None:
     """Serve every behaviour on a port of its own until stdin ends."""
+    logging.getLogger("paramiko").addHandler(logging.NullHandler())  # else each refusal is told on stderr
     ports = {}
     for behaviour in BEHAVIOURS:
         listener = socket.create_server(("127.0.0.1", 0), backlog=8)
@@ -136,6 +157,24 @@ def banner_endless(sock: socket.socket) -> None:
     _flood(sock, b"x" * 65_536)
 
 
+def banner_of_a_megabyte(sock: socket.socket) -> None:
+    sock.sendall(b"SSH-2.0-" + b"x" * 1_000_000 + b"\r\n")
+    _hold(sock)
+
+
+def banner_and_gone(sock: socket.socket) -> None:
+    sock.sendall(BANNER)
+    sock.recv(1)
+
+
+def urgent(sock: socket.socket) -> None:
+    """Out-of-band bytes, which wake some who wait and are read by nobody."""
+    for _ in range(100):
+        sock.send(b"!", socket.MSG_OOB)
+        time.sleep(0.03)
+    _hold(sock)
+
+
 def banner_only(sock: socket.socket) -> None:
     sock.sendall(BANNER)
     _hold(sock)
@@ -186,10 +225,30 @@ def ignore_slow_before_kex(sock: socket.socket) -> None:
         time.sleep(0.3)
 
 
-def kexinit_of_many_names(sock: socket.socket) -> None:
-    names = b",".join([b"ext-info-s"] * 3_000)
+def _kexinit(names: bytes) -> bytes:
+    """A KEXINIT that offers these key exchanges, and nothing else of anything."""
     lists = struct.pack(">I", len(names)) + names + bytes(4) * 9
-    sock.sendall(BANNER + _packet(bytes([common.MSG_KEXINIT]) + bytes(16) + lists + bytes(5)))
+    return _packet(bytes([common.MSG_KEXINIT]) + bytes(16) + lists + bytes(5))
+
+
+def kexinit_of_many_names(sock: socket.socket) -> None:
+    sock.sendall(BANNER + _kexinit(b",".join([b"ext-info-s"] * 3_000)))
+    _hold(sock)
+
+
+def kexinit_of_groups_to_choose(sock: socket.socket) -> None:
+    """Whoever takes part computes in a group that the server chooses: 2 s for one of 8,192 bits."""
+    sock.sendall(BANNER + _kexinit(b"diffie-hellman-group-exchange-sha256"))
+    _hold(sock)
+
+
+def newkeys_before_any(sock: socket.socket) -> None:
+    sock.sendall(BANNER + _packet(bytes([common.MSG_NEWKEYS])))
+    _hold(sock)
+
+
+def padding_beyond_the_packet(sock: socket.socket) -> None:
+    sock.sendall(BANNER + struct.pack(">IB", 12, 255) + bytes(4_000))
     _hold(sock)
 
 
@@ -199,25 +258,33 @@ def kexinit_of_many_names(sock: socket.socket) -> None:
 class Door(paramiko.ServerInterface):
     """Lets everybody in, and hands the command's channel to the behaviour."""
 
-    def __init__(self, act: Callable[[paramiko.Channel], None] | None = None, *, refuses: str = "") -> None:
-        self._act, self._refuses = act, refuses
+    def __init__(
+        self, sock: socket.socket, act: Callable[[paramiko.Channel], None] | None = None, *, refuses: str = ""
+    ) -> None:
+        self._sock, self._act, self._refuses = sock, act, refuses
 
     def get_allowed_auths(self, username: str) -> str:
         return "publickey,keyboard-interactive"
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        if self._refuses == "slowly":
+            time.sleep(1.2)
         verdicts = {"key": paramiko.AUTH_FAILED, "half": paramiko.AUTH_PARTIALLY_SUCCESSFUL}
         return verdicts.get(self._refuses, paramiko.AUTH_SUCCESSFUL)
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
         if self._refuses == "silently":
             time.sleep(FLOOD_S)
+        if self._refuses == "by dropping the channel":
+            _drop(self._sock)
         refused = paramiko.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED
         return refused if self._refuses == "channel" else paramiko.OPEN_SUCCEEDED
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         if self._refuses == "exec silently":
             time.sleep(FLOOD_S)
+        if self._refuses == "by dropping the command":
+            _drop(self._sock)
         if self._refuses == "exec":
             return False
         if self._act is not None:
@@ -254,10 +321,67 @@ def _ssh(
         transport.add_server_key(key or HOST_KEY)
         for name, value in options.items():
             setattr(transport, f"_preferred_{name}", value)
-        transport.start_server(server=Door(act, refuses=refuses))
+        transport.start_server(server=Door(sock, act, refuses=refuses))
         transport.join(FLOOD_S)
 
     return serve
+
+
+def _drop(sock: socket.socket) -> None:
+    """Hang up, now."""
+    sock.shutdown(socket.SHUT_RDWR)
+
+
+def _freeze(sock: socket.socket) -> None:
+    """The link is gone: from now on the kernel drops, unacknowledged, whatever comes on this connection."""
+    drop_all = (ctypes.c_char * 8).from_buffer_copy(struct.pack("HBBI", 6, 0, 0, 0))
+    program = struct.pack("HP", 1, ctypes.addressof(drop_all))
+    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+
+
+class Dripping:
+    """A socket that lets out a few bytes at a time."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._sock, name)
+
+    def send(self, data: bytes) -> int:
+        """Eight bytes, after a while."""
+        time.sleep(0.02)
+        return self._sock.send(data[:8])
+
+
+def dripping(sock: socket.socket) -> None:
+    """An honest server that is never done with its handshake."""
+    transport = Server(Dripping(sock))
+    transport.add_server_key(HOST_KEY)
+    transport.start_server(server=Door(sock))
+    transport.join(FLOOD_S)
+
+
+def _changing_its_key() -> Callable[[socket.socket], None]:
+    """Hangs up on who comes first, and shows another host key to who comes again."""
+    visits, later = iter(range(1 << 30)), _ssh(key=_private_key())
+    return lambda sock: later(sock) if next(visits) else closing(sock)
+
+
+class Forger(paramiko.Ed25519Key):
+    """Shows the announced key and has not got it: what it signs is signed by another."""
+
+    def __init__(self) -> None:
+        self._other = _private_key()
+
+    def asbytes(self) -> bytes:
+        return HOST_KEY.asbytes()
+
+    def get_name(self) -> str:
+        return "ssh-ed25519"
+
+    def sign_ssh_data(self, data: bytes, algorithm: str | None = None) -> Message:
+        return self._other.sign_ssh_data(data, algorithm)
 
 
 def _message(kind: int, *parts: bytes | int | str | bool) -> Message:
@@ -277,6 +401,28 @@ def _send_for_long(transport: paramiko.Transport, message: Message) -> None:
     end = time.monotonic() + FLOOD_S
     while time.monotonic() < end and transport.is_active():
         transport._send_message(message)
+
+
+class DropsInKex(Server):
+    """Hangs up when it has the client's half of the key exchange."""
+
+    def _negotiate_keys(self, message: Message) -> None:
+        _drop(self.sock)
+
+
+class FreezesInKex(Server):
+    """Its link goes in the key exchange."""
+
+    def _negotiate_keys(self, message: Message) -> None:
+        _freeze(self.sock)
+        time.sleep(FLOOD_S)
+
+
+class SmallWindow(Server):
+    """Lets 32 KiB come in, and no more."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        super().__init__(sock, default_window_size=32_768)
 
 
 class NoKexReply(Server):
@@ -318,6 +464,15 @@ def _ask_for_passwords(auth: AuthHandler, _: object) -> None:
     time.sleep(FLOOD_S)
 
 
+def _ask_for_ever(auth: AuthHandler, _: object) -> None:
+    prompt = _message(common.MSG_USERAUTH_INFO_REQUEST, "name", "please", "", 1, "Password:", False)
+    _send_for_long(auth.transport, prompt)
+
+
+def _hang_up(auth: AuthHandler, _: object) -> None:
+    _drop(auth.transport.sock)
+
+
 def _say_yes_before_asked(auth: AuthHandler, _: object) -> None:
     for _ in range(50):
         auth.transport._send_message(_message(common.MSG_USERAUTH_SUCCESS))
@@ -332,6 +487,18 @@ def raw(
     def act(channel: paramiko.Channel) -> None:
         number = (channel.remote_chanid,) if of_channel else ()
         _send_for_long(channel.get_transport(), _message(kind, *number, *parts))
+
+    return act
+
+
+def raw_unread(
+    kind: int, *parts: bytes | int | str | bool, of_channel: bool = False
+) -> Callable[[paramiko.Channel], None]:
+    """The same, and what we answer is never taken from the socket."""
+
+    def act(channel: paramiko.Channel) -> None:
+        channel.get_transport().packetizer.read_all = lambda n, check_rekey=False: time.sleep(FLOOD_S) or b""
+        raw(kind, *parts, of_channel=of_channel)(channel)
 
     return act
 
@@ -365,6 +532,58 @@ def stdout_dripped(channel: paramiko.Channel) -> None:
     while True:
         channel.sendall(b"x")
         time.sleep(0.1)
+
+
+def one_line(channel: paramiko.Channel) -> None:
+    """A line that has no end, and no frame in it."""
+    while True:
+        channel.sendall(b"x" * 32_768)
+
+
+def a_greeting(channel: paramiko.Channel) -> None:
+    channel.sendall(b"Welcome to rack 7!\n")
+    time.sleep(FLOOD_S)
+
+
+def freezes(channel: paramiko.Channel) -> None:
+    """The link goes in the middle of a frame: no end, no reset, no acknowledgement."""
+    channel.sendall(struct.pack(">I", 100) + b"half")
+    time.sleep(0.1)
+    _freeze(channel.get_transport().sock)
+    time.sleep(FLOOD_S)
+
+
+def resets(channel: paramiko.Channel) -> None:
+    channel.get_transport().sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    channel.get_transport().sock.close()
+
+
+def noise_as_ciphertext(channel: paramiko.Channel) -> None:
+    """A packet of a right length that no key of ours made."""
+    channel.get_transport().sock.sendall(struct.pack(">I", 32) + os.urandom(64))
+    time.sleep(FLOOD_S)
+
+
+def closes_and_goes_on(channel: paramiko.Channel) -> None:
+    transport, number = channel.get_transport(), channel.remote_chanid
+    transport._send_message(_message(common.MSG_CHANNEL_CLOSE, number))
+    _send_for_long(transport, _message(common.MSG_CHANNEL_DATA, number, PIECE))
+
+
+def closes_without_a_word(channel: paramiko.Channel) -> None:
+    channel.close()
+    time.sleep(FLOOD_S)
+
+
+def disconnects(channel: paramiko.Channel) -> None:
+    channel.get_transport()._send_message(_message(common.MSG_DISCONNECT, 2, "bye\x1b[2J" * 1_000, ""))
+    time.sleep(FLOOD_S)
+
+
+def status_cut_off(channel: paramiko.Channel) -> None:
+    request = _message(common.MSG_CHANNEL_REQUEST, channel.remote_chanid, "exit-status")
+    channel.get_transport()._send_message(request)
+    time.sleep(FLOOD_S)
 
 
 def eof_without_status(channel: paramiko.Channel) -> None:
@@ -416,9 +635,21 @@ def single_bytes(channel: paramiko.Channel) -> None:
     _send_for_long(channel.get_transport(), _message(common.MSG_CHANNEL_DATA, channel.remote_chanid, b"x"))
 
 
+def bytes_and_windows(channel: paramiko.Channel) -> None:
+    """All the small packets that an honest server needs, each as often as it may."""
+    transport, number = channel.get_transport(), channel.remote_chanid
+    channel.sendall(struct.pack(">I", 60_000))
+    kinds = (
+        _message(common.MSG_CHANNEL_DATA, number, b"x"),
+        _message(common.MSG_CHANNEL_WINDOW_ADJUST, number, 1),
+        _message(common.MSG_IGNORE, b""),
+    )
+    for message in itertools.islice(itertools.cycle(kinds), 30_000):
+        transport._send_message(message)
+
+
 DATA, STDERR = common.MSG_CHANNEL_DATA, common.MSG_CHANNEL_EXTENDED_DATA
 PIECE = bytes(32_000)
-DEADLINE = "no answer by its deadline"
 REFUSING = Behaviour("nobody listens", _hold, "HostAway", "connect")
 
 BEHAVIOURS = (
@@ -497,10 +728,12 @@ BEHAVIOURS = (
     Behaviour("exec reply withheld", _ssh(refuses="exec silently"), "HostAway", DEADLINE),
     Behaviour("exec rejected", _ssh(refuses="exec"), "HostAway", "open: the server refused"),
     Behaviour("frame of 1 GB", _ssh(endless_stdout), "LimitExceeded", "a frame of 1000000000 bytes"),
-    Behaviour("empty frames without end", _ssh(endless_frames), "HostAway", DEADLINE),
+    Behaviour(
+        "empty frames without end", _ssh(endless_frames), "HostAway", DEADLINE, visited="HOST_BAD_ANSWER"
+    ),
     Behaviour(
         "stdout ignores the window",
-        _ssh(raw(DATA, PIECE, of_channel=True)),
+        _ssh(raw(DATA, b"\x7f" * 32_000, of_channel=True)),
         "LimitExceeded",
         "",
         may_last=True,
@@ -515,6 +748,9 @@ BEHAVIOURS = (
     ),
     Behaviour(
         "single bytes without end", _ssh(single_bytes), "LimitExceeded", "messages numbered 94", may_last=True
+    ),
+    Behaviour(
+        "bytes, windows and IGNOREs in turn", _ssh(bytes_and_windows), "LimitExceeded", "", may_last=True
     ),
     Behaviour(
         "data shorter than announced",
@@ -578,7 +814,71 @@ BEHAVIOURS = (
         "message 90",
     ),
     Behaviour("unknown message numbers", _ssh(raw(199, "x")), "BadAnswer", "message 199"),
-    Behaviour("never reads our stdin", _ssh(never_reads), "HostAway", DEADLINE),
+    Behaviour("banner of a megabyte", banner_of_a_megabyte, "LimitExceeded", "banner bytes"),
+    Behaviour("drops after its banner", banner_and_gone, "HostAway", "handshake: the connection was lost"),
+    Behaviour("urgent bytes", urgent, "HostAway", DEADLINE),
+    Behaviour("only group exchange", kexinit_of_groups_to_choose, "BadAnswer", "no acceptable kex"),
+    Behaviour("NEWKEYS before any keys", newkeys_before_any, "BadAnswer", "handshake"),
+    Behaviour("padding beyond the packet", padding_beyond_the_packet, "BadAnswer", "handshake"),
+    Behaviour("drops in the key exchange", _ssh(server=DropsInKex), "HostAway", "handshake"),
+    Behaviour("link freezes in the key exchange", _ssh(server=FreezesInKex), "HostAway", DEADLINE),
+    Behaviour("the whole handshake dripped", dripping, "HostAway", DEADLINE),
+    Behaviour("announced key without its signature", _ssh(key=Forger()), "BadAnswer", "handshake"),
+    Behaviour(
+        "another host key the second time",
+        _changing_its_key(),
+        "HostAway",
+        "handshake",
+        visited="HOST_KEY_MISMATCH",
+    ),
+    Behaviour("drops at login", _ssh(server=_auth("G", _parse_service_request=_hang_up)), "HostAway", "auth"),
+    Behaviour(
+        "drops at our key", _ssh(server=_auth("H", _parse_userauth_request=_hang_up)), "HostAway", "auth"
+    ),
+    Behaviour(
+        "prompts without end",
+        _ssh(server=_auth("I", _parse_userauth_request=_ask_for_ever)),
+        "BadAnswer",
+        "message 60",
+    ),
+    Behaviour("slow login, then silence", _ssh(refuses="slowly"), "HostAway", DEADLINE),
+    Behaviour("drops at the channel", _ssh(refuses="by dropping the channel"), "HostAway", "open"),
+    Behaviour("drops at the command", _ssh(refuses="by dropping the command"), "HostAway", "open"),
+    Behaviour("1 GB in one line", _ssh(one_line), "LimitExceeded", "a frame of 2021161080 bytes"),
+    Behaviour("a greeting", _ssh(a_greeting), "LimitExceeded", "a frame of 1466264675 bytes"),
+    Behaviour("link freezes in the middle of a frame", _ssh(freezes), "HostAway", DEADLINE),
+    Behaviour("resets in the middle of a session", _ssh(resets), "HostAway", "the connection was lost"),
+    Behaviour("noise as ciphertext", _ssh(noise_as_ciphertext), "BadAnswer", "talk"),
+    Behaviour("closes the channel and goes on", _ssh(closes_and_goes_on), "HostAway", "talk"),
+    Behaviour("data of another channel", _ssh(raw(DATA, 77, PIECE)), "HostAway", "talk"),
+    Behaviour(
+        "closes without a word", _ssh(closes_without_a_word), "HostAway", "the program ended with no status"
+    ),
+    Behaviour("disconnects with many words", _ssh(disconnects), "HostAway", "talk"),
+    Behaviour("exit status cut off", _ssh(status_cut_off), "HostAway", DEADLINE),
+    Behaviour("window of 32 KiB for ever", _ssh(server=SmallWindow), "HostAway", DEADLINE),
+    Behaviour(
+        "global requests whose replies are never read",
+        _ssh(raw_unread(common.MSG_GLOBAL_REQUEST, "x@y", True)),
+        "LimitExceeded",
+        "messages numbered 80",
+    ),
+    Behaviour(
+        "channel requests whose replies are never read",
+        _ssh(raw_unread(common.MSG_CHANNEL_REQUEST, "x@y", True, of_channel=True)),
+        "LimitExceeded",
+        "messages numbered 98",
+    ),
+    Behaviour(
+        "banners after login",
+        _ssh(raw(common.MSG_USERAUTH_BANNER, "hello " * 1_000, "en")),
+        "LimitExceeded",
+        "messages numbered 53",
+    ),
+    Behaviour(
+        "UNIMPLEMENTED flood", _ssh(raw(common.MSG_UNIMPLEMENTED, 1)), "LimitExceeded", "messages numbered 3"
+    ),
+    Behaviour("never reads our stdin", _ssh(never_reads), "HostAway", DEADLINE, visited="HOST_BAD_ANSWER"),
 )
 
 

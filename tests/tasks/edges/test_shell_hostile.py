@@ -1,13 +1,8 @@
-import json
 import resource
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
@@ -15,6 +10,7 @@ from storage.records import Executor
 from tasks.edges.shell import EpochKey, Shell
 from tasks.errors import SubnetError
 from tests.tasks.edges import hostile
+from tests.tasks.edges.besieging import Servers, hostile_servers
 
 DEADLINE_S = 2.0
 ALL = {behaviour.name: behaviour for behaviour in hostile.named()}
@@ -40,31 +36,20 @@ class Siege:
 
 
 @pytest.fixture(scope="module")
-def siege() -> Iterator[Siege]:
+def siege() -> Siege:
     """All hostile servers in one child process, visited at the same time by one thread each."""
-    with subprocess.Popen(
-        [sys.executable, "-W", "ignore", hostile.__file__],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[3],
-    ) as servers:
-        assert servers.stdin is not None
-        assert servers.stdout is not None
-        told = json.loads(servers.stdout.readline())
-        yield _besiege(told["ports"], bytes.fromhex(told["key"]))
-        servers.stdin.close()
+    with hostile_servers() as servers:
+        return _besiege(servers)
 
 
-def _besiege(ports: dict[str, int], host_key: bytes) -> Siege:
+def _besiege(servers: Servers) -> Siege:
     shell, key = Shell(), EpochKey.generate()
     before = {thread.ident for thread in threading.enumerate()}
     cpu, peak = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with ThreadPoolExecutor(len(ports)) as pool:
-        executors = {name: _executor(port, host_key) for name, port in ports.items()}
-        outcomes = dict(
-            zip(ports, pool.map(lambda name: _visit(shell, key, executors[name]), ports), strict=True)
-        )
+    names = list(servers.ports)
+    with ThreadPoolExecutor(len(names)) as pool:
+        told = pool.map(lambda name: _visit(shell, key, servers.executor(name)), names)
+        outcomes = dict(zip(names, told, strict=True))
     time.sleep(0.2)
     return Siege(
         outcomes,
@@ -72,10 +57,6 @@ def _besiege(ports: dict[str, int], host_key: bytes) -> Siege:
         (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) / 1024,
         [thread.name for thread in threading.enumerate() if thread.ident not in before],
     )
-
-
-def _executor(port: int, host_key: bytes) -> Executor:
-    return Executor("one", "5Miner", 1, 1, "127.0.0.1", port, "subnet", "/usr/bin/python3", host_key, 1.0)
 
 
 def _visit(shell: Shell, key: EpochKey, executor: Executor) -> Outcome:
