@@ -9,7 +9,8 @@ the pool's default one: what takes long stands there, and nothing else waits for
 It looks once a second, and at once when its bell rings (`deployments/bell.py`): a look is a write on Prefect's server.
 Only async flows that wait without blocking belong here. A run that is cancelled in Prefect is cancelled in its task, and SIGTERM
 cancels all of them; what that undoes is the flow's own (a lease's next run goes on with it: `tasks/renting/jobs.py`). After a
-kill -9 Prefect shows the runs as crashed, and what they were about stands in our own state.
+kill -9 what the runs were about stands in our own state, and the next worker shows them as crashed: each looks now and then
+for runs whose processes are gone, of whichever pool (`zombies.py`).
 """
 
 from __future__ import annotations
@@ -48,12 +49,16 @@ from prefect.states import Cancelled, Crashed, Pending
 from deployments.bell import bell_of, heard
 from deployments.prefect_client import quick_client
 from deployments.sites import load_dotenv
+from deployments.zombies import close_dead
 from flows.edges import keep_edges
+from storage.claims import holder_of
+from storage.runs import this_run
 from tasks.errors import SettingError
 
 LOOK_S = 1.0
 CANCEL_POLL_S = 2.0
 HEARTBEAT_S = 15.0
+DEAD_POLL_S = 30.0
 GRACE_S = 20.0
 """After SIGTERM, for what the runs clean up."""
 DEFAULT_QUEUE = "default"
@@ -79,6 +84,8 @@ class FlowWorker:
         self._client, self._pool, self._limit, self._load = client, pool, limit, load
         self._look_s = look_s
         self._name = f"{socket.gethostname()}-{os.getpid()}"
+        self._holder = holder_of(this_run())
+        """Left in each run that it takes: after a kill -9 it tells whose it was."""
         self._flows: dict[UUID, Flow[..., Any]] = {}
         self._running: dict[UUID, asyncio.Task[None]] = {}
         self._aside: set[UUID] = set()
@@ -95,12 +102,16 @@ class FlowWorker:
             await self._end_all()
 
     async def _look_until(self, stop: asyncio.Event) -> None:
-        next_heartbeat = next_look = 0.0
+        next_heartbeat = next_look = next_dead = 0.0
         while not stop.is_set():
             try:
                 if time.monotonic() >= next_heartbeat:
                     next_heartbeat = time.monotonic() + HEARTBEAT_S
                     await self._client.send_worker_heartbeat(self._pool, self._name, HEARTBEAT_S)
+                if time.monotonic() >= next_dead:
+                    next_dead = time.monotonic() + DEAD_POLL_S
+                    for dead in await close_dead(self._client, datetime.now(UTC)):
+                        _log.warning("run %s is over: its process is gone", dead.name)
                 if self._running and time.monotonic() >= next_look:
                     next_look = time.monotonic() + CANCEL_POLL_S
                     await self._cancel_what_is_cancelling()
@@ -140,7 +151,7 @@ class FlowWorker:
 
     async def _is_ours(self, flow_run: FlowRun) -> bool:
         """Of several workers that see a run, the one whose Pending the server accepts."""
-        pending: State[None] = Pending()
+        pending: State[None] = Pending(message=self._holder)
         answer: OrchestrationResult[None] = await self._client.set_flow_run_state(flow_run.id, pending)
         return answer.status is SetStateStatus.ACCEPT
 
@@ -148,6 +159,7 @@ class FlowWorker:
         """One run to its end; what its flow raises is in its state, and none of it ends the worker."""
         try:
             flow = await self._flow_of(flow_run)
+            await self._client.update_flow_run(flow_run.id, infrastructure_pid=self._holder)
             await run_flow_async(flow, flow_run=flow_run, parameters=flow_run.parameters, return_type="state")
         except asyncio.CancelledError:
             if flow_run.id in self._cancelled:

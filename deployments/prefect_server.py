@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 
 from deployments.processes import Child, ChildDied, free_port, start
+from tasks.errors import SubnetError
 
 DEFAULT_PORT = 4_200
 START_DEADLINE_S = 90.0
@@ -25,6 +26,8 @@ class PrefectServer:
     child: Child | None = None
     again: Callable[[], PrefectServer] | None = None
     """Starts another one, on a port that the system picks."""
+    begin: Callable[[], Child] | None = None
+    """Starts its process again, at the same address."""
 
     @property
     def api_url(self) -> str:
@@ -45,8 +48,15 @@ class PrefectServer:
             if self.again is None:
                 raise
             other = self.again()
-            self.url, self.child, self.again = other.url, other.child, None
+            self.url, self.child, self.again, self.begin = other.url, other.child, None, other.begin
             self.wait()
+
+    def begin_again(self) -> Child:
+        """A new process in the place of one that has died: who works with it finds it where it was."""
+        if self.begin is None:
+            raise SubnetError("this Prefect server is not ours to begin again")
+        self.child = self.begin()
+        return self.child
 
     def stop(self) -> None:
         """End it when it is ours."""
@@ -57,24 +67,22 @@ class PrefectServer:
 def launch(folder: Path, repository: Path, port: int = DEFAULT_PORT) -> PrefectServer:
     """Start a server in `folder`/prefect; returns at once, `wait` for it."""
     port = free_port(port)
-    child = start(
-        "Prefect server",
-        [
-            sys.executable,
-            "-m",
-            "deployments.prefect_process",
-            "server",
-            "start",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-        ],
-        log=folder / "logs" / "prefect-server.log",
-        environment=server_environment(os.environ, folder, port),
-        folder=repository,
-    )
-    return PrefectServer(f"http://127.0.0.1:{port}", child, lambda: launch(folder, repository, 0))
+
+    def begin(*, is_again: bool = True) -> Child:
+        return start(
+            "Prefect server",
+            [
+                *(sys.executable, "-m", "deployments.prefect_process"),
+                *("server", "start", "--host", "127.0.0.1", "--port", str(port)),
+            ],
+            log=folder / "logs" / "prefect-server.log",
+            environment=server_environment(os.environ, folder, port),
+            folder=repository,
+            is_again=is_again,
+        )
+
+    url = f"http://127.0.0.1:{port}"
+    return PrefectServer(url, begin(is_again=False), lambda: launch(folder, repository, 0), begin)
 
 
 def server_environment(environment: Mapping[str, str], folder: Path, port: int) -> dict[str, str]:

@@ -66,11 +66,17 @@ class Child:
 
 
 def start(
-    name: str, command: Sequence[str], *, log: Path, environment: Mapping[str, str], folder: Path
+    name: str,
+    command: Sequence[str],
+    *,
+    log: Path,
+    environment: Mapping[str, str],
+    folder: Path,
+    is_again: bool = False,
 ) -> Child:
-    """Start `command` with its output in `log`, in its own group, tied to our life."""
+    """Start `command` with its output in `log`, in its own group, tied to our life; `is_again` keeps what the log has."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
+    with log.open("ab" if is_again else "wb") as output:
         process = subprocess.Popen(  # noqa: S603  the command is ours, no shell is involved
             list(command),
             stdin=subprocess.DEVNULL,

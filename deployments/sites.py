@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployments.prefect_server import PrefectServer, client_environment, is_healthy, launch
+from deployments.supervising import Supervised
 from flows.settings import Settings, read_settings
 from tasks.errors import ChainAway, SettingError
 
@@ -27,6 +28,8 @@ class Site:
     flow: str
     """`module:function`."""
     substrate: Callable[[], object] | None
+    kept: tuple[Supervised, ...] = ()
+    """What was started for it and is to stay up: `look` at them, and they are begun again when they die."""
 
 
 def folder_of(environment: Mapping[str, str]) -> Path:
@@ -119,6 +122,7 @@ def _local(folder: Path, say: Callable[[str], None], *, is_kept: bool) -> Iterat
             environment=stack.environment,
             flow="deployments.localnet.flows:validate",
             substrate=lambda: LocalSubstrate(stack.layout.chain),
+            kept=stack.kept,
         )
 
 

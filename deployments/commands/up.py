@@ -7,11 +7,13 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from uuid import UUID
 
 import click
+import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -20,6 +22,7 @@ from prefect.client.schemas.filters import (
     FlowRunFilterStateType,
 )
 from prefect.client.schemas.objects import StateType
+from prefect.exceptions import PrefectException
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from rich.console import Console
 
@@ -27,11 +30,12 @@ from deployments.localnet import market
 from deployments.prefect_setup import deploy, run_deployment
 from deployments.processes import Child, start
 from deployments.sites import REPOSITORY, Site, open_site
+from deployments.supervising import Supervised
 from deployments.view import PhaseLines, cell, make_console, show_epoch
 from storage.database import migrate, open_database
 from storage.records import EpochState
 from storage.state import State
-from tasks.errors import SubnetError, UserError
+from tasks.errors import UserError
 
 POLL_S = 0.5
 LOOK_S = 5.0
@@ -65,18 +69,18 @@ def command() -> None:
         deploy((POOL, market.POOL), DEPLOYMENTS, site.environment)
         run_deployment("validate/localnet", site.environment)
         say("deployments are made, a first epoch is asked for")
-        worker = _start_worker(site)
+        worker = Supervised(_start_worker(site), partial(_start_worker, site, is_again=True))
         try:
             with market.serve_renting(site, say) as renting:
                 say(
                     f"worker is up; an epoch every three minutes. Prefect UI: {site.server.url}. Ctrl-C stops everything."
                 )
-                _watch(site, (worker, renting.worker, renting.market), console)
+                _watch(site, (*site.kept, worker, renting.worker, renting.market), console)
         finally:
             worker.stop(grace_s=2.0)
 
 
-def _start_worker(site: Site) -> Child:
+def _start_worker(site: Site, *, is_again: bool = False) -> Child:
     return start(
         "Prefect worker",
         [
@@ -95,18 +99,23 @@ def _start_worker(site: Site) -> Child:
         log=site.folder / "logs" / "worker.log",
         environment={**site.environment, "SUBNET_REPOSITORY": str(REPOSITORY)},
         folder=REPOSITORY,
+        is_again=is_again,
     )
 
 
-def _watch(site: Site, children: Sequence[Child], console: Console) -> None:
-    """Show the phases of each epoch while it works and its machines when it is closed, for ever."""
+def _watch(site: Site, kept: Sequence[Supervised], console: Console) -> None:
+    """Show the phases of each epoch while it works and its machines when it is closed, and begin again what dies, for ever."""
     engine = open_database(site.settings.database_url)
     migrate(engine)
     state = State(engine)
     newest = max((s.header.epoch for s in state.latest_epochs(1)), default=-1)
     lines, shown = PhaseLines(console), newest
     failures = FailedRuns(site.server.api_url)
-    while all(child.process.poll() is None for child in children):
+    while True:
+        for told in filter(None, [one.look() for one in kept]):
+            console.print(
+                f"{datetime.now(UTC):%H:%M:%S} UTC  {told}", style="red", markup=False, highlight=False
+            )
         for failure in failures.fresh():
             console.print(cell(failure), style="red")
         for summary in reversed(state.latest_epochs(3)):
@@ -122,8 +131,6 @@ def _watch(site: Site, children: Sequence[Child], console: Console) -> None:
                 shown = epoch
                 show_epoch(console, outcome)
         time.sleep(POLL_S)
-    ended = next(child for child in children if child.process.poll() is not None)
-    raise SubnetError(f"the {ended.name} ended with exit code {ended.process.returncode}; see {ended.log}")
 
 
 class FailedRuns:
@@ -143,8 +150,11 @@ class FailedRuns:
         began = FlowRunFilterStartTime.model_validate({"after_": self._since})
         bad = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.FAILED, StateType.CRASHED]))
         wanted = FlowRunFilter(start_time=began, state=bad)
-        with temporary_settings({PREFECT_API_URL: self._api_url}), get_client(sync_client=True) as client:
-            runs = client.read_flow_runs(flow_run_filter=wanted, limit=20)
+        try:
+            with temporary_settings({PREFECT_API_URL: self._api_url}), get_client(sync_client=True) as client:
+                runs = client.read_flow_runs(flow_run_filter=wanted, limit=20)
+        except (PrefectException, httpx.HTTPError):
+            return  # it is begun again: what failed meanwhile is told then
         for run in runs:
             if run.id not in self._told:
                 self._told.add(run.id)

@@ -69,6 +69,12 @@ class LocalEngine:
     child: Child
     environment: Mapping[str, str] = field(repr=False)
 
+    def begin_again(self) -> Child:
+        """The daemon anew, after it was killed: its containers start again, as those of a machine that was switched off."""
+        _clear(self.place)
+        self.child = _begin(self.place, self.environment, self.child.log, is_again=True)
+        return self.child
+
     def wait(self) -> str:
         """Until it answers and has the plain image; gives its version. EngineMissing where it can't be started."""
         try:
@@ -136,17 +142,31 @@ def serve_engine(folder: Path, cards: Mapping[str, Card], log: Path) -> Iterator
         needed.mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_alone(place))
-        _sweep(place)
         stack.callback(_sweep, place)
-        place.run.mkdir(mode=0o700)
+        _clear(place)
         _install_hook(place, cards)
-        _add_bridge(place)
         environment = _environment(place)
-        child = start(
-            "container engine", _command(place), log=log, environment=environment, folder=place.folder
-        )
-        stack.callback(child.stop, STOP_GRACE_S)
-        yield LocalEngine(place, child, environment)
+        engine = LocalEngine(place, _begin(place, environment, log, is_again=False), environment)
+        stack.callback(lambda: engine.child.stop(STOP_GRACE_S))
+        yield engine
+
+
+def _clear(place: EnginePlace) -> None:
+    """Room for a daemon: nothing of an earlier one, and the bridge."""
+    _sweep(place)
+    place.run.mkdir(mode=0o700)
+    _add_bridge(place)
+
+
+def _begin(place: EnginePlace, environment: Mapping[str, str], log: Path, *, is_again: bool) -> Child:
+    return start(
+        "container engine",
+        _command(place),
+        log=log,
+        environment=environment,
+        folder=place.folder,
+        is_again=is_again,
+    )
 
 
 def plain_root() -> bytes:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -15,6 +16,7 @@ import httpx
 from deployments.localnet.layout import Layout
 from deployments.processes import Child, asked_port, free_port, start
 from deployments.sites import REPOSITORY, Site
+from deployments.supervising import Supervised
 
 POOL = "renting"
 DEFAULT_PORT = 8051
@@ -23,11 +25,11 @@ READY_DEADLINE_S = 60.0
 
 @dataclass(frozen=True)
 class Renting:
-    """The two processes, and the API's address."""
+    """The two processes, begun again when they die, and the API's address."""
 
     url: str
-    market: Child
-    worker: Child
+    market: Supervised
+    worker: Supervised
 
 
 @contextmanager
@@ -36,11 +38,11 @@ def serve_renting(site: Site, say: Callable[[str], None]) -> Iterator[Renting]:
     port = free_port(asked_port("SUBNET_MARKET_PORT", DEFAULT_PORT))
     url, told = f"http://127.0.0.1:{port}", Layout(site.folder).run / "market.json"
     with ExitStack() as stack:
-        worker = _start(site, "renting worker", ["deployments.flow_worker", "--pool", POOL])
+        worker = _supervised(site, "renting worker", ["deployments.flow_worker", "--pool", POOL])
         stack.callback(worker.stop, grace_s=25.0)
-        market = _start(site, "marketplace", ["deployments.marketplace.serve", "--port", str(port)])
+        market = _supervised(site, "marketplace", ["deployments.marketplace.serve", "--port", str(port)])
         stack.callback(market.stop)
-        market.wait_until(lambda: _is_healthy(url), READY_DEADLINE_S)
+        market.child.wait_until(lambda: _is_healthy(url), READY_DEADLINE_S)
         stack.callback(told.unlink, missing_ok=True)
         _write(told, {"url": url})
         say(
@@ -49,13 +51,18 @@ def serve_renting(site: Site, say: Callable[[str], None]) -> Iterator[Renting]:
         yield Renting(url, market, worker)
 
 
-def _start(site: Site, name: str, module: list[str]) -> Child:
+def _supervised(site: Site, name: str, module: list[str]) -> Supervised:
+    return Supervised(_start(site, name, module), partial(_start, site, name, module, is_again=True))
+
+
+def _start(site: Site, name: str, module: list[str], *, is_again: bool = False) -> Child:
     return start(
         name,
         [sys.executable, "-m", *module],
         log=site.folder / "logs" / f"{name.replace(' ', '-')}.log",
         environment={**site.environment, "SUBNET_REPOSITORY": str(REPOSITORY)},
         folder=REPOSITORY,
+        is_again=is_again,
     )
 
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -26,6 +27,7 @@ from deployments.prefect_server import DEFAULT_PORT, PrefectServer, client_envir
 from deployments.prefect_setup import ensure_automation
 from deployments.processes import Child, asked_port, start, tail
 from deployments.sites import REPOSITORY
+from deployments.supervising import Supervised
 
 WORLD_DEADLINE_S = 60.0
 POLL_S = 0.2
@@ -42,6 +44,8 @@ class Stack:
     """None when another command has started it."""
     engine_host: str = ""
     """DOCKER_HOST of the local machines' container engine; empty when this command has started none."""
+    kept: tuple[Supervised, ...] = ()
+    """What this command has started: `look` at them, and they are begun again when they die."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -98,17 +102,33 @@ def _started(layout: Layout, say: Callable[[str], None], *, is_kept: bool) -> It
         localnet = prepare(layout.subnet)
         # Only a system that stays up is rented from: an epoch needs no container engine.
         engine = _start_engine(layout, stack, say) if is_kept else None
-        world = _start_world(layout)
+
+        def tell() -> None:
+            children = [world.child, engine.child] if engine else [world.child]
+            _write_holder(layout, replace(_holder(server, *children), is_kept=is_kept, is_ready=True))
+
+        world = Supervised(
+            _start_world(layout), partial(_start_world, layout, is_again=True), began_again=tell
+        )
         stack.callback(world.stop)
-        world.wait_until(lambda: "ready" in tail(world.log), WORLD_DEADLINE_S)
+        log = world.child.log
+        world.child.wait_until(lambda: "ready" in tail(log), WORLD_DEADLINE_S)
         say(f"local subnet is up: {len(localnet.miners)} miners, {len(localnet.executors)} machines")
         has_engine = engine is not None and _wait_for_engine(engine, say)
         server.wait()
         ensure_automation(server.api_url)
-        children = [world, engine.child] if engine else [world]
-        _write_holder(layout, replace(_holder(server, *children), is_kept=is_kept, is_ready=True))
+        tell()
         say(f"Prefect server is up: {server.url}")
-        yield Stack(layout, localnet, server, world, engine.place.host if engine and has_engine else "")
+        host = engine.place.host if engine and has_engine else ""
+        kept = [world, Supervised(_child_of(server), server.begin_again, began_again=tell)]
+        if engine and has_engine:
+            kept.append(Supervised(engine.child, engine.begin_again, began_again=tell))
+        yield Stack(layout, localnet, server, world.child, host, tuple(kept))
+
+
+def _child_of(server: PrefectServer) -> Child:
+    assert server.child is not None  # it was launched here
+    return server.child
 
 
 def _start_engine(layout: Layout, stack: ExitStack, say: Callable[[str], None]) -> LocalEngine | None:
@@ -129,7 +149,7 @@ def _wait_for_engine(engine: LocalEngine, say: Callable[[str], None]) -> bool:
     return True
 
 
-def _start_world(layout: Layout) -> Child:
+def _start_world(layout: Layout, *, is_again: bool = False) -> Child:
     ours = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     return start(
         "local subnet",
@@ -137,6 +157,7 @@ def _start_world(layout: Layout) -> Child:
         log=layout.logs / "world.log",
         environment=ours | {"NUMBA_CACHE_DIR": str(layout.folder / "numba"), "PYTHONUNBUFFERED": "1"},
         folder=REPOSITORY,
+        is_again=is_again,
     )
 
 

@@ -118,6 +118,21 @@ def rung_until_final(api_url):
     return is_final
 
 
+def test_runs_of_a_worker_that_was_killed_are_ended_by_the_next(client, server, folder, tmp_path):
+    """After a kill -9 its run would be Running for ever: the next worker says that its process is gone."""
+    client.create_work_pool(WorkPoolCreate(name="killed", type="process"))
+    with working(folder, server, "dies", pool="killed") as dies:
+        run = asked(client, "wait", pool="killed", path=str(tmp_path / "f"))
+        state_of(client, run, is_waiting(tmp_path / "f"))
+        dies.process.kill()
+        dies.process.wait()
+    with working(folder, server, "heir", pool="killed"):
+        state = state_of(client, run)
+
+    assert state.is_crashed()
+    assert f"its process is gone: {dies.process.pid} on " in state.message
+
+
 def test_settings_come_from_the_folders_file(client, worker, tmp_path):
     """Else a worker that is started by hand would work for the local subnet, and say nothing of it."""
     run = asked(client, "tell", path=str(tmp_path / "f"), variable="SUBNET_TOLD_BY")
