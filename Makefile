@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup image epoch up bench fleet pictures economics test test-long lint types contracts format lock clean
+.PHONY: help setup image epoch up bench chaos fleet pictures economics test test-long lint types contracts format lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -46,6 +46,9 @@ fleet: N ?= 1000
 fleet: setup  ## Run an epoch over N simulated executors and tell what it took (RTT=100 SEED=1 FAULTS=0.1 WAIT=5-20 WARM=1 JSON=1)
 	@$(BIN)/python -m deployments.localnet.fleet --executors $(N) $(if $(RTT),--rtt $(RTT)) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(FAULTS),--faults $(FAULTS)) $(if $(WAIT),--wait $(WAIT)) $(if $(WARM),--warm) $(if $(JSON),--json)
+
+chaos: setup system-packages  ## Kill everything at random moments for MINUTES=10, then check what must hold (SEED=1 repeats it); into .local/chaos
+	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) --seed $(or $(SEED),1)
 
 pictures: setup  ## Take pictures of every page of the marketplace, on a local system; into .local/pictures
 	@$(BIN)/python -m tests.pictures

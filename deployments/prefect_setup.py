@@ -27,6 +27,8 @@ DEADLINE_S = 120.0
 SILENCE = timedelta(seconds=180)
 """Three heartbeats of prefect.toml."""
 AUTOMATION = "flow runs without a heartbeat are crashed"
+SIGNS = frozenset({"prefect.flow-run.heartbeat", "prefect.flow-run.Pending", "prefect.flow-run.Running"})
+"""After each of them another one is due: a run may be killed before its first heartbeat."""
 
 
 def deploy(pools: Iterable[str], deployments: Path, environment: Mapping[str, str]) -> None:
@@ -71,21 +73,23 @@ def ensure_automation(api_url: str) -> bool:
 def _ensure_automation(api_url: str) -> None:
     with temporary_settings({PREFECT_API_URL: api_url}):
         with get_client(sync_client=True) as client:
-            found = client.read_automations_by_name(AUTOMATION)
-            for spare in found[1:]:  # a request that was repeated by a slow server's client made it twice
+            every = client.read_automations_by_name(AUTOMATION)
+            found = [one for one in every if getattr(one.trigger, "after", None) == SIGNS]
+            # A request that was repeated by a slow server's client made it twice; one of an older version does less.
+            for spare in [one for one in every if one not in found[:1]]:
                 client.delete_automation(spare.id)
         if not found:
             crash_silent_runs().create()
 
 
 def crash_silent_runs() -> Automation:
-    """After a heartbeat, another event of the same run is expected within `SILENCE`."""
+    """After a sign of life, another event of the same run is expected within `SILENCE`."""
     runs = ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]})
     return Automation(
         name=AUTOMATION,
         trigger=EventTrigger(
             match=runs,
-            after={"prefect.flow-run.heartbeat"},
+            after=set(SIGNS),
             expect={"prefect.flow-run.*"},
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,

@@ -76,7 +76,7 @@ def local_system(folder: Path, settings: Mapping[str, str] | None = None) -> Ite
     with log_file.open("wb") as log:
         process = subprocess.Popen(
             [SUBNET, "up"],
-            env={**environment_of(system.place), **_ports(), **(settings or {})},
+            env={**environment_of(system.place), **own_ports(), **(settings or {})},
             cwd=REPOSITORY,
             stdout=log,
             stderr=log,
@@ -93,7 +93,7 @@ def local_system(folder: Path, settings: Mapping[str, str] | None = None) -> Ite
         process.wait(60)
 
 
-def _ports() -> dict[str, str]:
+def own_ports() -> dict[str, str]:
     """Of its own, as two systems that start at once would both take the usual ones."""
     with socket.socket() as prefect, socket.socket() as market:
         for one in (prefect, market):

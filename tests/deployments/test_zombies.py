@@ -13,6 +13,7 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling, Pending, Running
 
+from deployments.prefect_setup import AUTOMATION, SIGNS, crash_silent_runs, ensure_automation
 from deployments.zombies import SILENCE, close_dead
 from storage.claims import holder_of
 from storage.runs import Run, this_run
@@ -89,3 +90,17 @@ def test_one_of_another_computer_or_worker_is_ended_when_it_was_silent(prefect_s
         state = after(prefect_server, [Running()], LATER, pid)
         assert state.is_crashed()
         assert "nothing was heard of it for 180 s" in state.message
+
+
+def test_an_automation_of_an_older_version_is_replaced(prefect_server):
+    """Else a server that was set up before would never end what was killed before its first heartbeat."""
+    older = crash_silent_runs()
+    older.trigger.after = {"prefect.flow-run.heartbeat"}
+    with temporary_settings({PREFECT_API_URL: prefect_server.api_url}):
+        older.create()
+        assert ensure_automation(prefect_server.api_url)
+        assert ensure_automation(prefect_server.api_url)
+        with get_client(sync_client=True) as client:
+            found = client.read_automations_by_name(AUTOMATION)
+
+    assert [one.trigger.after for one in found] == [SIGNS]

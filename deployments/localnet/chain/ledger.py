@@ -53,6 +53,10 @@ CREATE INDEX extrinsics_by_block ON extrinsics (block, position);
 """
 
 
+AWAY = ".away"
+"""While a file of the chain's name and this end is there, no process gets an answer, as in an outage of its node."""
+
+
 class LedgerError(Exception):
     """The file is no chain of ours, or does not know the block."""
 
@@ -260,6 +264,8 @@ class Ledger:
     @contextmanager
     def _session(self) -> Iterator[sqlite3.Connection]:
         """The connection, alone; notes the access and lets the clock stand still over an idle gap."""
+        if self.path.with_name(self.path.name + AWAY).exists():
+            raise ConnectionError("the chain's node does not answer")
         with self._lock:
             self.open()
             assert self._connection is not None

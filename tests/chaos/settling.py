@@ -1,0 +1,98 @@
+"""Letting everything come to rest once the faults are over, for a bounded time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import httpx
+import sqlalchemy as sa
+from prefect.exceptions import PrefectException
+
+from storage.errors import StorageError
+from storage.records import EpochState
+from storage.state import State
+from tasks.errors import SubnetError
+from tests.chaos.check_leases import open_work
+from tests.chaos.check_rest import under_way
+from tests.chaos.renters import Renter
+from tests.chaos.system import System
+
+SETTLE_S = 480.0
+LOOK_S = 2.0
+EPOCH_S = 300.0
+
+
+def settle(
+    system: System, engine: sa.Engine, renters: Sequence[Renter], say: Callable[[str], None]
+) -> list[str]:
+    """End most leases, and wait until nothing moves any more; what still does after so long."""
+    since, end = datetime.now(UTC), time.monotonic() + SETTLE_S
+    finished: set[str] = set()
+    waits = ["nothing was looked at"]
+    told = ""
+    while waits and time.monotonic() < end:
+        if (code := system.keep()) is not None:
+            say(f"subnet up ended with exit code {code}, and is begun again")
+        waits = [f"{one.name} has not ended its leases" for one in renters if not _finish(one, finished)]
+        waits += _tried(lambda: open_work(engine, datetime.now(UTC)))
+        waits += _tried(
+            lambda: [f"run {r.name} is under way" for r in under_way(f"{system.prefect_url}/api", since)]
+        )
+        waits += _tried(lambda: _open_epochs(engine))
+        if (now := f"{len(waits)} things go on, e.g. {waits[0]}" if waits else "all is settled") != told:
+            told = now
+            say(now)
+        if waits:
+            time.sleep(LOOK_S)
+    return waits
+
+
+def last_epoch(
+    system: System, engine: sa.Engine, ask: Callable[[], None], say: Callable[[str], None]
+) -> bool:
+    """One more epoch, without a fault, to its end; whether it came."""
+    newest = max((s.header.epoch for s in State(engine).latest_epochs(1)), default=-1)
+    end, asked_at = time.monotonic() + EPOCH_S, 0.0
+    say("one more epoch, without faults")
+    while time.monotonic() < end:
+        system.keep()
+        if time.monotonic() > asked_at + 20:
+            asked_at = time.monotonic()
+            ask()
+        done = [
+            s
+            for s in State(engine).latest_epochs(1)
+            if s.header.epoch > newest and s.state is EpochState.FINISHED
+        ]
+        if done:
+            return True
+        time.sleep(LOOK_S)
+    return False
+
+
+def _finish(renter: Renter, finished: set[str]) -> bool:
+    """Whether this renter has ended its leases, but one of the first one's."""
+    if renter.name not in finished:
+        try:
+            renter.finish(keep=1 if renter.name.endswith("0") else 0)
+        except SubnetError:
+            return False
+        finished.add(renter.name)
+    return True
+
+
+def _tried(look: Callable[[], list[str]]) -> list[str]:
+    try:
+        return look()
+    except (StorageError, OSError, ValueError, KeyError, httpx.HTTPError, PrefectException) as error:
+        return [f"a look failed: {type(error).__name__}: {str(error)[:120]}"]
+
+
+def _open_epochs(engine: sa.Engine) -> list[str]:
+    return [
+        f"epoch {s.header.epoch} is open"
+        for s in State(engine).latest_epochs(3)
+        if s.state is EpochState.OPEN
+    ]
