@@ -14,7 +14,7 @@ from deployments.processes import Child, ChildDied, free_port, start
 from tasks.errors import SubnetError
 
 DEFAULT_PORT = 4_200
-START_DEADLINE_S = 90.0
+START_DEADLINE_S = 240.0
 
 
 @dataclass

@@ -23,7 +23,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from deployments.sites import REPOSITORY
 from tasks.errors import SubnetError
 
-DEADLINE_S = 120.0
+DEADLINE_S = 300.0
 SILENCE = timedelta(seconds=180)
 """Three heartbeats of prefect.toml."""
 AUTOMATION = "flow runs without a heartbeat are crashed"

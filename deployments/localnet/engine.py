@@ -38,7 +38,7 @@ from tasks.errors import SettingError, SubnetError
 
 PLAIN_IMAGE = "subnet/plain:1"
 """Busybox and nothing else: the image that every local subnet has, without a registry."""
-READY_DEADLINE_S = 20.0
+READY_DEADLINE_S = 90.0
 COMMAND_DEADLINE_S = 30.0
 STOP_GRACE_S = 5.0
 """A container that is deaf to TERM has no longer: what is left then is killed with its namespace."""

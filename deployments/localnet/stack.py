@@ -29,7 +29,7 @@ from deployments.processes import Child, asked_port, start, tail
 from deployments.sites import REPOSITORY
 from deployments.supervising import Supervised
 
-WORLD_DEADLINE_S = 60.0
+WORLD_DEADLINE_S = 180.0
 POLL_S = 0.2
 
 

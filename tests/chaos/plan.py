@@ -27,8 +27,8 @@ class Kind(StrEnum):
 
 WEIGHTS: Mapping[Kind, int] = MappingProxyType(
     {
-        Kind.KILL: 70,
-        Kind.POWER: 4,
+        Kind.KILL: 71,
+        Kind.POWER: 3,
         Kind.STATE_LOCKED: 8,
         Kind.PREFECT_LOCKED: 5,
         Kind.CHAIN_AWAY: 7,

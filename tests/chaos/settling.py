@@ -17,7 +17,7 @@ from tasks.errors import SubnetError
 from tests.chaos.check_leases import open_work
 from tests.chaos.check_rest import under_way
 from tests.chaos.renters import Renter
-from tests.chaos.system import System
+from tests.chaos.system import UP_S, System
 
 SETTLE_S = 480.0
 LOOK_S = 2.0
@@ -28,7 +28,9 @@ def settle(
     system: System, engine: sa.Engine, renters: Sequence[Renter], say: Callable[[str], None]
 ) -> list[str]:
     """End most leases, and wait until nothing moves any more; what still does after so long."""
-    since, end = datetime.now(UTC), time.monotonic() + SETTLE_S
+    since = datetime.now(UTC)
+    _wait_for_market(system, say)
+    end = time.monotonic() + SETTLE_S
     finished: set[str] = set()
     waits = ["nothing was looked at"]
     told = ""
@@ -47,6 +49,22 @@ def settle(
         if waits:
             time.sleep(LOOK_S)
     return waits
+
+
+def _wait_for_market(system: System, say: Callable[[str], None]) -> None:
+    """The time to settle begins when it is up: a start may take minutes beside much else."""
+    end = time.monotonic() + UP_S
+    while time.monotonic() < end and not _answers(system.market.url):
+        if (code := system.keep()) is not None:
+            say(f"subnet up ended with exit code {code}, and is begun again")
+        time.sleep(LOOK_S)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/v1/health", timeout=5.0, trust_env=False).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
 
 
 def last_epoch(
