@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -36,6 +37,8 @@ def main(arguments: Sequence[str]) -> int:
         sys.stdout.write(f"{time.monotonic() - began:7.1f} s  {text}\n")
         sys.stdout.flush()
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
     run = Run(folder, asked.seed, asked.minutes * 60, asked.renters, not asked.no_miner, kinds, say)
     try:
         report = run.live()

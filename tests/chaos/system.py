@@ -109,6 +109,11 @@ class System:
         """Whether it has told where its marketplace is."""
         return (self.layout.run / "market.json").exists()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether `subnet up` runs."""
+        return self._process is not None and self._process.poll() is None
+
     def end(self) -> int:
         """Stop it as a person does; its exit code, or -9 when it had to be killed."""
         assert self._process is not None
@@ -129,6 +134,8 @@ def system_in(folder: Path) -> Iterator[System]:
     try:
         yield system
     finally:
+        if system.is_alive:
+            system.end()
         for one in processes_of(system.layout.folder):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(one.pid, signal.SIGKILL)
