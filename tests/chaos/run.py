@@ -31,7 +31,7 @@ from tests.chaos.watching import Watcher
 from tests.deployments.miner.bare_machine import why_not
 from tests.local_systems import warm
 
-EPOCH_EVERY_S = 20.0
+EPOCH_EVERY_S = 30.0
 KEEP_S = 0.5
 JOIN_S = 300.0
 

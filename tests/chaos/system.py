@@ -18,7 +18,7 @@ from deployments.renting.account import Market
 from tests.chaos.processes import Process, processes_of
 from tests.local_systems import REPOSITORY, SUBNET, LocalSystem, environment_of, own_ports, wait_until
 
-UP_S, END_S = 420.0, 90.0
+UP_S, END_S = 1_200.0, 120.0
 AGAIN_S, ASK_S = 1.0, 60.0
 
 

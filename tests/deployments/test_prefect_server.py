@@ -2,11 +2,16 @@
 
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments.prefect_server import PrefectServer, is_healthy, server_environment
+from deployments.prefect_server import PrefectServer, is_healthy, launch, server_environment
 from deployments.processes import ChildDied, start
+from deployments.sites import REPOSITORY
 
 
 @pytest.mark.slow
@@ -17,6 +22,27 @@ def test_a_port_taken_meanwhile_is_given_up(prefect_server):
 
     assert prefect_server.again is None
     assert is_healthy(prefect_server.url)
+
+
+@pytest.mark.slow
+def test_one_that_is_killed_is_begun_again_where_it_was_and_knows_who_holds_a_slot(tmp_path):
+    """A run that holds its deployment's only slot renews it after the restart: else it would be cancelled, the epoch with it."""
+    (tmp_path / "prefect").mkdir()
+    server = launch(tmp_path, REPOSITORY, 0)
+    try:
+        server.wait()
+        with temporary_settings({PREFECT_API_URL: server.api_url}), get_client(sync_client=True) as client:
+            client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name="one", limit=1))
+            taken = client.increment_concurrency_slots_with_lease(["one"], 1, "concurrency", 300.0)
+            server.child.process.kill()
+            server.child.process.wait()
+            server.begin_again()
+            server.wait()
+            answer = client.renew_concurrency_lease(UUID(taken.json()["lease_id"]), 300.0)
+    finally:
+        server.stop()
+
+    assert answer.is_success
 
 
 def test_a_server_that_dies_twice_is_told(tmp_path):
