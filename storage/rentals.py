@@ -120,6 +120,13 @@ class Rentals:
         order = (rentals.c.requested_at.desc(), rentals.c.lease_id.desc())
         return self._all(query.order_by(*order).limit(limit))
 
+    def micro_usd_per_hour(self) -> int:
+        """What all active leases pay together."""
+        total = sa.func.coalesce(sa.func.sum(rentals.c.micro_usd_per_hour), 0)
+        query = sa.select(total).where(rentals.c.state == RentalState.ACTIVE.value)
+        with reading(self._engine) as connection:
+            return int(connection.execute(query).scalar_one())
+
     def of_machine(self, executor_key: str) -> tuple[Rental, ...]:
         """All open leases of a machine."""
         query = sa.select(rentals).where(rentals.c.executor_key == executor_key, rentals.c.state.in_(OPEN))

@@ -12,11 +12,13 @@ from datetime import datetime
 
 import numpy as np
 from prometheus_client import Metric
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
+from deployments.gauges.archive import Archived
 from deployments.marketplace.affairs import Overview
 from deployments.marketplace.board import Look
 from storage.records import EpochState, EpochSummary
+from storage.running import Totals
 
 QUANTILES = (0.5, 0.95)
 
@@ -31,15 +33,24 @@ class Figures:
     """(code, severity): machines of the last finished epoch that have it."""
     steps: Mapping[str, Sequence[float]]
     """Seconds of each step of renting that was done in the last hour."""
-    balances: Mapping[str, int]
-    """Micro-USD by account of the ledger."""
+    money: Totals
+    """The ledger's sums."""
+    micro_usd_per_hour: int
+    """What all active leases pay together."""
+    archived: Archived | None
+    """None: there is no archive, or nothing in it."""
 
 
 def families_of(figures: Figures) -> Iterator[Metric]:
     """All of them; what is not known has no sample."""
     yield from _epochs(figures)
+    if figures.archived is not None:
+        yield from _checks(figures.archived)
+        yield from _steps(figures.archived)
+        yield from _zeros(figures.archived)
     yield from _chain(figures)
     yield from _market(figures)
+    yield from _money(figures)
 
 
 # --- epochs ------------------------------------------------------------------------------------------
@@ -72,6 +83,14 @@ def _epochs(figures: Figures) -> Iterator[Metric]:
         }.items(),
     )
 
+    for name, what in (("done", "Pieces of work done"), ("total", "Pieces of work in all")):
+        yield _many(
+            f"subnet_phase_{name}",
+            f"{what} in a phase of the newest epoch",
+            ("phase",),
+            [((one.name,), getattr(one, name)) for one in figures.look.phases],
+        )
+
 
 def finished(look: Look) -> EpochSummary | None:
     """The newest epoch that is over."""
@@ -82,6 +101,75 @@ def _lasted_s(epoch: EpochSummary) -> float | None:
     if epoch.finished_at is None:
         return None
     return (epoch.finished_at - epoch.header.started_at).total_seconds()
+
+
+# --- what the archive tells ------------------------------------------------------------------------
+
+
+def _checks(archived: Archived) -> Iterator[Metric]:
+    yield _one("subnet_archived_epoch", "Number of the newest archived epoch", archived.epoch)
+    yield _one(
+        "subnet_archived_unread", "Archived epochs of the last day that can't be read", archived.unread
+    )
+    checked = [((stage,), count) for stage, count in archived.checked.items()]
+    yield _many(
+        "subnet_checked",
+        "Machines (at discovery: miners) that were checked in the newest archived epoch",
+        ("stage",),
+        checked,
+    )
+    passed = {
+        key: 1 - count / archived.checked[key[0]]
+        for key, count in archived.stopped.items()
+        if archived.checked.get(key[0])
+    }
+    yield _many(
+        "subnet_check_pass_ratio",
+        "Share of the checked that a code did not keep from pay; codes that were found within the last day",
+        ("stage", "code"),
+        passed.items(),
+    )
+
+
+def _steps(archived: Archived) -> Iterator[Metric]:
+    rows = {tuple(str(step).split(": ", 1)): row for step, row in archived.steps.iterrows()}
+    quantiles = {
+        (*step, quantile): row[column]
+        for step, row in rows.items()
+        for quantile, column in (("0.5", "median"), ("0.95", "p95"))
+    }
+    yield _many(
+        "subnet_step_seconds",
+        "Duration of a step of inspection or proof, over the machines of the newest archived epoch",
+        ("stage", "step", "quantile"),
+        quantiles.items(),
+    )
+    yield _many(
+        "subnet_step_spent_seconds",
+        "What a step cost: seconds that all machines of the newest archived epoch spent in it together",
+        ("stage", "step"),
+        [(step, row["seconds"]) for step, row in rows.items()],
+    )
+    received = archived.received_bytes
+    yield _one("subnet_proof_received_bytes", "From all machines, during the proofs of that epoch", received)
+
+
+def _zeros(archived: Archived) -> Iterator[Metric]:
+    yield _one(
+        "subnet_judged_machine_epochs",
+        "Machine-epochs of the last 144 epochs between two in which the machine passed, unchanged",
+        archived.judged,
+    )
+    yield _many(
+        "subnet_judged_unpaid",
+        "Those of them without a pass: not paid (false zero), or paid by grace (forgiven)",
+        ("code", "effect"),
+        archived.zeros.items(),
+    )
+    ratio = archived.false_zero_ratio
+    yield _one(
+        "subnet_false_zero_ratio", "Share of them that was not paid: the most that we got wrong", ratio
+    )
 
 
 # --- chain -------------------------------------------------------------------------------------------
@@ -132,13 +220,21 @@ def _market(figures: Figures) -> Iterator[Metric]:
     )
     counts = [((step,), len(seconds)) for step, seconds in figures.steps.items()]
     yield _many("subnet_lease_steps", "Steps of renting done in the last hour", ("step",), counts)
-    money: Counter[tuple[str, ...]] = Counter()
-    for account, micro_usd in figures.balances.items():
-        money[(account.partition(":")[0],)] += micro_usd
-    held = {kind: micro_usd / 1e6 for kind, micro_usd in money.items()}
+
+
+def _money(figures: Figures) -> Iterator[Metric]:
+    held = {(kind,): micro_usd / 1e6 for kind, micro_usd in figures.money.held.items()}
     yield _many(
         "subnet_money_usd", "What accounts of a kind have together; all kinds are 0", ("kind",), held.items()
     )
+    moved = CounterMetricFamily(
+        "subnet_moved_usd", "What transfers of a kind have moved since the ledger began", labels=("kind",)
+    )
+    for kind, micro_usd in sorted(figures.money.moved.items()):
+        moved.add_metric([kind], micro_usd / 1e6)
+    yield moved
+    hourly = figures.micro_usd_per_hour / 1e6
+    yield _one("subnet_leases_usd_per_hour", "What all active leases pay together", hourly)
 
 
 # --- families ----------------------------------------------------------------------------------------

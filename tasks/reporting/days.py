@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 from storage.errors import HistoryDamaged
 from storage.history import archived_since, read_arrow
 from storage.records import Severity
+from tasks.reporting.checked import checks_of
 from tasks.reporting.false_zeros import Judge, Zeros
-from tasks.reporting.reasons import counted, flat
+from tasks.reporting.reasons import flat
 from tasks.reporting.results import results_of, silences_of
 from tasks.reporting.step_times import binned, step_rows
 
@@ -53,7 +54,6 @@ _SCORED = (
     *("epoch", "executor_key", "miner_hotkey", "miner_uid", "model", "card_count", "vram_bytes"),
     *("passed", "score", "formula", "reasons"),
 )
-_STAGES = {"discovery": "miner_replies", "inspection": "reports", "proof": "verdicts"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def read_day(root: Path, day: date, judge: Judge) -> Day:
     epochs = _epochs(reader.head)
     rows = _machine_rows(reader, epochs)
     epochs["formula"] = epochs["epoch"].map(rows.groupby("epoch")["formula"].first()).astype("object")
-    checks, tried = _checks(reader)
+    checks, tried = checks_of(reader.arrow)
     shares, share_epochs = _shares(reader)
     return Day(
         epochs=epochs,
@@ -234,19 +234,7 @@ def _miners(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-# --- checks, shares, phases ------------------------------------------------------------------------
-
-
-def _checks(reader: _Reader) -> tuple[pd.DataFrame, dict[str, int]]:
-    """How many got each code, once an epoch and with its gravest severity, and how many were checked."""
-    found, tried = [], {}
-    for stage, name in _STAGES.items():
-        table = reader.arrow(name, "epoch", "reasons", *(["code"] if stage == "proof" else []))
-        if stage == "proof":
-            table = table.filter(pc.not_equal(table["code"], "NOT_TRIED"))
-        tried[stage] = len(table)
-        found.append(counted(table["reasons"]).assign(stage=stage))
-    return pd.concat(found, ignore_index=True), tried
+# --- shares, phases, leases ------------------------------------------------------------------------
 
 
 def _shares(reader: _Reader) -> tuple[pd.DataFrame, dict[str, int]]:

@@ -59,8 +59,8 @@ def headlines(frames: Frames) -> tuple[Headline, ...]:
         _figure("leased_usd_h", "leases, newest epoch", _hourly(leased), "USD/h"),
         _figure("epoch_s", "median epoch", times.median_s if times else None, "s"),
         *(
-            _figure(f"{name}_p95_s", f"{name}, 95 % at most", _slow_end(taken, name), "s")
-            for name in ("inspection", "rounds")
+            _figure(f"{key}_p95_s", f"{key}, 95 % at most", _slow_end(taken, step), "s")
+            for key, step in {"inspection": "inspection: whole", "walk": "proof: walk"}.items()
         ),
     )
 

@@ -6,8 +6,9 @@
 
 Bins are 5 % wide, so a quantile is within 2.5 % of the true one whatever is added up; sums of seconds are exact.
 
-The archive tells steps by name where it has a column `steps` (reports, verdicts). Of epochs without one these are known:
-`connect`, `facts` (its commands, by the machine's clock), `inspection` (the whole), `rounds` and `product` (the slowest card).
+A step is named with its stage, `inspection: facts`, `proof: walk`. The archive tells steps by name where it has a column
+`steps` (reports, verdicts). Of epochs without one these are known: connecting, all commands of the facts (by the machine's
+clock), and of the proof walk and multiplication of the slowest card. `inspection: whole` is always known.
 """
 
 from __future__ import annotations
@@ -23,9 +24,13 @@ import pyarrow.compute as pc
 from storage.schemas import SCHEMAS
 from tasks.reporting.results import Read
 
+INSPECTION, PROOF = "inspection", "proof"
 ORDER = (
-    *("connect", "facts", "bandwidth", "inspection"),
-    *("prover start", "fill", "rounds", "product", "open", "verify"),
+    *(
+        f"{INSPECTION}: {name}"
+        for name in ("turn", "connect", "handshake", "login", "open", "facts", "bandwidth", "whole")
+    ),
+    *(f"{PROOF}: {name}" for name in ("start", "ready", "walk", "multiply", "open", "verify")),
 )
 """As they follow each other; whatever else the archive names comes after them."""
 MAX_NAME = 32
@@ -39,7 +44,7 @@ _EDGES: npt.NDArray[np.float64] = LEAST_S * WIDTH ** np.arange(
 
 def step_rows(read: Read) -> pd.DataFrame:
     """All steps of the epochs that `read` reads; what is told by name counts before what is only derived."""
-    told = pd.concat([_NO_ROWS, *(_told(read, table) for table in ("reports", "verdicts"))])
+    told = pd.concat([_NO_ROWS, _told(read, "reports", INSPECTION), _told(read, "verdicts", PROOF)])
     derived = pd.concat([_NO_ROWS, *_derived(read)])
     has = pd.MultiIndex.from_frame(told[["epoch", "step"]])
     is_told = pd.MultiIndex.from_frame(derived[["epoch", "step"]]).isin(has)
@@ -81,7 +86,7 @@ def _spread(own: pd.DataFrame) -> tuple[float, ...]:
 # --- from the archive --------------------------------------------------------------------------------
 
 
-def _told(read: Read, table: str) -> pd.DataFrame:
+def _told(read: Read, table: str, stage: str) -> pd.DataFrame:
     """Steps that the archive names."""
     if "steps" not in SCHEMAS[table].names:
         return _NO_ROWS
@@ -89,29 +94,33 @@ def _told(read: Read, table: str) -> pd.DataFrame:
     steps = rows["steps"].combine_chunks()
     at = pc.list_parent_indices(steps)
     name, seconds = (pc.list_flatten(steps).field(n) for n in (0, 1))
-    return _rows(rows["epoch"].take(at), pc.utf8_slice_codeunits(name, 0, MAX_NAME), seconds)
+    return _rows(rows["epoch"].take(at), f"{stage}: " + _cut(name), seconds)
 
 
 def _derived(read: Read) -> Iterator[pd.DataFrame]:
     reports = read("reports", "epoch", "executor_key", "connect_s", "duration_s", "raw")
     raw = reports["raw"].combine_chunks()
     reached = reports.filter(pc.greater(pc.list_value_length(raw), 0))
-    yield _rows(reached["epoch"], "connect", reached["connect_s"])
-    yield _rows(reached["epoch"], "inspection", reached["duration_s"])
+    yield _rows(reached["epoch"], f"{INSPECTION}: connect", reached["connect_s"])
+    yield _rows(reached["epoch"], f"{INSPECTION}: whole", reached["duration_s"])
     commands = pd.Series(pc.struct_field(pc.list_flatten(raw), "duration_s").to_pandas())
     whole = commands.groupby(pc.list_parent_indices(raw).to_pandas()).sum()
-    yield pd.DataFrame(
-        {"epoch": reports["epoch"].to_pandas().loc[whole.index], "step": "facts", "seconds": whole}
-    )
+    epochs = reports["epoch"].to_pandas().loc[whole.index]
+    yield pd.DataFrame({"epoch": epochs, "step": f"{INSPECTION}: facts", "seconds": whole})
     proofs: pd.DataFrame = read("proofs", "epoch", "executor_key", "walk_s", "multiply_s").to_pandas()
     slowest = proofs.groupby(["epoch", "executor_key"])[["walk_s", "multiply_s"]].max().reset_index()
-    for step, column in {"rounds": "walk_s", "product": "multiply_s"}.items():
-        yield pd.DataFrame({"epoch": slowest["epoch"], "step": step, "seconds": slowest[column]})
+    for step, column in {"walk": "walk_s", "multiply": "multiply_s"}.items():
+        name = f"{PROOF}: {step}"
+        yield pd.DataFrame({"epoch": slowest["epoch"], "step": name, "seconds": slowest[column]})
 
 
-def _rows(epoch: pa.ChunkedArray, step: pa.Array | str, seconds: pa.ChunkedArray) -> pd.DataFrame:
-    names = step if isinstance(step, str) else step.to_pandas()
-    return pd.DataFrame({"epoch": epoch.to_pandas(), "step": names, "seconds": seconds.to_pandas()})
+def _rows(epoch: pa.ChunkedArray, step: pd.Series[str] | str, seconds: pa.ChunkedArray) -> pd.DataFrame:
+    return pd.DataFrame({"epoch": epoch.to_pandas(), "step": step, "seconds": seconds.to_pandas()})
+
+
+def _cut(names: pa.Array) -> pd.Series[str]:
+    cut: pd.Series[str] = pc.utf8_slice_codeunits(names, 0, MAX_NAME).to_pandas()
+    return cut
 
 
 _NO_ROWS = pd.DataFrame(

@@ -39,7 +39,7 @@ def picture(frames: Frames) -> Picture | Missing:
     wide = str((rows["p95"] / rows["median"]).idxmax())
     costly = str(rows["seconds"].idxmax())
     sentence = (
-        f"Most of a machine's time goes to {label(costly)}: half of the machines take {number(rows['median'][costly])} s or less, 95 % "
+        f"Of all steps {label(costly)} takes most time: half of the machines {number(rows['median'][costly])} s or less, 95 % "
         f"{number(rows['p95'][costly])} s or less. Machines differ most in {label(wide)} "
         f"({number(rows['median'][wide])} and {number(rows['p95'][wide])} s). The scale is logarithmic, figures are within 2.5 %."
     )

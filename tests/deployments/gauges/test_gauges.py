@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from deployments.gauges.families import families_of
-from deployments.gauges.serving import StateCollector, serve, text_of
+from deployments.gauges.serving import Sources, StateCollector, serve, text_of
 from storage.lease_events import LeaseEvents
 from storage.money import Money
 from storage.rental import Happening
@@ -22,6 +22,9 @@ from tasks.renting.money import granted
 from tests.databases import fresh
 from tests.tasks.renting.epochs import finish, machine
 from tests.tasks.renting.leases import NOON, USD, rental
+from tests.tasks.reporting.network import AWAY, DISK, archive, epoch
+from tests.tasks.reporting.network import machine as listed
+from tests.tasks.reporting.test_step_times import timed
 
 DASHBOARD = json.loads((files("deployments.gauges") / "dashboard.json").read_text(encoding="utf-8"))
 
@@ -34,10 +37,10 @@ def engine(tmp_path):
     made.dispose()
 
 
-def told(engine, now=NOON):
+def told(engine, now=NOON, history=None):
     """(name, labels) -> value, through the text that Prometheus reads."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(StateCollector(engine, lambda: now))
+    registry.register(StateCollector(Sources(engine, history), lambda: now))
     text = generate_latest(registry).decode()
     return {
         (sample.name, *sorted(sample.labels.items())): sample.value
@@ -82,21 +85,83 @@ def test_leases_their_steps_and_their_money_are_told(engine):
     assert sum(value for (name, *_), value in found.items() if name == "subnet_money_usd") == 0
 
 
+def test_money_that_moves_is_counted_on(engine):
+    """Two scrapes with a grant between: what was moved goes up, whoever looks."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(StateCollector(Sources(engine), lambda: NOON))
+    Money(engine).post(granted("alice", 7 * USD, "g-1", NOON, "to begin with"))
+    first = registry.get_sample_value("subnet_moved_usd_total", {"kind": "GRANT"})
+    Money(engine).post(granted("alice", 3 * USD, "g-2", NOON, "more"))
+
+    assert (first, registry.get_sample_value("subnet_moved_usd_total", {"kind": "GRANT"})) == (7, 10)
+
+
+def test_pass_rates_and_durations_are_of_the_newest_archived_epoch(engine, tmp_path):
+    """One of two machines lacks disk now; that another was silent in an earlier epoch keeps its code told, as passed by all."""
+    archive(
+        tmp_path / "h",
+        epoch(7, listed("a", reasons=[AWAY]), listed("b"), at=NOON),
+        epoch(8, timed("a"), listed("b", reasons=[DISK]), at=NOON + timedelta(minutes=10)),
+    )
+    found = told(engine, history=tmp_path / "h")
+
+    def passed(code):
+        return found["subnet_check_pass_ratio", ("code", code), ("stage", "inspection")]
+
+    assert found["subnet_archived_epoch",] == 8
+    assert (passed("DISK_BELOW_MINIMUM"), passed("HOST_TIMEOUT")) == (0.5, 1.0)
+    assert found["subnet_checked", ("stage", "proof")] == 1
+    walk = ("stage", "proof"), ("step", "walk")
+    assert found["subnet_step_seconds", ("quantile", "0.95"), *walk] == pytest.approx(4.0, rel=0.025)
+    assert found["subnet_step_spent_seconds", *walk] == 4.0
+    assert found["subnet_proof_received_bytes",] == 9
+
+
+def test_false_zeros_of_a_day_are_told_as_epochs_come(engine, tmp_path):
+    """One look after each epoch tells the same as one look after all of them; epochs are read once."""
+    day = [
+        epoch(number, listed("a", reasons=why), listed("b"), at=NOON + number * timedelta(minutes=10))
+        for number, why in ((7, []), (8, [DISK]), (9, []), (10, []))
+    ]
+    collector = StateCollector(Sources(engine, tmp_path / "h"), lambda: NOON)
+    for one in day:
+        archive(tmp_path / "h", one)
+        followed = collector.read().archived
+    found = told(engine, history=tmp_path / "h")
+
+    assert (followed.judged, followed.zeros) == (3, {("DISK_BELOW_MINIMUM", "false zero"): 1})
+    assert found["subnet_false_zero_ratio",] == pytest.approx(1 / 3)
+    assert found["subnet_judged_machine_epochs",] == 3
+
+
+def test_an_archived_epoch_that_cannot_be_read_is_counted(engine, tmp_path):
+    """The figures stay those of the epoch before."""
+    root = archive(
+        tmp_path / "h", epoch(7, listed("a")), epoch(8, listed("a"), at=NOON + timedelta(minutes=10))
+    )
+    (root / "scores/day=2026-08-01/epoch-8.parquet").write_bytes(b"no Parquet")
+    found = told(engine, history=root)
+
+    assert (found["subnet_archived_epoch",], found["subnet_archived_unread",]) == (7, 1)
+
+
 def test_prometheus_is_answered(engine):
     """Over HTTP, the same as printed once; a port that somebody has is told."""
     finish(engine, [machine("a")])
-    with serve(engine, "127.0.0.1", 0) as port:
+    with serve(Sources(engine), "127.0.0.1", 0) as port:
         answer = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False)
-        with pytest.raises(SettingError), serve(engine, "127.0.0.1", port):
+        with pytest.raises(SettingError), serve(Sources(engine), "127.0.0.1", port):
             pass
 
-    assert answer.text == text_of(engine)
+    assert answer.text == text_of(Sources(engine))
     assert "subnet_machines_paid 1.0" in answer.text
 
 
-def test_the_dashboard_asks_for_what_there_is(engine):
+def test_the_dashboard_asks_for_what_there_is(engine, tmp_path):
     """Every figure of a panel is told, panels don't lie on each other, and each has its own number."""
-    names = {family.name for family in families_of(StateCollector(engine).read())}
+    archive(tmp_path / "history", epoch(7, timed("a")))
+    families = families_of(StateCollector(Sources(engine, tmp_path / "history")).read())
+    names = {family.name + "_total" * (family.type == "counter") for family in families}
     panels = DASHBOARD["panels"]
     asked = {
         name for one in panels for to in one["targets"] for name in re.findall(r"subnet_\w+", to["expr"])

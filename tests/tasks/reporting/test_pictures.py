@@ -266,10 +266,14 @@ def test_steps_are_told_with_their_slow_end(tmp_path):
     machines = [timed(f"m-{n}", connect_s=9.0 if n == 0 else 0.1) for n in range(9)]
     told = steps.picture(frames_of(tmp_path, epoch(7, *machines)))
 
-    assert told.sentence.startswith("Most of a machine's time goes to rounds: half of the machines take 4")
-    assert "Machines differ most in connect (0.0996 and 8.87 s)" in told.sentence
+    assert told.sentence.startswith("Of all steps proof: walk takes most time: half of the machines 4")
+    assert "Machines differ most in inspection: connect (0.0996 and 8.87 s)" in told.sentence
     assert [row[:2] for row in told.table.rows] == [
-        (name, "9") for name in ("connect", "facts", "inspection", "rounds", "product")
+        (name, "9")
+        for name in (
+            *("inspection: connect", "inspection: facts", "inspection: whole"),
+            *("proof: walk", "proof: multiply"),
+        )
     ]
 
 

@@ -48,11 +48,11 @@ def test_steps_that_the_archive_does_not_name_are_derived(tmp_path):
     found = rows_of(tmp_path, epoch(7, timed("a")))
 
     assert dict(zip(found["step"], found["seconds"], strict=True)) == {
-        "connect": 0.2,
-        "facts": 0.75,
-        "inspection": 2.0,
-        "rounds": 4.0,
-        "product": 1.5,
+        "inspection: connect": 0.2,
+        "inspection: facts": 0.75,
+        "inspection: whole": 2.0,
+        "proof: walk": 4.0,
+        "proof: multiply": 1.5,
     }
 
 
@@ -68,7 +68,10 @@ def test_days_are_added_up(tmp_path):
     parts = [binned(rows_of(tmp_path / name, one)) for name, one in (("a", first), ("b", second))]
 
     assert added(parts).equals(whole)
-    assert spread(whole).loc["connect", ["machines", "seconds"]].tolist() == [2, pytest.approx(9.2)]
+    assert spread(whole).loc["inspection: connect", ["machines", "seconds"]].tolist() == [
+        2,
+        pytest.approx(9.2),
+    ]
 
 
 @given(st.lists(st.floats(1e-4, 9e4), min_size=1, max_size=60))
@@ -84,15 +87,11 @@ def test_quantiles_are_within_a_fortieth(seconds):
 
 def test_steps_are_in_the_order_of_the_epoch():
     """Names that are not known yet come last, and a flood of them is cut."""
-    named = [frame(step, [1.0]) for step in ("verify", "polish", "connect", "fill")]
+    names = ["proof: verify", "proof: polish", "inspection: connect", "proof: start"]
+    named = [binned(frame(name, [1.0])) for name in names]
     flood = [frame(f"x-{n:03}", [1.0]) for n in range(99)]
 
-    assert list(spread(added([binned(one) for one in named])).index) == [
-        "connect",
-        "fill",
-        "verify",
-        "polish",
-    ]
+    assert list(spread(added(named)).index) == [names[2], names[3], names[0], names[1]]
     assert len(spread(added([binned(one) for one in flood]))) == 24
 
 
