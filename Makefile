@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup image epoch up bench chaos fleet pictures economics test test-long lint types contracts format lock clean
+.PHONY: help setup image epoch up bench chaos fleet fuzz pictures economics test test-long lint types contracts format lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -49,6 +49,9 @@ fleet: setup  ## Run an epoch over N simulated executors and tell what it took (
 
 chaos: setup system-packages  ## Kill everything at random moments for MINUTES=10, then check what must hold (SEED=1 repeats it); into .local/chaos
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) --seed $(or $(SEED),1)
+
+fuzz: setup  ## Send the readers of strangers' words what nobody should (SECONDS=60 SEED=n ONLY=name); what it finds is in .local/fuzz
+	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY))
 
 pictures: setup  ## Take pictures of every page of the marketplace, on a local system; into .local/pictures
 	@$(BIN)/python -m tests.pictures

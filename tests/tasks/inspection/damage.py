@@ -44,7 +44,7 @@ def with_decimal_commas(out: bytes) -> bytes:
     """A locale that writes 1,5; where there is no fraction, one that groups thousands by points."""
     if re.search(rb"[0-9]\.[0-9]", out):
         return re.sub(rb"(?<=[0-9])\.(?=[0-9])", b",", out)
-    return re.sub(rb"(?<=[0-9])(?=([0-9]{3})+(?![0-9]))", b".", out)
+    return re.sub(rb"(?<=[0-9])(?=([0-9]{3}){1,4}(?![0-9]))", b".", out)
 
 
 def coloured(out: bytes) -> bytes:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import re
 import time
 import tracemalloc
-from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage.records import Bandwidth, ExecutorRecord, HostFacts, Reason
-from tasks.inspection.checks import check_host
-from tasks.inspection.facts import FACTS, FactOutput, read_facts
+from storage.records import HostFacts, Reason
+from tasks.inspection.facts import FACTS, FactOutput
 from tasks.inspection.facts.smi_xml import read_gpus
 from tasks.inspection.facts.text import Unreadable
-from tasks.policy import InspectionPolicy
 from tests.tasks.inspection.damage import DAMAGES, STRANGE_NUMBERS, cuts, with_numbers, without_a_line
+from tests.tasks.inspection.judging import assert_harmless, inspected
 from tests.tasks.inspection.outputs import CASES, output_of, outputs
 
 BY_NAME = {fact.command.name: fact for fact in FACTS}
@@ -67,47 +64,11 @@ def machine(name: str) -> dict[str, FactOutput]:
     return outputs(gpu_processes="users", **engine)
 
 
-def inspected(outs: dict[str, FactOutput]) -> tuple[HostFacts, tuple[Reason, ...]]:
-    """All that inspection makes of what a machine printed."""
-    facts, unreadable = read_facts(outs)
-    bandwidth = Bandwidth(500.0, 500.0, samples=1)
-    return facts, unreadable + check_host(facts, ExecutorRecord("5M/x"), bandwidth, InspectionPolicy())
-
-
 def printing(name: str, stdout: bytes) -> tuple[HostFacts, tuple[Reason, ...]]:
     """The same machine, whose command of this name prints something else."""
     outs = machine(name)
     is_cut = len(stdout) > BY_NAME[name].command.limit_bytes
     return inspected(outs | {name: replace(outs[name], exit_code=0, stdout=stdout, truncated=is_cut)})
-
-
-def assert_harmless(facts: HostFacts, reasons: Iterable[Reason]) -> None:
-    """Whatever came of it can be kept, shown and counted with: short printable texts, finite bounded numbers."""
-    _assert_plain(asdict(facts))
-    assert len(facts.cards) <= 64
-    assert len(facts.processes) <= 256
-    assert len(facts.network_interfaces) <= 64
-    assert all(card.uuid and card.model and card.vram_mib > 0 for card in facts.cards)
-    for reason in reasons:
-        assert re.fullmatch(r"[A-Z_]{1,40}", reason.code)
-        assert all(t.isprintable() and len(t) < 600 for t in (reason.got, reason.wanted, reason.mend))
-
-
-def _assert_plain(value: object) -> None:
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        for item in value:
-            _assert_plain(item)
-    elif isinstance(value, str):
-        assert value.isascii()
-        assert value.isprintable()
-        assert len(value) <= 120
-    elif isinstance(value, int | float):
-        assert math.isfinite(value)
-        assert 0 <= value < 1 << 62
-    else:
-        assert value is None
 
 
 @pytest.mark.parametrize("name", BY_NAME)
