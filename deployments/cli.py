@@ -24,12 +24,14 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "up": "Keep the whole local system up, with an epoch every few minutes.",
         "down": "Stop what `subnet up` has started.",
         "show": "Show an archived epoch again: machines, reasons, weights.",
-        "deploy": "Make pool, deployment and automation on a real network's Prefect server.",
+        "deploy": "Make pools, deployments and automations on a real network's Prefect server.",
+        "automations": "Say who is told when something is wrong.",
         "ban": "Ban miners and cards, or end a ban.",
         "policy": "Show a policy's values.",
         "prices": "Show the market's prices with their sources and age, or ask anew.",
         "collateral": "Show machines' collateral; deposit, reclaim, deny, finalise, slash.",
         "history": "Read the archive: verify, replay, compare, query, fold.",
+        "state": "Copy the state, put a copy back, change the key of its secrets.",
         "miner": "For miners: keys and registration, the agent, its visits, scores, swaps of cards, estimates of pay.",
         "rent": "Rent GPUs: find, rent, reach, stop and end machines; money and keys.",
         "market": "For operators: renters, their keys and credits, blocked images, the books.",
@@ -64,6 +66,7 @@ def main() -> None:
     """Run the command line; every error of ours, and of a file or a disk, becomes one clear sentence and an exit code."""
     _keep_caches()
     try:
+        _sign_in()
         code = subnet.main(standalone_mode=False)
     except click.exceptions.Abort:
         sys.exit(130)
@@ -90,6 +93,12 @@ def _is_interrupted(error: BaseException) -> bool:
             return True
         before = before.__cause__ or before.__context__
     return False
+
+
+def _sign_in() -> None:
+    """The credential of our Prefect server has to be in the environment before Prefect is imported."""
+    if os.environ.get("PREFECT_API_URL"):
+        import deployments.signed_in  # noqa: PLC0415, F401  not on the way to --help
 
 
 def _keep_caches() -> None:

@@ -28,9 +28,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import deployments.signed_in  # noqa: F401  before Prefect
+
+# isort: split
 import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import (
@@ -79,10 +83,12 @@ class FlowWorker:
         *,
         limit: int,
         look_s: float = LOOK_S,
+        sign: Path | None = None,
         load: Callable[[str], Flow[..., Any]] = load_flow_from_entrypoint,
     ) -> None:
         self._client, self._pool, self._limit, self._load = client, pool, limit, load
         self._look_s = look_s
+        self._sign = sign
         self._name = f"{socket.gethostname()}-{os.getpid()}"
         self._holder = holder_of(this_run())
         """Left in each run that it takes: after a kill -9 it tells whose it was."""
@@ -108,6 +114,8 @@ class FlowWorker:
                 if time.monotonic() >= next_heartbeat:
                     next_heartbeat = time.monotonic() + HEARTBEAT_S
                     await self._client.send_worker_heartbeat(self._pool, self._name, HEARTBEAT_S)
+                    if self._sign is not None:
+                        self._sign.touch()
                 if time.monotonic() >= next_dead:
                     next_dead = time.monotonic() + DEAD_POLL_S
                     for dead in await close_dead(self._client, datetime.now(UTC)):
@@ -211,10 +219,10 @@ async def _pause(seconds: float, *events: asyncio.Event) -> None:
             one.cancel()
 
 
-async def serve(pool: str, limit: int, look_s: float, stop: asyncio.Event) -> None:
+async def serve(pool: str, limit: int, look_s: float, sign: Path | None, stop: asyncio.Event) -> None:
     """Work on a pool until `stop` is set."""
     async with quick_client() as client, keep_edges():
-        await FlowWorker(client, pool, limit=limit, look_s=look_s).work(stop)
+        await FlowWorker(client, pool, limit=limit, look_s=look_s, sign=sign).work(stop)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -229,6 +237,12 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="SECONDS",
         help="how often it looks when no bell rings (1)",
     )
+    parser.add_argument(
+        "--sign",
+        type=Path,
+        metavar="FILE",
+        help="a file that is touched whenever Prefect has taken a heartbeat (every 15 s): its age is the worker's health",
+    )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -241,7 +255,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     def live() -> None:
         try:
-            loop.run_until_complete(serve(options.pool, options.limit, options.every, stop))
+            loop.run_until_complete(serve(options.pool, options.limit, options.every, options.sign, stop))
         except BaseException:
             failed.set()
             raise

@@ -10,16 +10,25 @@ an old cursor of that connection away meanwhile, the server's event loop waits f
 whole server stood still for 60 s (seen with a debugger, Prefect 3.8.8). `BUSY_MS` bounds that.
 
 Neither changes anything where the server is on PostgreSQL.
+
+A server that is started so is never open: without PREFECT_SERVER_API_AUTH_STRING it asks for what stands in a file of its own
+(`deployments/prefect_auth.py`), and every other command of Prefect's signs in with it.
 """
 
 from __future__ import annotations
 
+import os
 import runpy
+import sys
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import Pool
+
+from deployments.prefect_auth import require_auth, take_auth
+from tasks.errors import SettingError
 
 BUSY_MS = 5_000
 _ASKED, _BOUNDED = "BEGIN DEFERRED", "subnet_busy_ms"
@@ -52,6 +61,17 @@ def _wait_less(connection: Any, record: Any, _proxy: Any) -> None:
     record.info[_BOUNDED] = BUSY_MS
 
 
+def sign_in(arguments: Sequence[str], environment: MutableMapping[str, str]) -> None:
+    """What Prefect's own command asks for or sends; before it is imported."""
+    if tuple(arguments[:1]) == ("server",):
+        require_auth(environment)
+    take_auth(environment)
+
+
 if __name__ == "__main__":
+    try:
+        sign_in(sys.argv[1:], os.environ)
+    except SettingError as error:
+        sys.exit(f"Error: {error}")
     bound_sqlite()
     runpy.run_module("prefect", run_name="__main__", alter_sys=True)

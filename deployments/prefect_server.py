@@ -1,15 +1,16 @@
-"""The Prefect server that the commands start for themselves: on loopback, in our own folder, on SQLite."""
+"""The Prefect server that the commands start for themselves: on loopback, signed in to, in our own folder, on SQLite."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 
+from deployments.prefect_auth import ASKED, SENT, auth_file, make_auth
 from deployments.processes import Child, ChildDied, free_port, start
 from tasks.errors import SubnetError
 
@@ -28,11 +29,18 @@ class PrefectServer:
     """Starts another one, on a port that the system picks."""
     begin: Callable[[], Child] | None = None
     """Starts its process again, at the same address."""
+    auth: str = field(default="", repr=False)
+    """`user:password`; empty where the environment has it, or nobody asks."""
 
     @property
     def api_url(self) -> str:
         """What PREFECT_API_URL wants."""
         return f"{self.url}/api"
+
+    @property
+    def access(self) -> dict[str, str]:
+        """What a client of it has in its environment."""
+        return {"PREFECT_API_URL": self.api_url} | ({SENT: self.auth} if self.auth else {})
 
     def run_url(self, flow_run_id: str) -> str:
         """The page of a flow run in the UI."""
@@ -48,7 +56,8 @@ class PrefectServer:
             if self.again is None:
                 raise
             other = self.again()
-            self.url, self.child, self.again, self.begin = other.url, other.child, None, other.begin
+            self.url, self.child, self.again = other.url, other.child, None
+            self.begin, self.auth = other.begin, other.auth
             self.wait()
 
     def begin_again(self) -> Child:
@@ -67,6 +76,7 @@ class PrefectServer:
 def launch(folder: Path, repository: Path, port: int = DEFAULT_PORT) -> PrefectServer:
     """Start a server in `folder`/prefect; returns at once, `wait` for it."""
     port = free_port(port)
+    auth = make_auth(auth_file(folder))
 
     def begin(*, is_again: bool = True) -> Child:
         return start(
@@ -76,13 +86,13 @@ def launch(folder: Path, repository: Path, port: int = DEFAULT_PORT) -> PrefectS
                 *("server", "start", "--host", "127.0.0.1", "--port", str(port)),
             ],
             log=folder / "logs" / "prefect-server.log",
-            environment=server_environment(os.environ, folder, port),
+            environment=server_environment(os.environ, folder, port) | {ASKED: auth},
             folder=repository,
             is_again=is_again,
         )
 
     url = f"http://127.0.0.1:{port}"
-    return PrefectServer(url, begin(is_again=False), lambda: launch(folder, repository, 0), begin)
+    return PrefectServer(url, begin(is_again=False), lambda: launch(folder, repository, 0), begin, auth)
 
 
 def server_environment(environment: Mapping[str, str], folder: Path, port: int) -> dict[str, str]:
@@ -91,6 +101,7 @@ def server_environment(environment: Mapping[str, str], folder: Path, port: int) 
     return ours | {
         "PREFECT_HOME": str(folder / "prefect"),
         "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"http://127.0.0.1:{port},http://localhost:{port}",
         "PREFECT_LOGGING_LEVEL": "WARNING",
     }
 
@@ -99,15 +110,17 @@ def client_environment(folder: Path, server: PrefectServer) -> dict[str, str]:
     """What a process needs to report to this server."""
     return {
         "PREFECT_HOME": str(folder / "prefect"),
-        "PREFECT_API_URL": server.api_url,
         "PREFECT_LOGGING_LEVEL": "WARNING",
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+        **server.access,
     }
 
 
-def is_healthy(url: str) -> bool:
-    """Whether a Prefect server answers at this address."""
+def is_healthy(url: str, deadline_s: float = 2.0) -> bool:
+    """Whether a Prefect server answers at this address in time."""
     try:
-        return httpx.get(f"{url}/api/health", timeout=2.0, trust_env=False).status_code == httpx.codes.OK
+        return (
+            httpx.get(f"{url}/api/health", timeout=deadline_s, trust_env=False).status_code == httpx.codes.OK
+        )
     except httpx.HTTPError:
         return False

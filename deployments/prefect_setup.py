@@ -8,27 +8,24 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import httpx
-from prefect.automations import Automation
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.blocks.notifications import CustomWebhookNotificationBlock
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.client.schemas.objects import StateType
-from prefect.events.actions import ChangeFlowRunState
-from prefect.events.schemas.automations import EventTrigger, Posture
-from prefect.events.schemas.events import ResourceSpecification
+from prefect.client.schemas.schedules import IntervalSchedule
 from prefect.exceptions import PrefectException
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.types import SecretDict
 
+from deployments.automations import OURS, crash_silent_runs, ensure, telling
+from deployments.pace import Pace
+from deployments.prefect_auth import read_secret
+from deployments.prefect_client import client_of
 from deployments.sites import REPOSITORY
-from tasks.errors import SubnetError
+from tasks.errors import SettingError, SubnetError
 
 DEADLINE_S = 300.0
-SILENCE = timedelta(seconds=180)
-"""Three heartbeats of prefect.toml."""
-AUTOMATION = "flow runs without a heartbeat are crashed"
-SIGNS = frozenset({"prefect.flow-run.heartbeat", "prefect.flow-run.Pending", "prefect.flow-run.Running"})
-"""After each of them another one is due: a run may be killed before its first heartbeat."""
 
 
 def deploy(pools: Iterable[str], deployments: Path, environment: Mapping[str, str]) -> None:
@@ -37,6 +34,17 @@ def deploy(pools: Iterable[str], deployments: Path, environment: Mapping[str, st
         for pool in pools:
             client.create_work_pool(WorkPoolCreate(name=pool, type="process"), overwrite=True)
     _prefect(["--no-prompt", "deploy", "--all", "--prefect-file", str(deployments)], environment)
+
+
+def schedule_every(name: str, seconds: int, environment: Mapping[str, str]) -> None:
+    """Let the one schedule of a deployment be of this interval, whatever its file says."""
+    with _client(environment) as client:
+        deployment = client.read_deployment_by_name(name)
+        (found,) = deployment.schedules
+        interval = timedelta(seconds=seconds)
+        if isinstance(found.schedule, IntervalSchedule) and found.schedule.interval != interval:
+            changed = found.schedule.model_copy(update={"interval": interval})
+            client.update_deployment_schedule(deployment.id, found.id, schedule=changed)
 
 
 def run_deployment(name: str, environment: Mapping[str, str]) -> None:
@@ -49,59 +57,59 @@ def run_deployment(name: str, environment: Mapping[str, str]) -> None:
 def _client(environment: Mapping[str, str]) -> Iterator[SyncPrefectClient]:
     """A client in this process: the command line of Prefect needs seconds for each call."""
     try:
-        with (
-            temporary_settings({PREFECT_API_URL: environment["PREFECT_API_URL"]}),
-            get_client(sync_client=True) as client,
-        ):
+        with client_of(environment) as client:
             yield client
     except (PrefectException, httpx.HTTPError) as error:
         raise SubnetError(f"the Prefect server refuses: {type(error).__name__}: {error}"[:500]) from error
 
 
-def ensure_automation(api_url: str) -> bool:
-    """A run whose process was killed is marked as crashed: without this it stays Running for ever.
-
-    False when the server would not have it now: that costs a mark in the UI, never an epoch.
-    """
-    try:
-        _ensure_automation(api_url)
-    except (PrefectException, httpx.HTTPError):
-        return False
-    return True
-
-
-def _ensure_automation(api_url: str) -> None:
-    with temporary_settings({PREFECT_API_URL: api_url}):
-        with get_client(sync_client=True) as client:
-            every = client.read_automations_by_name(AUTOMATION)
-            found = [one for one in every if getattr(one.trigger, "after", None) == SIGNS]
-            # A request that was repeated by a slow server's client made it twice; one of an older version does less.
-            for spare in [one for one in every if one not in found[:1]]:
-                client.delete_automation(spare.id)
-        if not found:
-            crash_silent_runs().create()
+def ensure_automations(
+    environment: Mapping[str, str], netuid: int, pace: Pace, block: str | None
+) -> tuple[str, ...]:
+    """Make or renew them; what was done. Without a block only that which tells nobody; SettingError for one that is not there."""
+    with _client(environment) as client:
+        wanted, prefix = [crash_silent_runs()], ""
+        if block is not None:
+            found = _block(client, block)
+            if found is None:
+                raise SettingError(
+                    "--block",
+                    block,
+                    "the name of a notification block of this Prefect server; --url-file makes one",
+                )
+            wanted, prefix = [*wanted, *telling(netuid, pace, found)], f"{OURS}{netuid}: "
+        return ensure(client, wanted, prefix)
 
 
-def crash_silent_runs() -> Automation:
-    """After a sign of life, another event of the same run is expected within `SILENCE`."""
-    runs = ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]})
-    return Automation(
-        name=AUTOMATION,
-        trigger=EventTrigger(
-            match=runs,
-            after=set(SIGNS),
-            expect={"prefect.flow-run.*"},
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=SILENCE,
-        ),
-        actions=[
-            ChangeFlowRunState(
-                name=None, state=StateType.CRASHED, message="no heartbeat: its process is gone", force=False
-            )
-        ],
+def has_block(environment: Mapping[str, str], name: str) -> bool:
+    """Whether there is a notification block of this name."""
+    with _client(environment) as client:
+        return _block(client, name) is not None
+
+
+def _block(client: SyncPrefectClient, name: str) -> UUID | None:
+    for document in client.read_block_documents(include_secrets=False):
+        schema = document.block_schema
+        if document.name == name and schema is not None and "notify" in schema.capabilities:
+            return document.id
+    return None
+
+
+def ensure_block(environment: Mapping[str, str], name: str, url_file: Path) -> None:
+    """A notification block that posts to the address in this file, which only its owner may read."""
+    url = read_secret(
+        "--url-file", url_file, r"https?://[!-~]{3,2000}", "an http or https address on one line"
     )
+    with _client(environment):
+        block = CustomWebhookNotificationBlock(
+            name=name,
+            url="{{url}}",
+            json_data={"subject": "{{subject}}", "text": "{{body}}"},
+            headers=None,
+            cookies=None,
+            secrets=SecretDict({"url": url}),
+        )
+        block.save(name, overwrite=True)
 
 
 def _prefect(arguments: list[str], environment: Mapping[str, str]) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from deployments.prefect_auth import take_auth
 from deployments.prefect_server import PrefectServer, client_environment, is_healthy, launch
 from deployments.supervising import Supervised
 from flows.settings import Settings, read_settings
@@ -45,13 +46,17 @@ def folder_of(environment: Mapping[str, str]) -> Path:
 
 
 def load_dotenv() -> None:
-    """Take the settings of `.env` in the current folder, without touching what the environment has already."""
-    if not Path(".env").is_file():
-        return
+    """Take the settings of `.env` in the current folder, and the credential of our Prefect server; what the environment has stays."""
+    if Path(".env").is_file():
+        _load(Path(".env"))
+    take_auth(os.environ)
+
+
+def _load(file: Path) -> None:
     from dotenv import dotenv_values  # noqa: PLC0415  only where there is such a file
 
     try:
-        values = dotenv_values(".env")
+        values = dotenv_values(file)
     except (OSError, UnicodeDecodeError) as error:
         raise SettingError(".env", "this file", f"UTF-8 text that can be read ({error})") from None
     for key, value in values.items():

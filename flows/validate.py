@@ -18,6 +18,7 @@ from flows.edges import open_edges
 from flows.policies import named_policy
 from flows.settings import read_settings
 from storage.records import EpochOutcome
+from tasks.announcing import announce, announce_begin
 from tasks.archiving import archive
 from tasks.discovery import executors_of
 from tasks.epoch import Edges, EpochRun
@@ -64,12 +65,14 @@ async def validate_or_skip(edges: Edges, epoch: int | None, policy: Policy) -> S
 async def validate_epoch(edges: Edges, epoch: int | None, policy: Policy) -> EpochOutcome:
     """The epoch itself, over whatever edges it is given."""
     with await open_epoch(edges, epoch, policy) as run:
+        announce_begin(run)
         async with show_progress(run):
             try:
                 await _work(run)
             except Exception as error:  # noqa: BLE001  the top of the flow: whatever it is, what is known is archived
                 run.note_incident(error)
             outcome = await archive(run)
+        await announce(run, outcome)
         await tell(run, outcome)
         await explain(run)
         return outcome

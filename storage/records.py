@@ -771,6 +771,20 @@ class EpochSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class PassRate:
+    """How many machines of one epoch were proved."""
+
+    epoch: int
+    listed: int
+    proved: int
+
+    @property
+    def share(self) -> float:
+        """Proved of listed; 0 where nothing was listed."""
+        return self.proved / self.listed if self.listed else 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Phase:
     """One phase of an epoch, for whoever watches it."""
 

@@ -31,7 +31,7 @@ class Sealer:
             _make(path)
             if path.stat().st_mode & 0o077:
                 raise StorageError(f"{path} may be read by others: `chmod 600` it")
-            return cls(path.read_bytes().strip())
+            return cls(key_of(path))
         except OSError as error:
             raise StorageError(f"the key file {path} can't be used: {error.strerror}") from error
         except ValueError as error:
@@ -58,6 +58,11 @@ class Sealer:
     def derived(self, purpose: str) -> bytes:
         """Another key of 32 bytes, for one purpose, that tells nothing about this one."""
         return hmac.digest(self._key, purpose.encode(), "sha256")
+
+
+def key_of(path: Path) -> bytes:
+    """What a key file holds."""
+    return path.read_bytes().strip()
 
 
 def _make(path: Path) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -67,27 +68,33 @@ def _hears_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def scheduled_runs(prefect_url: str) -> int:
+@contextmanager
+def prefect_of(prefect_url: str, folder: Path):
+    """A client of the system that is up in this folder, signed in with what its server has written there."""
+    from deployments.prefect_auth import SENT, auth_file, read_auth
+    from deployments.prefect_client import client_of
+
+    auth = read_auth(auth_file(folder / ".local"))
+    with client_of({"PREFECT_API_URL": f"{prefect_url}/api", SENT: auth}) as client:
+        yield client
+
+
+def scheduled_runs(prefect_url: str, folder: Path) -> int:
     """Flow runs that the server's own scheduler has put into its calendar."""
-    from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateName
-    from prefect.settings import PREFECT_API_URL, temporary_settings
 
     by_name = FlowRunFilterStateName(any_=["Scheduled"])
     wanted = FlowRunFilter(state=FlowRunFilterState(name=by_name))
-    with temporary_settings({PREFECT_API_URL: f"{prefect_url}/api"}), get_client(sync_client=True) as client:
+    with prefect_of(prefect_url, folder) as client:
         return sum(run.auto_scheduled for run in client.read_flow_runs(flow_run_filter=wanted))
 
 
-def crash_automations(prefect_url: str) -> int:
+def crash_automations(prefect_url: str, folder: Path) -> int:
     """How often the automation stands there that marks runs of killed processes."""
-    from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from deployments.automations import AUTOMATION, crash_silent_runs, ensure
 
-    from deployments.prefect_setup import AUTOMATION, ensure_automation
-
-    ensure_automation(f"{prefect_url}/api")
-    with temporary_settings({PREFECT_API_URL: f"{prefect_url}/api"}), get_client(sync_client=True) as client:
+    with prefect_of(prefect_url, folder) as client:
+        ensure(client, [crash_silent_runs()])
         return len(client.read_automations_by_name(AUTOMATION))
 
 
@@ -251,8 +258,8 @@ def test_up_runs_epochs(up, first, folder):
 
     assert latest > first["epoch"]
     assert outcome.weight_outcome.status is WeightStatus.CONFIRMED
-    assert until(lambda: scheduled_runs(holder["prefect_url"]) > 0, 90.0)
-    assert crash_automations(holder["prefect_url"]) == 1
+    assert until(lambda: scheduled_runs(holder["prefect_url"], folder) > 0, 90.0)
+    assert crash_automations(holder["prefect_url"], folder) == 1
 
 
 def test_a_killed_epoch_is_archived_and_the_next_one_works(up, first, folder):

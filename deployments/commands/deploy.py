@@ -7,38 +7,40 @@ from pathlib import Path
 
 import click
 
-from deployments.prefect_server import is_healthy
-from deployments.prefect_setup import deploy, ensure_automation
-from deployments.sites import load_dotenv
-from flows.settings import read_settings
-from tasks.errors import SettingError, SubnetError, UserError
+from deployments.pace import ask_pace
+from deployments.prefect_setup import deploy, ensure_automations, has_block, schedule_every
+from deployments.remote import remote_settings
 
 POOLS = ("validator", "renting", "miner")
 
 
 @click.command()
-def command() -> None:
-    """Make the work pool, the scheduled deployments and the crash automation on the server at PREFECT_API_URL.
+@click.option("--block", default="subnet-alerts", show_default=True, help="As for `subnet automations`.")
+def command(*, block: str) -> None:
+    """Make work pools, scheduled deployments and automations on the server at PREFECT_API_URL.
 
-    Repeating it changes nothing. The local subnet needs none of this: `subnet up` does it by itself.
+    An epoch is as long as the chain says: the schedule follows its blocks. Repeating it changes nothing; repeat it after every
+    upgrade. The local subnet needs none of this: `subnet up` does it by itself.
 
     \b
     Example:
       subnet deploy
     """
-    load_dotenv()
-    if read_settings(os.environ).is_embedded:
-        raise UserError("SUBNET_NETWORK is 'embedded': for the local subnet use `subnet up`")
-    url = os.environ.get("PREFECT_API_URL", "")
-    if not url or not is_healthy(url.removesuffix("/").removesuffix("/api")):
-        raise SettingError(
-            "PREFECT_API_URL", url, "the address of a Prefect server that answers, ending in /api"
-        )
+    settings = remote_settings()
+    pace = ask_pace(settings, click.echo)
     deploy(POOLS, Path("prefect.yaml"), os.environ)
-    if not ensure_automation(url):
-        raise SubnetError(f"the server at {url} would not take the crash automation now; try again")
+    schedule_every("validate/validate", pace.schedule_s, os.environ)
+    done = ensure_automations(
+        os.environ, settings.netuid, pace, block if has_block(os.environ, block) else None
+    )
+    click.echo("\n".join(["Deployed: " + pace.told(), *done]))
+    if not has_block(os.environ, block):
+        click.echo(
+            f"Nobody is told when something is wrong: there is no block `{block}` (see `subnet automations --help`)."
+        )
     click.echo(
-        "Ready. Start workers under a supervisor: `prefect worker start --pool validator` for epochs,\n"
+        "Ready. Start workers under a supervisor (deployments/README.md):\n"
+        "`python -m deployments.prefect_process worker start --pool validator` for epochs,\n"
         "`python -m deployments.flow_worker --pool renting` for renting (docs/market.md),\n"
-        "`prefect worker start --pool miner` for bringing machines in (docs/miner.md)."
+        "`python -m deployments.prefect_process worker start --pool miner` for bringing machines in (docs/miner.md)."
     )

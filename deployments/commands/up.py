@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,6 @@ from uuid import UUID
 
 import click
 import httpx
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterStartTime,
@@ -23,10 +22,11 @@ from prefect.client.schemas.filters import (
 )
 from prefect.client.schemas.objects import StateType
 from prefect.exceptions import PrefectException
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from rich.console import Console
 
 from deployments.localnet import market
+from deployments.prefect_auth import auth_file
+from deployments.prefect_client import client_of
 from deployments.prefect_setup import deploy, run_deployment
 from deployments.processes import Child, start
 from deployments.sites import REPOSITORY, Site, open_site
@@ -73,7 +73,8 @@ def command() -> None:
         try:
             with market.serve_renting(site, say) as renting:
                 say(
-                    f"worker is up; an epoch every three minutes. Prefect UI: {site.server.url}. Ctrl-C stops everything."
+                    f"worker is up; an epoch every three minutes. Prefect UI: {site.server.url}, "
+                    f"which asks for what is in {auth_file(site.folder)}. Ctrl-C stops everything."
                 )
                 _watch(site, (*site.kept, worker, renting.worker, renting.market), console)
         finally:
@@ -110,7 +111,7 @@ def _watch(site: Site, kept: Sequence[Supervised], console: Console) -> None:
     state = State(engine)
     newest = max((s.header.epoch for s in state.latest_epochs(1)), default=-1)
     lines, shown = PhaseLines(console), newest
-    failures = FailedRuns(site.server.api_url)
+    failures = FailedRuns(site.environment)
     while True:
         for told in filter(None, [one.look() for one in kept]):
             console.print(
@@ -136,8 +137,8 @@ def _watch(site: Site, kept: Sequence[Supervised], console: Console) -> None:
 class FailedRuns:
     """Flow runs that failed since it was made: an epoch that fails before it begins leaves no trace in the state."""
 
-    def __init__(self, api_url: str) -> None:
-        self._api_url = api_url
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
         self._since = datetime.now(UTC)
         self._told: set[UUID] = set()
         self._next_look = 0.0
@@ -151,7 +152,7 @@ class FailedRuns:
         bad = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.FAILED, StateType.CRASHED]))
         wanted = FlowRunFilter(start_time=began, state=bad)
         try:
-            with temporary_settings({PREFECT_API_URL: self._api_url}), get_client(sync_client=True) as client:
+            with client_of(self._environment) as client:
                 runs = client.read_flow_runs(flow_run_filter=wanted, limit=20)
         except (PrefectException, httpx.HTTPError):
             return  # it is begun again: what failed meanwhile is told then

@@ -18,13 +18,14 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
+from deployments.automations import ensure_crash_automation
 from deployments.localnet.cast import CAST
 from deployments.localnet.engine import EngineMissing, LocalEngine, cards_of, serve_engine
 from deployments.localnet.holder import Holder, holder_of, take
 from deployments.localnet.layout import Layout
 from deployments.localnet.setup import Localnet, prepare
+from deployments.prefect_auth import auth_file, make_auth
 from deployments.prefect_server import DEFAULT_PORT, PrefectServer, client_environment, launch
-from deployments.prefect_setup import ensure_automation
 from deployments.processes import Child, asked_port, start, tail
 from deployments.sites import REPOSITORY
 from deployments.supervising import Supervised
@@ -116,7 +117,7 @@ def _started(layout: Layout, say: Callable[[str], None], *, is_kept: bool) -> It
         say(f"local subnet is up: {len(localnet.miners)} miners, {len(localnet.executors)} machines")
         has_engine = engine is not None and _wait_for_engine(engine, say)
         server.wait()
-        ensure_automation(server.api_url)
+        ensure_crash_automation(client_environment(layout.folder, server))
         tell()
         say(f"Prefect server is up: {server.url}")
         host = engine.place.host if engine and has_engine else ""
@@ -163,7 +164,8 @@ def _start_world(layout: Layout, *, is_again: bool = False) -> Child:
 
 def _join(holder: Holder, layout: Layout, say: Callable[[str], None]) -> Stack:
     say(f"using the local system of process {holder.pid}: {holder.prefect_url}")
-    return Stack(layout, prepare(layout.subnet), PrefectServer(holder.prefect_url, None), None)
+    server = PrefectServer(holder.prefect_url, auth=make_auth(auth_file(layout.folder)))
+    return Stack(layout, prepare(layout.subnet), server, None)
 
 
 def _sweep(layout: Layout) -> None:

@@ -15,6 +15,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 
+import deployments.signed_in  # noqa: F401  before Prefect
+
+# isort: split
 import uvicorn
 
 from deployments.marketplace.app import build_app

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.localnet.engine import find_tool
 from deployments.localnet.engine_place import place_of
+from deployments.prefect_client import client_of
 from deployments.zombies import UNDER_WAY
 from tests.chaos.found import Check, check
 from tests.chaos.processes import processes_of
@@ -47,11 +46,11 @@ def damage(file: Path) -> Iterator[str]:
         yield f"{file}: {error}"
 
 
-def flow_runs(api_url: str, *types: StateType) -> list[FlowRun]:
+def flow_runs(access: Mapping[str, str], *types: StateType) -> list[FlowRun]:
     """All flow runs in these states, in any without."""
     state = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types))) if types else None
     found: list[FlowRun] = []
-    with temporary_settings({PREFECT_API_URL: api_url}), get_client(sync_client=True) as client:
+    with client_of(access) as client:
         while page := client.read_flow_runs(
             flow_run_filter=FlowRunFilter(state=state) if state else None, limit=PAGE, offset=len(found)
         ):
@@ -59,14 +58,14 @@ def flow_runs(api_url: str, *types: StateType) -> list[FlowRun]:
     return found
 
 
-def under_way(api_url: str, before: datetime) -> list[FlowRun]:
+def under_way(access: Mapping[str, str], before: datetime) -> list[FlowRun]:
     """Those that were taken before this moment and have no end yet."""
-    return [r for r in flow_runs(api_url, *UNDER_WAY) if r.state is not None and r.state.timestamp < before]
+    return [r for r in flow_runs(access, *UNDER_WAY) if r.state is not None and r.state.timestamp < before]
 
 
-def check_runs(api_url: str, before: datetime) -> Check:
+def check_runs(access: Mapping[str, str], before: datetime) -> Check:
     """Every flow run that was begun before this moment has ended; what is not Completed says why."""
-    runs = [r for r in flow_runs(api_url) if r.state is not None and r.state.type is not StateType.SCHEDULED]
+    runs = [r for r in flow_runs(access) if r.state is not None and r.state.type is not StateType.SCHEDULED]
     wrong = [
         f"run {r.name} is {r.state.name} since {r.state.timestamp:%H:%M:%S}"
         for r in runs

@@ -148,7 +148,7 @@ class Run:
     def _ask_for_epoch(self, system: System) -> None:
         """One run at a time: what is asked for while another runs is cancelled by its deployment."""
         try:
-            run_deployment("validate/localnet", {"PREFECT_API_URL": f"{system.prefect_url}/api"})
+            run_deployment("validate/localnet", system.access)
         except (SubnetError, OSError, ValueError, KeyError):
             self.counts["epoch not asked for, Prefect away"] += 1
         else:
@@ -179,7 +179,7 @@ class Run:
             check_leases.check_machines(engine, system.engine_host),
             check_leases.check_ledger(engine),
             check_leases.check_charges(engine, now),
-            check_rest.check_runs(f"{system.prefect_url}/api", settled_from),
+            check_rest.check_runs(system.access, settled_from),
             *([load.miner.check(is_out=is_out)] if load.miner else []),
         ]
         if load.miner is not None:

@@ -39,9 +39,7 @@ def settle(
             say(f"subnet up ended with exit code {code}, and is begun again")
         waits = [f"{one.name} has not ended its leases" for one in renters if not _finish(one, finished)]
         waits += _tried(lambda: open_work(engine, datetime.now(UTC)))
-        waits += _tried(
-            lambda: [f"run {r.name} is under way" for r in under_way(f"{system.prefect_url}/api", since)]
-        )
+        waits += _tried(lambda: [f"run {r.name} is under way" for r in under_way(system.access, since)])
         waits += _tried(lambda: _open_epochs(engine))
         if (now := f"{len(waits)} things go on, e.g. {waits[0]}" if waits else "all is settled") != told:
             told = now

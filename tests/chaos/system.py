@@ -14,6 +14,8 @@ from pathlib import Path
 
 from deployments.localnet.engine_place import place_of
 from deployments.localnet.layout import Layout
+from deployments.prefect_auth import auth_file, read_auth
+from deployments.prefect_server import PrefectServer
 from deployments.renting.account import Market
 from tests.chaos.processes import Process, processes_of
 from tests.local_systems import REPOSITORY, SUBNET, LocalSystem, environment_of, own_ports, wait_until
@@ -46,10 +48,10 @@ class System:
         return Market(f"http://127.0.0.1:{self.ports['SUBNET_MARKET_PORT']}", self.folder / "no-key")
 
     @property
-    def prefect_url(self) -> str:
-        """Its Prefect server's, also while it is down."""
+    def access(self) -> dict[str, str]:
+        """What a client of its Prefect server has in its environment, also while it is down."""
         told = json.loads((self.layout.run / "stack.json").read_text(encoding="utf-8"))
-        return str(told["prefect_url"])
+        return PrefectServer(str(told["prefect_url"]), auth=read_auth(auth_file(self.layout.folder))).access
 
     @property
     def engine_host(self) -> str:

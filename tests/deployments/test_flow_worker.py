@@ -6,12 +6,11 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling
 
 from deployments.bell import bell_of, ring
+from deployments.prefect_client import client_of
 from deployments.prefect_server import client_environment
 from deployments.processes import start, tail
 from deployments.sites import REPOSITORY
@@ -34,9 +33,9 @@ def server(prefect_server):
 
 
 @pytest.fixture(scope="module")
-def client(server):
+def client(server, folder):
     """Its client, with a pool named `flows`."""
-    with temporary_settings({PREFECT_API_URL: server.api_url}), get_client(sync_client=True) as client:
+    with client_of(client_environment(folder, server)) as client:
         client.create_work_pool(WorkPoolCreate(name="flows", type="process"))
         yield client
 
@@ -59,7 +58,7 @@ def working(folder, server, name, *options, pool="flows"):
 
 @pytest.fixture(scope="module")
 def worker(folder, server, client):
-    with working(folder, server, "worker") as worker:
+    with working(folder, server, "worker", "--sign", str(folder / "alive")) as worker:
         yield worker
 
 
@@ -131,6 +130,14 @@ def test_runs_of_a_worker_that_was_killed_are_ended_by_the_next(client, server, 
 
     assert state.is_crashed()
     assert f"its process is gone: {dies.process.pid} on " in state.message
+
+
+def test_a_file_tells_that_prefect_hears_it(client, worker, folder, tmp_path):
+    """Whoever looks after it, a container's engine for example, asks for the file's age."""
+    run = asked(client, "write", path=str(tmp_path / "f"), text="done")
+    state_of(client, run)
+
+    assert (folder / "alive").exists()
 
 
 def test_settings_come_from_the_folders_file(client, worker, tmp_path):

@@ -60,7 +60,8 @@ def test_a_transaction_takes_its_turn_when_it_begins(tmp_path, how, said):
 @pytest.mark.xdist_group("flow worker")
 def test_many_who_write_at_once_are_all_served(prefect_server):
     """Each reads what it changes; none of them is told to come again later, as most were."""
-    with httpx.Client(base_url=prefect_server.api_url, trust_env=False, timeout=60) as client:
+    auth = tuple(prefect_server.auth.split(":"))
+    with httpx.Client(base_url=prefect_server.api_url, auth=auth, trust_env=False, timeout=60) as client:
         token = client.get("/csrf-token", params={"client": "test"}).json()["token"]
         client.headers.update({"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "test"})
 

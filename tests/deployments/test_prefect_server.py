@@ -5,10 +5,9 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate
-from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from deployments.prefect_client import client_of
 from deployments.prefect_server import PrefectServer, is_healthy, launch, server_environment
 from deployments.processes import ChildDied, start
 from deployments.sites import REPOSITORY
@@ -31,7 +30,7 @@ def test_one_that_is_killed_is_begun_again_where_it_was_and_knows_who_holds_a_sl
     server = launch(tmp_path, REPOSITORY, 0)
     try:
         server.wait()
-        with temporary_settings({PREFECT_API_URL: server.api_url}), get_client(sync_client=True) as client:
+        with client_of(server.access) as client:
             client.create_global_concurrency_limit(GlobalConcurrencyLimitCreate(name="one", limit=1))
             taken = client.increment_concurrency_slots_with_lease(["one"], 1, "concurrency", 300.0)
             server.child.process.kill()

@@ -10,10 +10,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 from prefect.states import Cancelling, Pending, Running
 
-from deployments.prefect_setup import AUTOMATION, SIGNS, crash_silent_runs, ensure_automation
+from deployments.automations import AUTOMATION, SIGNS, crash_silent_runs, ensure, ensure_crash_automation
+from deployments.prefect_client import client_of
 from deployments.zombies import SILENCE, close_dead
 from storage.claims import holder_of
 from storage.runs import Run, this_run
@@ -52,7 +53,7 @@ def after(server, states, later=timedelta(0), pid=None):
             await client.delete_flow_run(run.id)
             return found
 
-    with temporary_settings({PREFECT_API_URL: server.api_url}):
+    with temporary_settings({PREFECT_API_URL: server.api_url, PREFECT_API_AUTH_STRING: server.auth}):
         return asyncio.run(live())
 
 
@@ -96,11 +97,10 @@ def test_an_automation_of_an_older_version_is_replaced(prefect_server):
     """Else a server that was set up before would never end what was killed before its first heartbeat."""
     older = crash_silent_runs()
     older.trigger.after = {"prefect.flow-run.heartbeat"}
-    with temporary_settings({PREFECT_API_URL: prefect_server.api_url}):
-        older.create()
-        assert ensure_automation(prefect_server.api_url)
-        assert ensure_automation(prefect_server.api_url)
-        with get_client(sync_client=True) as client:
-            found = client.read_automations_by_name(AUTOMATION)
+    with client_of(prefect_server.access) as client:
+        ensure(client, [older])
+        assert ensure_crash_automation(prefect_server.access)
+        assert ensure_crash_automation(prefect_server.access)
+        found = client.read_automations_by_name(AUTOMATION)
 
-    assert [one.trigger.after for one in found] == [SIGNS]
+    assert [one.trigger.after for one in found] == [set(SIGNS)]

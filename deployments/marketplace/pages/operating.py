@@ -70,7 +70,7 @@ def troubles_of(prefect: Orchestration | None) -> Iterator[Trouble]:
             )
         has_runs = any(sum(queue.runs) for queue in pool.queues)
         if has_runs and not any(worker.is_online for worker in pool.workers):
-            mend = f"start one: `prefect worker start --pool {pool.name}`"
+            mend = f"start one: `python -m deployments.prefect_process worker start --pool {pool.name}`"
             yield Trouble(prefect.at, "NO_WORKER", name, "no worker of it is online", mend, is_on=True)
         late = sum(queue.runs[STATES.index("Late")] for queue in pool.queues)
         if late:
