@@ -19,6 +19,7 @@ import errno
 import ipaddress
 import os
 import re
+import secrets
 import socket
 import struct
 import threading
@@ -33,7 +34,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from paramiko import Ed25519Key, Message, SSHException
 
-from storage.records import Executor
+from storage.records import Executor, StepTime
 from tasks.edges.bounded import BoundedTransport, Bounds, For, Wait, block
 from tasks.edges.wire import blob_of_certificate, blob_of_line, certified_key
 from tasks.errors import BadAnswer, HostAway, HostileAnswer, LimitExceeded, SubnetError
@@ -71,6 +72,10 @@ class ShellSettings:
 
 class Session(Protocol):
     """A running program on an executor; deadlines are instants of `time.monotonic()`."""
+
+    @property
+    def steps(self) -> tuple[StepTime, ...]:
+        """How long it took to be opened, step by step."""
 
     @property
     def bytes_received(self) -> int:
@@ -120,16 +125,23 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class EpochKey:
-    """The Ed25519 key of one epoch: it lives in memory only and dies with the epoch."""
+    """The Ed25519 key of one epoch: it lives in the memory of the epoch's processes only and dies with them."""
 
     public_line: str
     """OpenSSH's one-line text, as it stands in an authorized_keys file."""
     signer: Ed25519Key = field(repr=False, compare=False)
+    seed: bytes = field(default=b"", repr=False, compare=False)
+    """32 secret bytes: all that the key is, for a process that talks to machines in its name."""
 
     @classmethod
     def generate(cls) -> Self:
         """Make a fresh key (0.05 ms)."""
-        key = Ed25519PrivateKey.generate()
+        return cls.of(secrets.token_bytes(32))
+
+    @classmethod
+    def of(cls, seed: bytes) -> Self:
+        """The key of these secret bytes."""
+        key = Ed25519PrivateKey.from_private_bytes(seed)
         pem = key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.OpenSSH,
@@ -138,7 +150,7 @@ class EpochKey:
         line = key.public_key().public_bytes(
             serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
         )
-        return cls(line.decode(), Ed25519Key(file_obj=StringIO(pem.decode())))
+        return cls(line.decode(), Ed25519Key(file_obj=StringIO(pem.decode())), seed)
 
     def certified(self, line: str) -> Self:
         """The same key, which logs in by this OpenSSH certificate; BadAnswer when it is none of ours."""
@@ -154,7 +166,19 @@ class EpochKey:
         return replace(self, signer=signer)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("an epoch's key stays in the memory of its process")
+        raise TypeError(
+            "an epoch's key is never written down; its seed goes to the epoch's own processes by hand"
+        )
+
+
+class Places(Protocol):
+    """A bounded number of places, as a semaphore of whoever waits has it."""
+
+    def acquire(self, *, timeout: float) -> bool:
+        """Take one; False when none was free in time."""
+
+    def release(self) -> None:
+        """Give it back."""
 
 
 class Pacer:
@@ -170,12 +194,13 @@ class Pacer:
         max_handshakes: int = 300,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        places: Callable[[], Places] | None = None,
     ) -> None:
         self._gap_s = 1.0 / starts_per_s
         self._clock, self._sleep = clock, sleep
         self._lock = threading.Lock()
         self._next_start = clock()
-        self._open = threading.BoundedSemaphore(max_handshakes)
+        self._open = places() if places else threading.BoundedSemaphore(max_handshakes)
 
     @contextmanager
     def turn(self, deadline: float) -> Iterator[None]:
@@ -190,6 +215,10 @@ class Pacer:
         finally:
             self._open.release()
 
+    def set_rate(self, starts_per_s: float) -> None:
+        """From now on so many a second."""
+        self._gap_s = 1.0 / starts_per_s
+
     def _wait_s(self, deadline: float) -> float:
         with self._lock:
             now = self._clock()
@@ -198,6 +227,25 @@ class Pacer:
                 raise HostAway("connect", "our own pacing left it no turn by the deadline: too many starts")
             self._next_start = start + self._gap_s
             return start - now
+
+
+class StopWatch:
+    """Takes the time of steps that follow each other."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+        self._steps: list[StepTime] = []
+
+    def note(self, name: str) -> None:
+        """This step ends now."""
+        now = time.monotonic()
+        self._steps.append(StepTime(name, round(now - self._last, 6)))
+        self._last = now
+
+    @property
+    def steps(self) -> tuple[StepTime, ...]:
+        """All until now."""
+        return tuple(self._steps)
 
 
 class Shell:
@@ -212,18 +260,24 @@ class Shell:
     def open(self, executor: Executor, key: EpochKey, *, deadline: float) -> ShellSession:
         """Connect, check the host key, log in and start the loader, all by the deadline."""
         target = Target.of(executor, is_public_only=self.settings.is_public_only)
+        watch = StopWatch()
         with self.pacer.turn(deadline):
+            watch.note("turn")
             until = min(deadline, time.monotonic() + self.settings.connect_deadline_s)
             sock = connect(target.address, target.port, until, self._wait)
+            watch.note("connect")
             transport = BoundedTransport(sock, target.host_key, self.settings.bounds, self._wait)
             try:
                 transport.shake_hands(until)
+                watch.note("handshake")
                 transport.authenticate(target.user, key.signer, until)
+                watch.note("login")
                 transport.execute(target.command, until)
+                watch.note("open")
             except BaseException:
                 transport.end()
                 raise
-        return ShellSession(transport, self.settings)
+        return ShellSession(transport, self.settings, watch.steps)
 
 
 class ShellSession:
@@ -233,10 +287,17 @@ class ShellSession:
     half received can't be taken up again.
     """
 
-    def __init__(self, transport: BoundedTransport, settings: ShellSettings) -> None:
-        self._transport, self._settings = transport, settings
+    def __init__(
+        self, transport: BoundedTransport, settings: ShellSettings, steps: tuple[StepTime, ...] = ()
+    ) -> None:
+        self._transport, self._settings, self._steps = transport, settings, steps
         self._lifetime_end = time.monotonic() + settings.bounds.lifetime_s
         self._rest()
+
+    @property
+    def steps(self) -> tuple[StepTime, ...]:
+        """How long it took to be opened, step by step."""
+        return self._steps
 
     @property
     def bytes_received(self) -> int:

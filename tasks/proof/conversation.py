@@ -29,7 +29,7 @@ from tasks.proof import messages
 from tasks.proof.busy import Notary
 from tasks.proof.challenge import Challenge, Draw, ProofKind
 from tasks.proof.reasons import reason
-from tasks.proof.wave import Clock, Wave
+from tasks.proof.wave import Clock, Gates
 
 Answer = TypeVar("Answer")
 
@@ -90,7 +90,7 @@ class Failure:
 def converse(  # noqa: PLR0917  what is talked to, about what, by which time, and chance
     session: Session,
     challenge: Challenge,
-    wave: Wave,
+    wave: Gates,
     clock: Clock,
     policy: ProofPolicy,
     draw: Draw,
@@ -120,7 +120,7 @@ class _Stopped(Exception):
 class _Talk:
     session: Session
     challenge: Challenge
-    wave: Wave
+    wave: Gates
     clock: Clock
     policy: ProofPolicy
     draw: Draw
