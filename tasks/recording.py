@@ -13,7 +13,7 @@ from datetime import datetime
 
 from storage.records import EpochOutcome, Event, ExecutorRecord, HostReport, Reason, Score, Verdict
 from tasks.inspection.checks import smooth
-from tasks.inspection.visit import OURS
+from tasks.inspection.ours import OURS
 from tasks.policy import Policy, RecordPolicy
 from tasks.scoring.grace import is_kept
 

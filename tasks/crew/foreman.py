@@ -43,7 +43,7 @@ from tasks.crew.orders import (
 )
 from tasks.crew.station import Suspect
 from tasks.errors import SubnetError
-from tasks.inspection.visit import our_fault
+from tasks.inspection.ours import our_fault
 
 _log = logging.getLogger("subnet.epoch")
 HELLO_S = 60.0

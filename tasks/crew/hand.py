@@ -48,7 +48,8 @@ from tasks.crew.orders import (
 )
 from tasks.crew.station import Station, Suspect, Worker
 from tasks.edges.signing import is_signed_by
-from tasks.inspection.visit import carried_over, our_fault, visit
+from tasks.inspection.ours import carried_over, our_fault
+from tasks.inspection.visit import visit
 from tasks.proof.busy import Notary
 from tasks.proof.proving import Occasion, Talked, prove_machine, verdicts_of
 

@@ -30,9 +30,6 @@ from tasks.inspection.talk import ask_facts, measure_bandwidth, start_runner
 from tasks.policy import Policy
 from tasks.shadow import shadowed
 
-CARRIED_OVER, VALIDATOR_FAILED = "CARRIED_OVER", "VALIDATOR_FAILED"
-OURS = frozenset({CARRIED_OVER, VALIDATOR_FAILED})
-"""Codes of what is no machine's doing: its record stays as it is."""
 CONNECT_ATTEMPTS = 2
 ONCE_MORE = frozenset({"connect", "handshake"})
 """Phases of a session in which a transport error is tried again: nothing has been asked yet."""
@@ -113,39 +110,6 @@ def visit(
     finally:
         if session is not None:
             session.close()
-
-
-def unvisited(executor: Executor, why: Reason) -> HostReport:
-    """The report of a machine that was not visited."""
-    return HostReport(executor.key, HostFacts(), (), None, (why,), 0.0, 0.0)
-
-
-def carried_over(executor: Executor) -> HostReport:
-    """The report of a machine that this epoch had no time for: it is among the first of the next."""
-    return unvisited(
-        executor,
-        Reason(
-            CARRIED_OVER,
-            Severity.NO_VERDICT,
-            "no turn before the phase was over",
-            "a visit in this epoch",
-            "Nothing to do: the machine is among the first of the next epoch, and its record stays as it is.",
-        ),
-    )
-
-
-def our_fault(executor: Executor, error: Exception | str) -> HostReport:
-    """The report of a machine whose visit went wrong on our side alone."""
-    return unvisited(
-        executor,
-        Reason(
-            VALIDATOR_FAILED,
-            Severity.NO_VERDICT,
-            error if isinstance(error, str) else type(error).__name__,
-            "a visit that goes through on the validator's side",
-            "Nothing to do: the validator's log has the cause.",
-        ),
-    )
 
 
 def _connect(visitor: Visitor, executor: Executor, deadline: float) -> Session:
