@@ -32,6 +32,7 @@ from paramiko.message import Message
 from paramiko.packet import Packetizer
 
 from tasks.edges.program import HANDLERS, Program
+from tasks.edges.sealed import LENGTH_BYTES, Opener, Sealer
 from tasks.errors import BadAnswer, HostAway, HostKeyMismatch, LimitExceeded, SubnetError
 
 if TYPE_CHECKING:
@@ -162,6 +163,8 @@ class BoundedPacketizer(Packetizer):
         self._banner_lines = 0
         self._allowance = dict(ALLOWED)
         self._wait: Wait = block
+        self._sealer: Sealer | None = None
+        self._opener: Opener | None = None
 
     def bind(self, bounds: Bounds, wait: Wait) -> None:
         """Before the first message: what this session may cost, and how its socket is waited for."""
@@ -170,13 +173,30 @@ class BoundedPacketizer(Packetizer):
             kind: bounds.bulk_messages if most == BULK else most for kind, most in ALLOWED.items()
         }
 
+    def set_outbound_cipher(self, block_engine: Any, *args: Any, **how: Any) -> None:
+        """As the stock one; packets under AES-GCM are made by ourselves from now on."""
+        super().set_outbound_cipher(block_engine, *args, **how)
+        self._sealer = Sealer(block_engine, how["iv_out"]) if how.get("aead") else None
+
+    def set_inbound_cipher(self, block_engine: Any, *args: Any, **how: Any) -> None:
+        """The same for those that come."""
+        super().set_inbound_cipher(block_engine, *args, **how)
+        self._opener = Opener(block_engine, how["iv_in"]) if how.get("aead") else None
+
+    def send_message(self, data: Message) -> None:
+        """Write one message."""
+        if self._sealer is None:
+            super().send_message(data)
+        else:
+            self.write_all(self._sealer.seal(data.asbytes()))
+
     def begin(self, phase: str, until: float) -> None:
         """From now on the session stands in this phase, which ends at `until` (monotonic)."""
         self.phase, self.until = phase, until
 
     def read_message(self) -> tuple[int, Message]:
         """The next message, if the table allows it once more."""
-        kind, message = super().read_message()
+        kind, message = super().read_message() if self._opener is None else self._open(self._opener)
         self.packets += 1
         budget = self.bounds.packet_budget if self.is_logged_in else self.bounds.login_packet_budget
         if self.packets > budget:
@@ -189,6 +209,13 @@ class BoundedPacketizer(Packetizer):
         if self._allowance[kind] < 0:
             self.give_up(LimitExceeded(f"messages numbered {kind}", self._most(kind)))
         return kind, message
+
+    def _open(self, opener: Opener) -> tuple[int, Message]:
+        length = self.read_all(LENGTH_BYTES)
+        payload = opener.open(length, self.read_all(opener.size(length)))
+        message = Message(payload[1:])
+        message.seqno = 0  # asked for by nobody: we answer no packet as unknown
+        return payload[0], message
 
     def _most(self, kind: int) -> str:
         return str(self.bounds.bulk_messages if ALLOWED[kind] == BULK else ALLOWED[kind])
