@@ -125,7 +125,14 @@ async def _opened(settings: Settings, substrate: Callable[[], object] | None) ->
 
 def roster_of(settings: Settings) -> Callable[[], Roster]:
     """Where an epoch's hands come from."""
-    return Threads if settings.crew == "threads" else partial(Processes, settings.hand_mib << 20)
+    if settings.crew == "threads":
+        return Threads
+    if settings.crew == "processes":
+        return partial(Processes, settings.hand_mib << 20)
+    from tasks.crew.clusters import Cluster, Hired  # noqa: PLC0415  Prefect's task machinery, for who has a cluster
+
+    cluster = Cluster(settings.crew, settings.cluster, settings.crew_host)
+    return partial(Hired, cluster, most_hands(settings))
 
 
 def most_hands(settings: Settings) -> int:

@@ -23,7 +23,7 @@ from tasks.pricing.sources import SOURCES
 PREFIX = "SUBNET_"
 HIDDEN = "(not shown)"
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
-CREWS = ("processes", "threads")
+CREWS = ("processes", "threads", "dask", "ray")
 PRESET_NETWORKS = ("embedded", "finney", "test", "local", "archive")
 
 
@@ -57,7 +57,11 @@ class Settings:
     max_sessions: int = 1_000
     """SSH sessions that one wave holds open; a network with more is proved in several waves."""
     crew: str = "processes"
-    """Who talks to machines: `processes` of this computer, or `threads` of the flow's own."""
+    """Who talks to machines: `processes` of this computer, `threads` of the flow's own, or workers of `dask` or `ray`."""
+    cluster: str = ""
+    """Where the scheduler of Dask or Ray is; empty: a cluster of this computer, for each epoch."""
+    crew_host: str = "127.0.0.1"
+    """The address at which workers of a cluster reach the flow."""
     hands: int = 0
     """Of them at once, at most; 0: one a core."""
     hand_mib: int = 2_048
@@ -174,6 +178,23 @@ def _crew(key: str, value: str) -> str:
     return value
 
 
+def _scheduler(key: str, value: str) -> str:
+    if not re.fullmatch(
+        r"(auto|[a-z]{2,8}://[A-Za-z0-9_.\[\]:-]{1,253}|[A-Za-z0-9_.-]{1,253}:[0-9]{1,5})", value
+    ):
+        raise SettingError(
+            key, value, "a scheduler's address such as tcp://10.0.0.5:8786 or ray://10.0.0.5:10001"
+        )
+    return value
+
+
+def _host(key: str, value: str) -> str:
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        raise SettingError(key, value, "a literal address of this computer") from None
+
+
 def _sources(key: str, value: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in value.split(","))
     if names == ("none",):
@@ -243,6 +264,8 @@ _READERS: Mapping[str, Callable[[str, str], object]] = {
     "executors_per_shard": _whole(1, 1_000),
     "max_sessions": _whole(1, 20_000),
     "crew": _crew,
+    "cluster": _scheduler,
+    "crew_host": _host,
     "hands": _whole(0, 256),
     "hand_mib": _whole(512, 1_048_576),
     "secrets_key": _path,

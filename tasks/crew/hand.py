@@ -9,6 +9,7 @@ import logging
 import os
 import secrets
 import socket
+import ssl
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -105,7 +106,7 @@ class _Hand:
             while mail:
                 try:
                     mail = mail[self._sock.send(mail) :]
-                except BlockingIOError:
+                except (BlockingIOError, ssl.SSLWantWriteError):
                     wait_write(self._sock.fileno())
                 except OSError:
                     return  # the reader finds out
@@ -126,7 +127,7 @@ class _Hand:
             while view_at < size:
                 try:
                     count = self._sock.recv_into(view[view_at:], min(READ_BYTES, size - view_at))
-                except BlockingIOError:
+                except (BlockingIOError, ssl.SSLWantReadError):
                     wait_read(self._sock.fileno())
                     continue
                 if not count:
@@ -160,6 +161,7 @@ class _Hand:
         match order:
             case Begin():
                 self._begin, self._station = order, Station(order, self._ask, self._suspect)
+                self._spawn(self._station.keep_pace)
             case DoVisits():
                 self._spawn(self._visits, order, decode(tuple[Visit, ...], body))
             case Keep():
@@ -218,14 +220,11 @@ class _Hand:
     def _visit(self, wanted: Visit, until: float) -> HostReport:
         station, executor = self._at_work, wanted.executor
         try:
-            if not station.live.acquire(timeout=max(0.0, until - station.clock())):
-                return carried_over(executor)
-            try:
-                return visit(
-                    station, executor, wanted.record, until, measures_bandwidth=wanted.measures_bandwidth
-                )
-            finally:
-                station.live.release()
+            with station.turn(until) as is_ours:
+                if not is_ours:
+                    return carried_over(executor)
+                measures = wanted.measures_bandwidth
+                return visit(station, executor, wanted.record, until, measures_bandwidth=measures)
         except Exception as error:  # noqa: BLE001  a machine that finds a fault of ours costs only itself
             _log.exception("the visit to %s failed", executor.key)
             return our_fault(executor, error)

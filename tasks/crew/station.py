@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from mmap import mmap
+from typing import NoReturn
 
 import gevent
 from gevent.lock import BoundedSemaphore
 
 from storage.records import Executor
 from tasks.crew.orders import Access, Begin
+from tasks.crew.pacing import LOOK_S, Pace
 from tasks.edges import green
 from tasks.edges.bounded import For
 from tasks.edges.shell import EpochKey, Session
@@ -55,6 +57,9 @@ class Station:
         self.suspect = suspect
         self.shell = green.green_shell(begin.shell, self._wait)
         self.live = BoundedSemaphore(begin.most_sessions)
+        self.waiting, self.until = 0, 0.0
+        """Machines that wait for their visit, and when all visits must be over."""
+        self._pace = Pace(begin.shell.starts_per_s, begin.shell.starts_per_s)
         self._most_held = begin.most_sessions
         self._probes = BoundedSemaphore(begin.most_probes)
         self._sessions: dict[str, Session] = {}
@@ -64,6 +69,29 @@ class Station:
     def clock(self) -> float:
         """The monotonic clock that all deadlines are meant in."""
         return time.monotonic()
+
+    def keep_pace(self) -> NoReturn:
+        """Start sessions as fast as this hand keeps up with, for ever."""
+        while True:
+            due = self.clock() + LOOK_S
+            gevent.sleep(LOOK_S)
+            now = self.clock()
+            self._pace = self._pace.next(now - due, self.waiting, self.until - now)
+            self.shell.pacer.set_rate(self._pace.now_per_s)
+
+    @contextmanager
+    def turn(self, until: float) -> Iterator[bool]:
+        """A place among the machines that are talked to at once; False when none was free by then."""
+        self.waiting, self.until = self.waiting + 1, max(self.until, until)
+        try:
+            is_ours = bool(self.live.acquire(timeout=max(0.0, until - self.clock())))
+        finally:
+            self.waiting -= 1
+        try:
+            yield is_ours
+        finally:
+            if is_ours:
+                self.live.release()
 
     def admit(self, accesses: Mapping[str, Access]) -> None:
         """From now on these machines, by their keys, are logged in to like this."""
