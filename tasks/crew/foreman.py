@@ -19,6 +19,8 @@ from storage.records import Executor, HostReport, Verdict
 from tasks.crew import frames
 from tasks.crew.gates import Gate
 from tasks.crew.orders import (
+    NO,
+    YES,
     Alive,
     Answer,
     Ask,
@@ -106,6 +108,10 @@ class Office(Protocol):
 
     def sign(self, lines: tuple[str, ...]) -> str:
         """A signed text in the validator's name."""
+        ...
+
+    def is_signed_by(self, text: str, hotkey: str) -> bool:
+        """Whether this text is signed by this hotkey."""
         ...
 
     def is_ours_elsewhere(self, executor_key: str) -> bool:
@@ -332,12 +338,15 @@ class Crew:
                     self._wave.changed.set()
             case Ask(what="sign"):
                 await self._send(hand, Answer(head.number, self._office.sign(head.lines)))
+            case Ask(what="signed"):
+                is_so = self._office.is_signed_by(head.lines[0], head.lines[1])
+                await self._send(hand, Answer(head.number, YES if is_so else NO))
             case Ask():
                 self._start(self._answer_elsewhere(hand, head))
 
     async def _answer_elsewhere(self, hand: _Hand, asked: Ask) -> None:
-        is_ours = await asyncio.to_thread(self._office.is_ours_elsewhere, asked.lines[0])
-        await self._send(hand, Answer(asked.number, "yes" if is_ours else "no"))
+        is_so = await asyncio.to_thread(self._office.is_ours_elsewhere, asked.lines[0])
+        await self._send(hand, Answer(asked.number, YES if is_so else NO))
 
     async def _watch(self, hand: _Hand) -> None:
         while not hand.is_lost:

@@ -24,6 +24,7 @@ from storage.records import HostReport
 from tasks.crew import frames
 from tasks.crew.gates import HandWave
 from tasks.crew.orders import (
+    YES,
     Alive,
     Answer,
     Ask,
@@ -48,7 +49,6 @@ from tasks.crew.orders import (
     encode_verdicts,
 )
 from tasks.crew.station import Station, Suspect, Worker
-from tasks.edges.signing import is_signed_by
 from tasks.inspection.ours import carried_over, our_fault
 from tasks.inspection.visit import visit
 from tasks.proof.busy import Notary
@@ -238,10 +238,10 @@ class _Hand:
         station.admit({p.executor.key: p.access for p in provings})
         notary = Notary(
             sign=partial(station.ask, "sign"),
-            is_signed_by=is_signed_by,
+            is_signed_by=lambda text, hotkey: station.ask("signed", (text, hotkey)) == YES,
             permitted=frozenset(begin.permitted),
             now=time.time,
-            is_ours_elsewhere=lambda key: station.ask("elsewhere", (key,)) == "yes",
+            is_ours_elsewhere=lambda key: station.ask("elsewhere", (key,)) == YES,
         )
         occasion = Occasion(begin.netuid, begin.own_hotkey, told.block, told.block_hash, told.attempt, notary)
         first = order.number << 16

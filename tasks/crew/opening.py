@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from storage.claims import Claims
 from tasks.crew.foreman import Crew
 from tasks.crew.orders import Begin
-from tasks.edges.signing import sign_statement
+from tasks.edges.signing import is_signed_by, sign_statement
 from tasks.edges.wire import MAX_EXECUTORS
 from tasks.epoch import EpochRun
 from tasks.proof.busy import own_proof
@@ -67,6 +67,10 @@ class _Office:
     def sign(self, lines: tuple[str, ...]) -> str:
         """A signed text in our name."""
         return sign_statement(self._signer, lines)
+
+    def is_signed_by(self, text: str, hotkey: str) -> bool:
+        """Whether this text is signed by this hotkey."""
+        return is_signed_by(text, hotkey)
 
     def is_ours_elsewhere(self, executor_key: str) -> bool:
         """Whether a lease's proof of ours is at this machine's cards."""

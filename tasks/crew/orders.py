@@ -19,6 +19,8 @@ from tasks.proof.challenge import ProofKind
 from tasks.proof.population import Population
 
 R = TypeVar("R")
+YES, NO = "yes", "no"
+"""Answers to what is asked of the foreman."""
 
 
 # --- bodies ----------------------------------------------------------------------------------------
@@ -192,10 +194,12 @@ class AtGate:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A question that only the foreman can answer: `sign` these lines, or whether we prove a machine `elsewhere`."""
+    """What only the foreman can do or tell: `sign` these lines; whether a text is `signed` by a hotkey, the second line;
+    whether another process of ours proves a machine, `elsewhere`.
+    """
 
     number: int
-    what: Literal["sign", "elsewhere"]
+    what: Literal["sign", "signed", "elsewhere"]
     lines: tuple[str, ...]
     kind: Literal["ask"] = "ask"
 
