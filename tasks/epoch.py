@@ -198,7 +198,7 @@ class EpochRun:
     def note_losses(self, lost: Mapping[str, int]) -> None:
         """Keep for the archive why processes of ours were lost; what they were at was done again, or has no verdict."""
         for why, count in lost.items():
-            mend = "Nothing to do when it is rare; when not, SUBNET_PROCESS_MIB and the validator's log."
+            mend = "Nothing to do when it is rare; when not, SUBNET_HAND_MIB and the validator's log."
             got = f"{why}; {count} of them"[:300]
             self.incidents.append(Reason("HAND_LOST", Severity.WARN, got, "processes that last", mend))
 

@@ -18,7 +18,8 @@ def upgrade() -> None:
     for table in _TIMED:
         op.add_column(table, sa.Column("steps", sa.Text(), server_default=sa.text("'[]'"), nullable=False))
     op.add_column(
-        "executor_records", sa.Column("carried_over", sa.Integer(), server_default=sa.text("0"), nullable=False)
+        "executor_records",
+        sa.Column("carried_over", sa.Integer(), server_default=sa.text("0"), nullable=False),
     )
 
 
