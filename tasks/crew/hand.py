@@ -49,7 +49,7 @@ from tasks.crew.orders import (
     encode_verdicts,
 )
 from tasks.crew.station import Station, Suspect, Worker
-from tasks.inspection.ours import carried_over, our_fault
+from tasks.inspection.ours import carried_over, is_late, our_fault
 from tasks.inspection.visit import visit
 from tasks.proof.busy import Notary
 from tasks.proof.proving import Occasion, Talked, prove_machine, verdicts_of
@@ -221,10 +221,14 @@ class _Hand:
         station, executor = self._at_work, wanted.executor
         try:
             with station.turn(until) as is_ours:
-                if not is_ours:
+                left_s = until - station.clock()
+                if not is_ours or left_s <= 0.0:
                     return carried_over(executor)
                 measures = wanted.measures_bandwidth
-                return visit(station, executor, wanted.record, until, measures_bandwidth=measures)
+                report = visit(station, executor, wanted.record, until, measures_bandwidth=measures)
+                # Whose time the phase's end has cut was not late.
+                is_cut = left_s < station.policy.inspection.session_deadline_s
+                return carried_over(executor) if is_cut and is_late(report) else report
         except Exception as error:  # noqa: BLE001  a machine that finds a fault of ours costs only itself
             _log.exception("the visit to %s failed", executor.key)
             return our_fault(executor, error)

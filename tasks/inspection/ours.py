@@ -9,6 +9,11 @@ OURS = frozenset({CARRIED_OVER, VALIDATOR_FAILED})
 """Codes of what is no machine's doing: its record stays as it is."""
 
 
+def is_ours(report: HostReport) -> bool:
+    """Whether the epoch found out nothing of the machine, by no doing of its own."""
+    return any(reason.code in OURS for reason in report.reasons)
+
+
 def unvisited(executor: Executor, why: Reason) -> HostReport:
     """The report of a machine that was not visited."""
     return HostReport(executor.key, HostFacts(), (), None, (why,), 0.0, 0.0)
@@ -26,6 +31,11 @@ def carried_over(executor: Executor) -> HostReport:
             "Nothing to do: the machine is among the first of the next epoch, and its record stays as it is.",
         ),
     )
+
+
+def is_late(report: HostReport) -> bool:
+    """Whether nothing but the end of its time keeps the machine from a verdict."""
+    return [reason.code for reason in report.reasons] == ["HOST_TIMEOUT"]
 
 
 def our_fault(executor: Executor, error: Exception | str) -> HostReport:
