@@ -76,8 +76,8 @@ class HandWave:
         self._members, self._arrived = self._arrived, set()
         turn, self._turn = self._turn, Event()
         turn.set()
-        if not self._members:
-            self._say()
+        # The foreman knows what it had heard when it opened: who came in that instant is told now.
+        self._say()
 
     @property
     def _next_gate(self) -> int:
@@ -119,7 +119,6 @@ class Gate:
         return has_any and (now >= self.opens_at or all(arrived == members for arrived, members in counts))
 
     def opened(self, now: float, limit_s: float) -> Gate:
-        """The next one: who was not there is out."""
-        return Gate(
-            self.number + 1, now + limit_s, {h: (0, arrived) for h, (arrived, _) in self.standing.items()}
-        )
+        """The next one: who was not there is out, which each hand tells at once; until then as many as before may come."""
+        standing = {hand: (0, members) for hand, (_, members) in self.standing.items()}
+        return Gate(self.number + 1, now + limit_s, standing)
