@@ -122,6 +122,10 @@ class Station:
         else:
             session.close()
 
+    def keep(self, executor: Executor, session: Session) -> None:
+        """Keep a session that a proof has opened, however many there are: its wave has room for all."""
+        self._sessions[executor.key] = session
+
     def session_of(self, executor_key: str) -> Session | None:
         """The session that is still open to this machine."""
         session = self._sessions.get(executor_key)
@@ -140,5 +144,7 @@ class Station:
                 session.close()
 
     def _wait(self, sock: socket.socket, what: For, timeout_s: float) -> None:
+        # Whoever waits keeps nobody from going on.
+        self.suspect.note(0)
         green.wait(sock, what, timeout_s)
         self.suspect.note(getattr(gevent.getcurrent(), "number", 0))

@@ -102,7 +102,7 @@ class Prover(Protocol):
         """The session that the visit has left open."""
         ...
 
-    def hold(self, executor: Executor, session: Session) -> None:
+    def keep(self, executor: Executor, session: Session) -> None:
         """Keep a new one until the shard is through."""
         ...
 
@@ -164,7 +164,7 @@ def _session(prover: Prover, executor: Executor, deadline: float) -> Session:
     if session is None:
         prover.release([executor.key])
         session = prover.shell.open(executor, prover.key_for(executor), deadline=deadline)
-        prover.hold(executor, session)
+        prover.keep(executor, session)
         start_runner(session, deadline=deadline)
     return session
 
