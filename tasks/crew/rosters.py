@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from mmap import mmap
 from pathlib import Path
@@ -25,6 +25,18 @@ STREAM_BYTES = 1 << 26
 """What of a hand's frames waits for us; a frame that is larger is read in pieces."""
 END_S = 3.0
 _PAGE_BYTES = resource.getpagesize()
+REPOSITORY = Path(__file__).parents[2]
+PASSED_ON = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ", "VIRTUAL_ENV")
+PASSED_ON_PREFIXES = ("LC_", "NUMBA_", "PYTHON")
+
+
+def surroundings(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a hand gets of our environment: how Python runs, and nothing of the validator's settings and secrets."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
+    }
 
 
 class ProcessGrip:
@@ -96,6 +108,8 @@ class Processes:
                     str(self._most_bytes),
                 ],
                 pass_fds=(theirs.fileno(), note),
+                cwd=REPOSITORY,
+                env=surroundings(os.environ),
                 stdin=subprocess.DEVNULL,
             )
         finally:
