@@ -140,15 +140,12 @@ class Crew:
         begin: Begin,
         office: Office,
         on_step: Callable[[int], None],
+        *,
         clock: Callable[[], float] = time.monotonic,
+        silent_s: float = SILENT_S,
     ) -> None:
-        self._roster, self._begin, self._office, self._on_step, self._clock = (
-            roster,
-            begin,
-            office,
-            on_step,
-            clock,
-        )
+        self._roster, self._begin, self._office, self._on_step = roster, begin, office, on_step
+        self._clock, self._silent_s = clock, silent_s
         self._hands: dict[int, _Hand] = {}
         self._home: dict[str, int] = {}
         self._numbers = self._hired = self._wave_number = 0
@@ -164,33 +161,37 @@ class Crew:
         return sum(not hand.is_lost for hand in self._hands.values())
 
     async def hire(self, count: int) -> None:
-        """Have at least so many hands."""
+        """Have so many hands, or those that could be started; HandLost when there is none at all."""
         async with self._turn:
             missing = count - self.hands
             if missing > 0:
                 for recruit in await self._roster.hire(missing):
-                    await self._welcome(recruit)
+                    await self._try_out(recruit)
+            if not self.hands:
+                raise HandLost("none could be started", 0)
 
     async def visit(self, visits: Sequence[Visit], left_s: float) -> tuple[HostReport, ...]:
         """Reports of all of them, in their order; never raises for what a machine or a hand does."""
         found: dict[str, HostReport] = {}
-        waiting, until = list(visits), self._clock() + left_s
-        for life in range(MOST_LIVES):
-            hand = await self._least_loaded()
-            number = self._give(hand, [v.executor.key for v in waiting])
-            order = DoVisits(number, max(0.0, until - self._clock()))
+        waiting, until, why = list(visits), self._clock() + left_s, ""
+        for _ in range(MOST_LIVES):
+            if not waiting:
+                break
+            number = 0
             try:
+                hand = await self._least_loaded()
+                number = self._give(hand, [v.executor.key for v in waiting])
+                order = DoVisits(number, max(0.0, until - self._clock()))
                 _, body = await self._ask(hand, number, order, encode_visits(waiting))
             except HandLost as lost:
-                at = lost.suspect - (number << 16) - 1
-                guilty = waiting.pop(at) if 0 <= at < len(waiting) else None
-                if guilty is not None:
-                    found[guilty.executor.key] = our_fault(guilty.executor, lost.why)
-                if life == MOST_LIVES - 1:
-                    found |= {v.executor.key: our_fault(v.executor, lost.why) for v in waiting}
+                why, at = lost.why, lost.suspect - (number << 16) - 1
+                if 0 <= at < len(waiting):
+                    guilty = waiting.pop(at).executor
+                    found[guilty.key] = our_fault(guilty, why)
             else:
                 found |= {r.executor_key: r for r in decode(tuple[HostReport, ...], body)}
-                break
+                waiting = []
+        found |= {v.executor.key: our_fault(v.executor, why) for v in waiting}
         return tuple(found[v.executor.key] for v in visits)
 
     def by_home(self, executors: Iterable[Executor]) -> list[tuple[Executor, ...]]:
@@ -258,6 +259,17 @@ class Crew:
             hand.recruit.grip.kill()
 
     # --- hands -------------------------------------------------------------------------------------
+
+    async def _try_out(self, recruit: Recruit) -> None:
+        """Welcome it; one that does not come up costs only itself."""
+        try:
+            await self._welcome(recruit)
+        except (HandLost, EOFError, ConnectionError, TimeoutError, ValueError) as error:
+            why = recruit.grip.fault() or str(error) or type(error).__name__
+            recruit.grip.kill()
+            recruit.writer.close()
+            self.lost[f"at its start: {why}"] += 1
+            _log.error("a process of the epoch did not start: %s", why)
 
     async def _welcome(self, recruit: Recruit) -> None:
         self._hired += 1
@@ -352,8 +364,8 @@ class Crew:
         while not hand.is_lost:
             await asyncio.sleep(LOOK_S)
             fault = hand.recruit.grip.fault()
-            if not fault and self._clock() - hand.heard_at > SILENT_S:
-                fault = f"it said nothing for {SILENT_S:.0f} s"
+            if not fault and self._clock() - hand.heard_at > self._silent_s:
+                fault = f"it said nothing for {self._silent_s:.0f} s"
             if fault:
                 self._lose(hand, fault)
 
