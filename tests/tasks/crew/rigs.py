@@ -22,8 +22,11 @@ from tasks.crew.orders import Visit
 from tasks.crew.rosters import Processes
 from tasks.epoch import EpochRun
 from tasks.inspection.step import visit_of
+from tasks.policy import LOCALNET
 
 ENOUGH_BYTES = 1 << 30
+PATIENT = replace(LOCALNET, inspection=replace(LOCALNET.inspection, session_deadline_s=200.0))
+"""However busy the computer is, an honest machine is in time."""
 HANDS_PROGRAM = """#!{python}
 import sys
 sys.path.insert(0, {repository!r})

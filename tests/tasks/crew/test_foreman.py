@@ -22,6 +22,7 @@ from tasks.proof.challenge import ProofKind
 from tests.deployments.localnet.visiting import is_gone
 from tests.storage.outcomes import executor
 from tests.tasks.crew.rigs import (
+    PATIENT,
     came_to,
     crew_of,
     grip_of,
@@ -52,7 +53,7 @@ def test_reports_come_in_the_order_of_the_visits(tmp_path):
 
     with (
         edges_in(tmp_path) as edges,
-        run_over(edges) as run,
+        run_over(edges, policy=PATIENT) as run,
         serving(run.key_of("5Miner"), tmp_path) as host,
     ):
         machines = [
@@ -64,7 +65,7 @@ def test_reports_come_in_the_order_of_the_visits(tmp_path):
         async def visited():
             run.progress.begin("inspection", 3)
             async with crew_of(run, Threads(), 1) as crew:
-                reports = await crew.visit(visits_of(run, machines), 60.0)
+                reports = await crew.visit(visits_of(run, machines), 220.0)
                 assert await came_to(lambda: run.progress._phase.done == 3)
                 return reports
 
@@ -81,7 +82,7 @@ def test_machines_that_a_phase_has_no_time_for_are_carried_over(tmp_path):
 
     with (
         edges_in(tmp_path) as edges,
-        run_over(edges) as run,
+        run_over(edges, policy=PATIENT) as run,
         serving(run.key_of("5Miner"), tmp_path) as host,
     ):
 
@@ -101,7 +102,7 @@ def test_a_visit_that_the_phases_end_cuts_short_is_carried_over(tmp_path):
     python, _ = waiting_python(tmp_path)
     with (
         edges_in(tmp_path) as edges,
-        run_over(edges) as run,
+        run_over(edges, policy=PATIENT) as run,
         serving(run.key_of("5Miner"), tmp_path) as host,
     ):
 
@@ -130,11 +131,9 @@ def test_a_hands_machines_are_visited_by_another_when_it_is_lost(tmp_path, end, 
     python, go = waiting_python(tmp_path)
     with (
         edges_in(tmp_path) as edges,
-        run_over(edges) as run,
+        run_over(edges, policy=PATIENT) as run,
         serving(run.key_of("5Miner"), tmp_path) as host,
     ):
-        patient = replace(run.policy.inspection, session_deadline_s=200.0)
-        run.policy = replace(run.policy, inspection=patient)
         mine = [host.executor(executor_id=f"mine-{n}", python=python) for n in range(2)]
         others = [host.executor(executor_id="other", python=python)]
 
@@ -165,7 +164,7 @@ def test_a_hand_that_hangs_is_killed_and_its_machine_alone_has_no_verdict(tmp_pa
 
     with (
         edges_in(tmp_path) as edges,
-        run_over(edges) as run,
+        run_over(edges, policy=PATIENT) as run,
         serving(run.key_of("5Miner"), tmp_path) as host,
     ):
         machines = [host.executor(executor_id=name) for name in ("first", "hangs", "last")]
@@ -191,7 +190,7 @@ def test_an_epoch_keeps_why_its_hands_were_lost(tmp_path):
 
     with edges_in(tmp_path) as plain:
         edges = replace(plain, roster=processes)
-        with run_over(edges) as run, serving(run.key_of("5Miner"), tmp_path) as host:
+        with run_over(edges, policy=PATIENT) as run, serving(run.key_of("5Miner"), tmp_path) as host:
             list_in_state(run, host.executor())
 
             async def inspected():
@@ -385,7 +384,7 @@ def test_an_epoch_that_is_stopped_leaves_no_process(tmp_path):
     pids = []
     with (
         edges_in(tmp_path) as plain,
-        run_over(replace(plain, roster=processes)) as run,
+        run_over(replace(plain, roster=processes), policy=PATIENT) as run,
         serving(run.key_of("5Miner"), tmp_path) as host,
     ):
 
