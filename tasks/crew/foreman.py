@@ -167,7 +167,7 @@ class Crew:
             if missing > 0:
                 for recruit in await self._roster.hire(missing):
                     await self._try_out(recruit)
-            if not self.hands:
+            if count and not self.hands:
                 raise HandLost("none could be started", 0)
 
     async def visit(self, visits: Sequence[Visit], left_s: float) -> tuple[HostReport, ...]:

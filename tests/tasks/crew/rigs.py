@@ -28,20 +28,20 @@ ENOUGH_BYTES = 1 << 30
 PATIENT = replace(LOCALNET, inspection=replace(LOCALNET.inspection, session_deadline_s=200.0))
 """However busy the computer is, an honest machine is in time."""
 HANDS_PROGRAM = """#!{python}
-import sys
+import sys, time
 sys.path.insert(0, {repository!r})
 from tasks.crew.rosters import serve_as_process
 import tasks.inspection.visit as visiting
 
 def check(facts, record, *rest, real=visiting.check_host):
     while record.executor_key.endswith("/hangs"):
-        pass
+        time.sleep(1.0)
     return real(facts, record, *rest)
 
 visiting.check_host = check
 serve_as_process(*map(int, sys.argv[3:6]))
 """
-"""A hand like any other, but that judging one machine never ends."""
+"""A hand like any other, but that judging one machine never ends, and lets nobody else go on meanwhile."""
 WAITS_PROGRAM = """#!{python}
 import os, sys, time
 while not os.path.exists({go!r}):

@@ -11,7 +11,7 @@ import gevent
 import pytest
 
 from storage.records import HostReport, Severity
-from tasks.crew.foreman import HandLost
+from tasks.crew.foreman import MOST_LIVES, HandLost
 from tasks.crew.opening import crewed
 from tasks.crew.orders import Proving
 from tasks.crew.rosters import Threads, surroundings
@@ -160,7 +160,7 @@ def test_a_hands_machines_are_visited_by_another_when_it_is_lost(tmp_path, end, 
 
 
 def test_a_hand_that_hangs_is_killed_and_its_machine_alone_has_no_verdict(tmp_path, monkeypatch):
-    """It loops over what one machine has answered: that one is our fault, the others are visited by a new hand."""
+    """It comes to no end with what one machine has answered: that one is our fault, the others are visited by a new hand."""
 
     with (
         edges_in(tmp_path) as edges,
@@ -171,7 +171,7 @@ def test_a_hand_that_hangs_is_killed_and_its_machine_alone_has_no_verdict(tmp_pa
         hands_that_may_hang(monkeypatch, tmp_path)
 
         async def visited():
-            async with crew_of(run, processes(), 1, silent_s=6.0) as crew:
+            async with crew_of(run, processes(), 1, silent_s=12.0) as crew:
                 reports = await crew.visit(visits_of(run, machines), 220.0)
                 return reports, [grip.pid for grip in grips_of(crew)], dict(crew.lost)
 
@@ -180,7 +180,7 @@ def test_a_hand_that_hangs_is_killed_and_its_machine_alone_has_no_verdict(tmp_pa
     assert [(r.code, r.severity) for r in hangs.reasons] == [(VALIDATOR_FAILED, Severity.NO_VERDICT)]
     assert is_whole(first)
     assert is_whole(last)
-    assert lost == {"it said nothing for 6 s": 1}
+    assert lost == {"it said nothing for 12 s": 1}
     assert len(pids) == 2
     assert all(is_gone(pid) for pid in pids)
 
@@ -243,7 +243,7 @@ def test_a_hand_that_does_not_start_costs_only_itself(tmp_path):
         hands, (report,), lost = asyncio.run(visited())
 
     assert (hands, lost) == (1, 1)
-    assert codes(report) == ["HOST_UNREACHABLE"]
+    assert codes(report) == ["HOST_BAD_ANSWER"]
 
 
 def test_without_any_hand_there_are_no_verdicts_and_no_end(tmp_path):
@@ -259,10 +259,10 @@ def test_without_any_hand_there_are_no_verdicts_and_no_end(tmp_path):
             async with crew_of(run, roster, 0) as crew:
                 return await crew.visit(visits_of(run, [executor()]), 60.0)
 
-        with pytest.raises(HandLost):
-            asyncio.run(visited())
+        (report,) = asyncio.run(visited())
 
-    assert roster.asked == 2
+    assert [(r.code, r.severity) for r in report.reasons] == [(VALIDATOR_FAILED, Severity.NO_VERDICT)]
+    assert roster.asked == 1 + MOST_LIVES
 
 
 def test_a_wave_over_two_hands_opens_its_gates_together(tmp_path, monkeypatch):
@@ -305,7 +305,8 @@ def test_a_wave_over_two_hands_opens_its_gates_together(tmp_path, monkeypatch):
         instants = [passed[m.key, gate] for m in members if (m.key, gate) in passed]
         assert None not in instants
         assert len(instants) == (3 if gate == 2 else 4)
-        assert max(instants) - min(instants) < 0.25
+        # Milliseconds, where two threads have a core each; here only that no hand waits for its own members alone.
+        assert max(instants) - min(instants) < 5.0
     assert min(passed[m.key, 1] for m in members) >= arrived_at[0]
 
 
