@@ -43,9 +43,9 @@ bench: setup  ## Measure speed and memory against floors (ONLY=name for one row)
 	@$(BIN)/python -m tests.bench $(if $(ONLY),--only $(ONLY))
 
 fleet: N ?= 1000
-fleet: setup  ## Run an epoch over N simulated executors and tell what it took (RTT=100 SEED=1 FAULTS=0.1 WAIT=5-20 WARM=1 JSON=1)
+fleet: setup  ## Run an epoch over N simulated executors and tell what it took (RTT=100 SEED=1 FAULTS=0.1 WAIT=5-20 KIND=openssh WARM=1 JSON=1)
 	@$(BIN)/python -m deployments.localnet.fleet --executors $(N) $(if $(RTT),--rtt $(RTT)) $(if $(SEED),--seed $(SEED)) \
-	  $(if $(FAULTS),--faults $(FAULTS)) $(if $(WAIT),--wait $(WAIT)) $(if $(WARM),--warm) $(if $(JSON),--json)
+	  $(if $(FAULTS),--faults $(FAULTS)) $(if $(WAIT),--wait $(WAIT)) $(if $(KIND),--kind $(KIND)) $(if $(WARM),--warm) $(if $(JSON),--json)
 
 chaos: setup system-packages  ## Kill everything at random moments for MINUTES=10, then check what must hold (SEED=1 repeats it); into .local/chaos
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) --seed $(or $(SEED),1)

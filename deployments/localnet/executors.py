@@ -217,7 +217,7 @@ async def _start(machine: Machine, command: str) -> asyncio.subprocess.Process:
         stderr=asyncio.subprocess.PIPE,
         limit=CHUNK_BYTES,
         cwd=machine.home,
-        env=_session_environment(machine),
+        env=session_environment(machine),
         start_new_session=True,
     )
 
@@ -228,7 +228,8 @@ def _dying_with_parent() -> tuple[str, ...]:
     return (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()
 
 
-def _session_environment(machine: Machine) -> dict[str, str]:
+def session_environment(machine: Machine) -> dict[str, str]:
+    """What the commands of a machine's sessions find in their environment."""
     home = str(machine.home)
     return {
         "HOME": home,

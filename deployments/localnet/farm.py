@@ -21,9 +21,10 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from deployments.localnet.cast import Cast, CastExecutor, CastMiner, CastValidator
@@ -33,7 +34,7 @@ from deployments.localnet.fleet.profiles import Conditions
 from deployments.localnet.fleet.shards import Shard, serve_shards
 from deployments.localnet.roles import open_chain
 from deployments.localnet.scripted import MODEL
-from deployments.localnet.setup import Localnet, localnet_of, make_network, one_at_a_time
+from deployments.localnet.setup import LocalMiner, Localnet, localnet_of, make_network, one_at_a_time
 from deployments.localnet.world import alone, die_with_parent
 from deployments.miner.admission import Admission
 from deployments.miner.agent import build_app
@@ -104,19 +105,27 @@ async def farmed(
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
         stack.callback(nonces.close)
-        view = await asyncio.to_thread(_view, farm)
-        ports = {m.name: m.port for m in farm.miners}
+        view = await asyncio.to_thread(view_of, farm.chain)
+        miners = {m.name: m for m in farm.miners}
         for miner in shard.part_of(farm.cast.miners):
             keys = farm.folder / "miners" / f"{miner.name}.authorized_keys"
             offers = [
                 await stack.enter_async_context(machine(executor, keys, ground))
                 for executor in miner.executors
             ]
-            config = MinerConfig(tuple(MinerExecutor(offer, keys) for offer in offers))
-            admission = Admission(config.min_validator_stake_rao, view=view)
-            app = build_app(config, dev_wallet(miner.name).hotkey, admission, nonces, bounds=OPEN_DOOR)
-            await stack.enter_async_context(serve(app, miner.address, ports[miner.name]))
+            door = serve_miner(miners[miner.name], [(offer, keys) for offer in offers], view, nonces)
+            await stack.enter_async_context(door)
         yield ground
+
+
+def serve_miner(
+    miner: LocalMiner, offers: Sequence[tuple[wire.Offer, Path]], view: SubnetView, nonces: NonceStore
+) -> contextlib.AbstractAsyncContextManager[int]:
+    """The door of a miner with these machines, each with the file that lets validators in."""
+    config = MinerConfig(tuple(MinerExecutor(offer, keys) for offer, keys in offers))
+    admission = Admission(config.min_validator_stake_rao, view=view)
+    app = build_app(config, dev_wallet(miner.name).hotkey, admission, nonces, bounds=OPEN_DOOR)
+    return serve(app, miner.address, miner.port)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -126,16 +135,14 @@ def main(arguments: list[str] | None = None) -> int:
     miners = given.miners or max(1, -(-given.executors // EXECUTORS_PER_MINER))
     try:
         conditions = Conditions(given.seed, given.rtt_ms, given.wait, given.faults, given.lines)
-        farm = prepare_farm(given.folder, given.executors, miners)
-        if given.shard is not None:  # of a farm whose first process has the folder
-            asyncio.run(_live(farm, conditions, Shard(given.shard, given.processes)))
-            return 0
-        with alone(farm.folder):
-            processes = min(miners, given.processes or -(-given.executors // EXECUTORS_PER_PROCESS))
+        prepare = partial(prepare_farm, given.folder, given.executors, miners)
+        processes = min(miners, given.processes or -(-given.executors // EXECUTORS_PER_PROCESS))
+        given.folder.mkdir(parents=True, exist_ok=True)
+        with alone(given.folder):
             if processes == 1:
-                asyncio.run(_live(farm, conditions, Shard(0, 1)))
+                _run(prepare, conditions, Shard(0, 1))
             else:
-                serve_shards(sys.argv[1:] if arguments is None else arguments, processes)
+                serve_shards(processes, prepare, partial(_run, prepare, conditions))
     except SubnetError as error:
         sys.stderr.write(f"Error: {error}\n")
         return 2 if isinstance(error, SettingError) else 1
@@ -148,7 +155,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--executors", type=int, default=100)
     parser.add_argument("--miners", type=int, default=None)
     parser.add_argument("--processes", type=int, default=None)
-    parser.add_argument("--shard", type=int, default=None, help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rtt-ms", type=rtt_of, default=0.0)
     parser.add_argument("--wait", type=wait_of, default=(0.0, 0.0))
@@ -168,6 +174,10 @@ def wait_of(text: str) -> tuple[float, float]:
     return float(least), float(most or least)
 
 
+def _run(prepare: Callable[[], Localnet], conditions: Conditions, shard: Shard) -> None:
+    asyncio.run(_live(prepare(), conditions, shard))
+
+
 async def _live(farm: Localnet, conditions: Conditions, shard: Shard) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -181,8 +191,9 @@ async def _live(farm: Localnet, conditions: Conditions, shard: Shard) -> None:
         _say(meter.report())
 
 
-def _view(farm: Localnet) -> SubnetView:
-    chain = open_chain(farm.chain)
+def view_of(path: Path) -> SubnetView:
+    """The subnet as this chain has it now."""
+    chain = open_chain(path)
     try:
         return chain.view()
     finally:

@@ -29,7 +29,6 @@ from deployments.localnet.chain.substrate import LocalSubstrate
 from deployments.localnet.layout import DEPOSIT_ADDRESS
 from storage.records import SubnetView
 from tasks.edges.chain import Chain, ChainSettings
-from tasks.renting.deposits import memo_of
 
 NETUID = 51
 HOTKEY = "default"
@@ -124,6 +123,8 @@ def _settle(path: Path, cast: Cast, wallets: Path, ports: Mapping[str, int]) -> 
 
 def pay(path: Path, wallet: KeyWallet, renter_id: str, rao: int) -> str:
     """Send TAO to the market's address with a renter's memo, as a wallet does; the extrinsic's id."""
+    from tasks.renting.deposits import memo_of  # noqa: PLC0415  with it come 90 MB that whoever pays nobody does without
+
     subtensor = bt.Subtensor("local", substrate=typed("Any", LocalSubstrate(path)))
     try:
         return send(subtensor, wallet, DEPOSIT_ADDRESS, rao, memo_of(renter_id))

@@ -74,13 +74,8 @@ class Statement:
         )
 
 
-def digest_of(go: Go) -> str:
-    """64 hex digits of what a machine is asked, its statement left out."""
-    return hashlib.blake2s(messages.encode(replace(go, statement=""))).hexdigest()
-
-
-def statement_of(origin: Origin, go_digest: str, now_s: float) -> Statement:
-    """What we say when we send the GO of this digest."""
+def statement_of(origin: Origin, go: Go, now_s: float) -> Statement:
+    """What we say when we send this GO."""
     return Statement(
         netuid=origin.netuid,
         miner_hotkey=origin.miner_hotkey,
@@ -88,7 +83,7 @@ def statement_of(origin: Origin, go_digest: str, now_s: float) -> Statement:
         validator_hotkey=origin.validator_hotkey,
         block=origin.block,
         made_at=int(now_s),
-        go=go_digest,
+        go=hashlib.blake2s(messages.encode(replace(go, statement=""))).hexdigest(),
     )
 
 
@@ -116,9 +111,9 @@ class Notary:
     is_ours_elsewhere: Callable[[str], bool] = lambda _: False
     """Whether another process of ours proves cards of this machine (by its key) at the moment."""
 
-    def statement(self, origin: Origin, go_digest: str) -> str:
+    def statement(self, challenge: Challenge) -> str:
         """That we hold the cards of this machine from now on."""
-        return self.sign(statement_of(origin, go_digest, self.now()).lines)
+        return self.sign(statement_of(challenge.origin, challenge.go, self.now()).lines)
 
     def judge(self, challenge: Challenge, holder: str) -> Reason:
         """What an answer BUSY with this text means for the machine."""

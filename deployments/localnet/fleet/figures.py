@@ -51,12 +51,14 @@ def phases_of(outcome: EpochOutcome) -> tuple[PhaseFigure, ...]:
 
 
 def steps_of(outcome: EpochOutcome, transcripts: Iterable[tuple[str, bytes]]) -> tuple[StepFigure, ...]:
-    """Percentiles of every step that any record tells of, in the order in which a machine goes through them."""
+    """Percentiles of every step that any record tells of, in the order in which a machine goes through them.
+
+    The parts of the proof are read out of the transcripts where no verdict tells of them itself.
+    """
     told: dict[str, list[float]] = {}
-    for source in (
-        *map(_of_report, outcome.reports),
-        *(_of_transcript(content) for _, content in transcripts if content),
-    ):
+    verdicts = [tuple(_archived(verdict, "proof")) for verdict in outcome.verdicts]
+    proofs = verdicts if any(verdicts) else (_of_transcript(content) for _, content in transcripts if content)
+    for source in (*map(_of_report, outcome.reports), *proofs):
         for name, seconds in source:
             told.setdefault(name, []).append(seconds)
     return tuple(_figure(name, seconds) for name, seconds in told.items())
@@ -90,7 +92,14 @@ def _end(report: HostReport | None, verdict: Verdict | None) -> str:
     return NOT_TRIED if verdict is None else verdict.code
 
 
+def _archived(record: object, where: str) -> Iterator[tuple[str, float]]:
+    """The steps that a record keeps itself, each with a name and seconds; none in records of before."""
+    for step in getattr(record, "steps", ()):
+        yield f"{where}: {step.name}", step.seconds
+
+
 def _of_report(report: HostReport) -> Iterator[tuple[str, float]]:
+    yield from _archived(report, "visit")
     if not report.facts.cards:
         return  # it did not come so far: its time is that of whatever failed
     yield "connect and login", report.connect_s

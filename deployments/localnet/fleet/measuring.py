@@ -17,11 +17,10 @@ from types import TracebackType
 from typing import Self
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 MIB = 1 << 20
 EVERY_S = 0.5
-SOCKETS_EVERY = 4
-"""Looks between two counts of the sockets, which take a look at each open file."""
+CLOSELY_EVERY = 4
+"""Looks from one close look to the next, at memory and sockets: it takes a look at each open file and mapping."""
 VALIDATOR = "validator"
 
 
@@ -38,7 +37,6 @@ class Look:
     reaped_s: float
     """Of its children that have ended, theirs in."""
     threads: int
-    resident_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +113,10 @@ class Watch:
             name = self._tree_of(look, looks)
             if name is not None:
                 members[name].append(look)
-        counts_sockets = self._looks % SOCKETS_EVERY == 0
+        is_close = self._looks % CLOSELY_EVERY == 0
         self._looks += 1
         for name, found in members.items():
-            self._note(self._trees[name], found, counts_sockets=counts_sockets)
+            self._note(self._trees[name], found, is_close=is_close)
 
     def _run(self) -> None:
         while not self._over.wait(self._every_s):
@@ -137,7 +135,7 @@ class Watch:
             at = looks.get(at.parent)
         return None
 
-    def _note(self, tree: _Tree, found: list[Look], *, counts_sockets: bool) -> None:
+    def _note(self, tree: _Tree, found: list[Look], *, is_close: bool) -> None:
         if not found:
             return
         first = min(found, key=lambda look: (look.started, look.pid))
@@ -149,12 +147,16 @@ class Watch:
         tree.usage = replace(
             was,
             peak_processes=max(was.peak_processes, len(found)),
-            peak_memory_mib=max(was.peak_memory_mib, sum(look.resident_bytes for look in found) / MIB),
             peak_threads=max(was.peak_threads, sum(look.threads for look in found)),
-            peak_sockets=max(
-                was.peak_sockets, sum(self._sockets(look.pid) for look in found) if counts_sockets else 0
-            ),
         )
+        if is_close:
+            memory_mib = sum(self._memory_bytes(look.pid) for look in found) / MIB
+            sockets = sum(self._sockets(look.pid) for look in found)
+            tree.usage = replace(
+                tree.usage,
+                peak_memory_mib=max(was.peak_memory_mib, memory_mib),
+                peak_sockets=max(was.peak_sockets, sockets),
+            )
 
     def _numbers(self) -> list[int]:
         return [int(path.name) for path in self._proc.iterdir() if path.name.isdigit()]
@@ -165,6 +167,13 @@ class Watch:
         except OSError:
             return None  # it has ended meanwhile
         return parse_stat(pid, text)
+
+    def _memory_bytes(self, pid: int) -> int:
+        with suppress(OSError):
+            for line in (self._proc / str(pid) / "smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    return int(line.split()[1]) * 1024
+        return 0  # it has ended meanwhile
 
     def _sockets(self, pid: int) -> int:
         count = 0
@@ -187,7 +196,6 @@ def parse_stat(pid: int, text: str) -> Look:
         cpu_s=user + system,
         reaped_s=child_user + child_system,
         threads=int(fields[17]),
-        resident_bytes=int(fields[21]) * PAGE_BYTES,
     )
 
 

@@ -1,6 +1,6 @@
 """The proof as thousands of machines hold it in one process: the real cards and messages, without a thread for each.
 
-    GO -> fill, and wait as long as real work would take -> READY -> walks -> product -> OPEN -> END
+    GO -> wait as long as real work would take, and fill -> READY -> walks -> product -> OPEN -> END
 
 The order and the refusals are those of `kernels/prover.py`, whose conversation blocks a thread or two for as long as it
 lasts. Small cards work in the loop itself, which costs less than to hand them to a thread; larger ones beside it.
@@ -26,6 +26,7 @@ from kernels.messages import (
     BAD_REQUEST,
     FORM_UNAVAILABLE,
     Answer,
+    End,
     Failed,
     Go,
     Multiplied,
@@ -50,7 +51,7 @@ DROPS_IN_ROUND = 1
 ReadFrame = Callable[[], Awaitable["bytes | None"]]
 WriteFrame = Callable[[bytes], Awaitable[None]]
 Result = TypeVar("Result")
-Asked = TypeVar("Asked", Go, Walk, Multiply, Open)
+Asked = TypeVar("Asked", Go, Walk, Multiply, Open, End)
 
 
 class HangsUp(Exception):
@@ -116,10 +117,11 @@ async def _converse(talk: _Talk, profile: Profile, bench: Bench, cleanup: ExitSt
         await talk.say(Failed(FORM_UNAVAILABLE, None, f"simulated cards have no form {go.form}"))
         return
     crew = _Crew(go, bench, cleanup)
-    await crew.all_do(lambda card: card.fill())
     if profile.fault is Fault.STALLS_PROOF:
         await talk.hear(Walk)  # which is asked of nobody who is not ready: it waits until the validator goes
+    # Before the fill: of ten thousand who wait, none holds the memory that it will fill.
     await asyncio.sleep(profile.wait_s)
+    await crew.all_do(lambda card: card.fill())
     await talk.say(Ready())
     for number in range(go.parameters.rounds):
         walk = await talk.hear(Walk)
@@ -135,6 +137,7 @@ async def _converse(talk: _Talk, profile: Profile, bench: Bench, cleanup: ExitSt
         raise BadMessage("secret is not the one that GO has promised")
     opened = await crew.all_do(lambda card: card.open(secret))
     await talk.say(Opened(tuple(map(_forged, opened)) if profile.fault is Fault.FORGES else opened))
+    await talk.hear(End)
 
 
 class _Crew:

@@ -19,6 +19,7 @@ from deployments.localnet.chain.ledger import Ledger
 from deployments.localnet.chain.substrate import LocalSubstrate
 from deployments.localnet.farm import EXECUTORS_PER_MINER
 from deployments.localnet.fleet.figures import PhaseFigure, StepFigure, outcomes_of, phases_of, steps_of
+from deployments.localnet.fleet.hosts import hosts_cast, why_missing
 from deployments.localnet.fleet.measuring import VALIDATOR, Usage, Watch, idle_cores
 from deployments.localnet.fleet.profiles import Conditions
 from deployments.localnet.layout import Layout
@@ -31,7 +32,7 @@ from tasks.errors import SettingError
 from tasks.policy import FLEET
 
 FARM, SERVER = "fleet", "prefect server"
-FARM_DEADLINE_S = 300.0
+FARM_DEADLINE_S = 600.0
 IDLE_S, SETTLE_S = 4.0, 8.0
 """How long the server is watched doing nothing, and how long it may work on when the epoch is over."""
 LEFT_BEHIND = ("history", "prefect", "logs", "run", "backups", "validator.sqlite", "validator.sqlite-wal")
@@ -49,6 +50,8 @@ class Asked:
     conditions: Conditions
     is_warm: bool = False
     """Whether an epoch that is not measured goes before."""
+    has_hosts: bool = False
+    """Whether the executors are hosts with OpenSSH servers in networks of their own, not a farm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +86,12 @@ class Told:
 
 def run_fleet(folder: Path, asked: Asked, say: Say, show: Show) -> Told:
     """Run it in this folder; whatever was started has ended when this returns or raises."""
+    if asked.has_hosts:
+        if reason := why_missing():
+            raise SettingError("kind", "openssh", f"farm here: {reason}")
+        hosts_cast(asked.executors)  # refuses too many before anything is started
     miners = -(-asked.executors // EXECUTORS_PER_MINER)
-    layout = Layout(folder.absolute() / f"{miners}-miners")
+    layout = Layout(folder.absolute() / (f"{miners}-miners" + ("-of-hosts" if asked.has_hosts else "")))
     layout.folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         stack.enter_context(_alone(layout.folder))
@@ -161,11 +168,13 @@ def _sweep(layout: Layout) -> None:
 def _start_farm(layout: Layout, asked: Asked) -> Child:
     given = asked.conditions
     least_s, most_s = given.wait_s
-    command = [sys.executable, "-m", "deployments.localnet.farm", "--folder", str(layout.subnet)]
+    rig = "fleet.hosts" if asked.has_hosts else "farm"
+    command = [sys.executable, "-m", f"deployments.localnet.{rig}", "--folder", str(layout.subnet)]
     command += ["--executors", str(asked.executors), "--seed", str(given.seed)]
     command += ["--rtt-ms", "far" if given.rtt_ms is None else str(given.rtt_ms)]
-    command += ["--wait", f"{least_s:g}-{most_s:g}", "--faults", str(given.faults)]
-    command += ["--lines"] if given.is_line_bounded else []
+    if not asked.has_hosts:
+        command += ["--wait", f"{least_s:g}-{most_s:g}", "--faults", str(given.faults)]
+        command += ["--lines"] if given.is_line_bounded else []
     ours = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     environment = ours | {"NUMBA_CACHE_DIR": str(layout.folder / "numba"), "PYTHONUNBUFFERED": "1"}
     return start("fleet", command, log=layout.logs / "fleet.log", environment=environment, folder=REPOSITORY)

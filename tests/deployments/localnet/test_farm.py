@@ -156,6 +156,30 @@ def test_the_farm_ends_on_sigterm_with_its_account(tmp_path):
     assert sorted(last) == ["prover_s", "ssh_s", "total_s"]
 
 
+def test_a_farm_of_several_processes_is_one(tmp_path):
+    """It is ready when all of them are, counts the CPU of all, and ends with all."""
+    command = [sys.executable, "-m", "deployments.localnet.farm", "--folder", str(tmp_path)]
+    command += ["--executors", "4", "--miners", "2", "--processes", "2"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
+    ) as process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            threads = Path(f"/proc/{process.pid}/task").glob("*/children")
+            forked = [int(pid) for children in threads for pid in children.read_text().split()]
+            used = _cpu(process)
+            process.terminate()
+            last = json.loads(process.stdout.readline())
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+
+    assert len(forked) == 2
+    assert used["total_s"] == pytest.approx(used["ssh_s"] + used["prover_s"])
+    assert last["total_s"] >= used["total_s"]
+    assert not any(Path(f"/proc/{pid}").exists() for pid in forked)
+
+
 @pytest.mark.parametrize(
     ("executors", "miners", "key"),
     [(0, 1, "executors"), (10_001, 40, "executors"), (257, 1, "miners"), (3, 4, "miners")],

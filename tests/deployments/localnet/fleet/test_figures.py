@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 
 import pytest
 
 from deployments.localnet.fleet.figures import NOT_TRIED, NOT_VISITED, outcomes_of, percentile, steps_of
-from storage.records import Bandwidth, Card, HostFacts, HostReport, Reason, Severity
+from storage.records import Bandwidth, Card, HostFacts, HostReport, Reason, Severity, Verdict
 from tests.storage.outcomes import small_outcome
 
 AWAY = Reason("HOST_TIMEOUT", Severity.NO_VERDICT, "silence", "an answer", "Be there.")
@@ -56,6 +56,28 @@ def test_steps_are_told_of_machines_that_came_to_their_end():
     assert told["proof: fill"].p50_s == 5.0
     assert told["proof: walk 2"].p50_s == told["proof: product"].p50_s == 0.25
     assert told["proof: from product to opened"].p50_s == 0.75
+
+
+def test_steps_that_records_keep_appear_by_themselves():
+    """Whatever their names; then nobody reads the transcripts."""
+
+    @dataclass(frozen=True)
+    class Step:
+        name: str
+        seconds: float
+
+    @dataclass(frozen=True)
+    class Timed(Verdict):
+        steps: tuple = ()
+
+    outcome = small_outcome(machines=1)
+    old = {f.name: getattr(outcome.verdicts[0], f.name) for f in fields(Verdict)}
+    timed = Timed(**old | {"steps": (Step("start", 1.5), Step("ready", 2.0))})
+    outcome = replace(outcome, verdicts=(timed,))
+
+    told = steps_of(outcome, [("a", b"never read")])
+
+    assert [(step.name, step.p50_s) for step in told] == [("proof: start", 1.5), ("proof: ready", 2.0)]
 
 
 def test_a_failed_proof_has_no_parts():
