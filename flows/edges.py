@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,6 +13,8 @@ from typing import TypeVar, cast
 
 from flows.settings import Settings
 from storage.database import migrate, open_database
+from tasks.crew.foreman import Roster
+from tasks.crew.rosters import Processes, Threads
 from tasks.edges.chain import Chain, ChainSettings, HotkeyWallet, load_hotkey
 from tasks.edges.peers import Peers, PeerSettings
 from tasks.edges.prices import HttpMarket, load_book
@@ -112,10 +115,31 @@ async def _opened(settings: Settings, substrate: Callable[[], object] | None) ->
                 book=load_book(settings.price_file),
                 executors_per_shard=settings.executors_per_shard,
                 max_sessions=settings.max_sessions,
+                roster=roster_of(settings),
+                most_hands=most_hands(settings),
             )
     finally:
         chain.close()
         engine.dispose()
+
+
+def roster_of(settings: Settings) -> Callable[[], Roster]:
+    """Where an epoch's hands come from."""
+    if settings.crew == "threads":
+        return Threads
+    if settings.crew == "processes":
+        return partial(Processes, settings.hand_mib << 20)
+    from tasks.crew.clusters import Cluster, Hired  # noqa: PLC0415  Prefect's task machinery, for who has a cluster
+
+    cluster = Cluster(settings.crew, settings.cluster, settings.crew_host)
+    return partial(Hired, cluster, most_hands(settings))
+
+
+def most_hands(settings: Settings) -> int:
+    """How many of them at once; threads share one core, however many they are."""
+    if settings.crew == "threads":
+        return 1
+    return settings.hands or len(os.sched_getaffinity(0))
 
 
 def load_wallet(settings: Settings) -> HotkeyWallet:

@@ -23,6 +23,7 @@ from tasks.pricing.sources import SOURCES
 PREFIX = "SUBNET_"
 HIDDEN = "(not shown)"
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+CREWS = ("processes", "threads", "dask", "ray")
 PRESET_NETWORKS = ("embedded", "finney", "test", "local", "archive")
 
 
@@ -55,6 +56,16 @@ class Settings:
     executors_per_shard: int = 50
     max_sessions: int = 1_000
     """SSH sessions that one wave holds open; a network with more is proved in several waves."""
+    crew: str = "processes"
+    """Who talks to machines: `processes` of this computer, `threads` of the flow's own, or workers of `dask` or `ray`."""
+    cluster: str = ""
+    """Where the scheduler of Dask or Ray is; empty: a cluster of this computer, for each epoch."""
+    crew_host: str = "127.0.0.1"
+    """The address at which workers of a cluster reach the flow."""
+    hands: int = 0
+    """Of them at once, at most; 0: one a core."""
+    hand_mib: int = 2_048
+    """What one may hold in memory before it is ended and its machines go to another."""
     secrets_key: Path = Path(".local/secrets.key")
     """Encrypts renters' secrets in the database; made when it is not there."""
     backups: Path = Path(".local/backups")
@@ -161,6 +172,29 @@ def _sign_up(key: str, value: str) -> str:
     return value
 
 
+def _crew(key: str, value: str) -> str:
+    if value not in CREWS:
+        raise SettingError(key, value, "one of " + ", ".join(CREWS))
+    return value
+
+
+def _scheduler(key: str, value: str) -> str:
+    if not re.fullmatch(
+        r"(auto|[a-z]{2,8}://[A-Za-z0-9_.\[\]:-]{1,253}|[A-Za-z0-9_.-]{1,253}:[0-9]{1,5})", value
+    ):
+        raise SettingError(
+            key, value, "a scheduler's address such as tcp://10.0.0.5:8786 or ray://10.0.0.5:10001"
+        )
+    return value
+
+
+def _host(key: str, value: str) -> str:
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        raise SettingError(key, value, "a literal address of this computer") from None
+
+
 def _sources(key: str, value: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in value.split(","))
     if names == ("none",):
@@ -228,7 +262,12 @@ _READERS: Mapping[str, Callable[[str, str], object]] = {
     "chain_deadline_s": _seconds(1, 600),
     "miner_deadline_s": _seconds(1, 120),
     "executors_per_shard": _whole(1, 1_000),
-    "max_sessions": _whole(1, 5_000),
+    "max_sessions": _whole(1, 20_000),
+    "crew": _crew,
+    "cluster": _scheduler,
+    "crew_host": _host,
+    "hands": _whole(0, 256),
+    "hand_mib": _whole(512, 1_048_576),
     "secrets_key": _path,
     "backups": _path,
     "trusted_proxies": _networks,

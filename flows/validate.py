@@ -20,6 +20,7 @@ from flows.settings import read_settings
 from storage.records import EpochOutcome
 from tasks.announcing import announce, announce_begin
 from tasks.archiving import archive
+from tasks.crew.opening import crewed
 from tasks.discovery import executors_of
 from tasks.epoch import Edges, EpochRun
 from tasks.errors import EpochBusy
@@ -83,8 +84,9 @@ async def _work(run: EpochRun) -> None:
         return  # by a run that died: what they have paid must stay as it is
     replies = await seek(run)
     executors = executors_of(replies)
-    reports = await inspect(run, executors)
-    verdicts = await prove(run, executors, reports)
+    async with crewed(run):
+        reports = await inspect(run, executors)
+        verdicts = await prove(run, executors, reports)
     await learn_prices(run, reports)
     scores = await score(run, executors, reports, verdicts)
     await set_weights(run, replies, scores)

@@ -308,6 +308,15 @@ class Bandwidth:
 
 
 @dataclass(frozen=True, slots=True)
+class StepTime:
+    """How long one step with a machine took."""
+
+    name: str
+    """turn, connect, handshake, login, open, facts, bandwidth; start, ready, walk, multiply, open, verify: docs/scale.md."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class HostReport:
     """What inspecting one machine told: facts and all reasons at once."""
 
@@ -319,6 +328,7 @@ class HostReport:
     reasons: tuple[Reason, ...]
     connect_s: float
     duration_s: float
+    steps: tuple[StepTime, ...] = ()
 
     @property
     def may_be_proved(self) -> bool:
@@ -363,6 +373,7 @@ class Verdict:
     transcript: bytes
     """Canonical JSON: challenge, roots, secret, openings, our timestamps; zstd is the archive's affair."""
     bytes_received: int
+    steps: tuple[StepTime, ...] = ()
 
     @property
     def proved(self) -> bool:
@@ -459,6 +470,8 @@ class ExecutorRecord:
     """When the miner signed the newest swap of cards that counted: no older statement counts any more."""
     announced_uuids: tuple[str, ...] = ()
     """Cards that the swap announced; empty once they have passed."""
+    carried_over: int = 0
+    """Epochs in a row in which we did not come to it: who waits longest is visited first."""
 
 
 # --- scoring and weights ---------------------------------------------------------------------------

@@ -51,6 +51,7 @@ _CARDS = _struct(
     memory_used_mib=_INT,
 )
 _PROCESSES = _struct(pid=_INT, card_uuid=_TEXT, name=_TEXT, memory_mib=_INT, owner=_TEXT)
+_STEPS = _struct(name=_TEXT, seconds=_FLOAT)
 _RAW = _struct(name=_TEXT, exit_code=_INT, blake2s=_TEXT, size_bytes=_INT, duration_s=_FLOAT)
 
 _EPOCH = _field("epoch", _INT, "block // 50: the epoch's name")
@@ -142,6 +143,7 @@ REPORTS = _schema(
     _REASONS_FIELD,
     _field("connect_s", _FLOAT, "seconds until the SSH session stood"),
     _field("duration_s", _FLOAT, "seconds of the whole inspection"),
+    _maybe("steps", _STEPS, "seconds of each step of the visit; null in older files"),
 )
 
 VERDICTS = _schema(
@@ -153,6 +155,7 @@ VERDICTS = _schema(
     _REASONS_FIELD,
     _field("transcript", _BYTES, "canonical JSON of the whole proof, for anyone to verify again"),
     _field("bytes_received", _INT, "bytes that the machine sent during the proof"),
+    _maybe("steps", _STEPS, "seconds of each step of the proof; null in older files"),
 )
 
 PROOFS = _schema(
@@ -261,6 +264,7 @@ STANDINGS = _schema(
     _field("kept_scores", _INT, "epochs without a verdict for which the last score was kept"),
     _maybe("swapped_at", _TIME, "UTC; when the newest swap of cards that counted was signed"),
     _field("announced_uuids", pa.list_(_TEXT), "cards that the swap announced; empty once they passed"),
+    _maybe("carried_over", _INT, "earlier epochs in a row that did not come to it; null in older files"),
     _field("is_leased", _BOOL, "whether a renter had it"),
     _field("deposited_rao", _INT, "rao of free collateral in the validator's own ledger"),
     _field("ban_code", _TEXT, "the ban that keeps a leased machine from pay; empty: none"),

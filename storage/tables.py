@@ -208,6 +208,7 @@ reports = sa.Table(
     _column("reasons", sa.Text, "JSON list of reasons"),
     _column("connect_s", sa.Double, "seconds until the SSH session stood"),
     _column("duration_s", sa.Double, "seconds of the whole inspection"),
+    _added("steps", sa.Text, "'[]'", "JSON list: seconds of each step of the visit"),
 )
 
 verdicts = sa.Table(
@@ -220,6 +221,7 @@ verdicts = sa.Table(
     _column("reasons", sa.Text, "JSON list of reasons"),
     _column("transcript", sa.LargeBinary, "canonical JSON, zstd; emptied once it is archived"),
     _column("bytes_received", sa.BigInteger, "bytes that the machine sent during the proof"),
+    _added("steps", sa.Text, "'[]'", "JSON list: seconds of each step of the proof"),
 )
 
 MORE_TERMS = (
@@ -341,6 +343,7 @@ executor_records = sa.Table(
     _added("kept_scores", sa.Integer, "0", "epochs without a verdict for which the last score was kept"),
     _column("swapped_at", UtcDateTime, "UTC; the newest swap of cards that counted", nullable=True),
     _added("announced_uuids", sa.Text, "'[]'", "JSON list: cards that the swap announced, until they pass"),
+    _added("carried_over", sa.Integer, "0", "epochs in a row that did not come to it"),
     _column("last_epoch", sa.BigInteger, "the last epoch that is counted here"),
 )
 

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -37,12 +34,14 @@ from storage.records import (
     Verdict,
 )
 from storage.state import State
+from tasks.crew.foreman import Crew, Roster
+from tasks.crew.orders import Access
+from tasks.crew.rosters import Threads
 from tasks.edges.chain import Chain
 from tasks.edges.collateral import CollateralSource, OwnLedger
 from tasks.edges.peers import Peers
 from tasks.edges.prices import HttpMarket, Market, load_book
-from tasks.edges.shell import EpochKey, Session, Shell
-from tasks.edges.wire import MAX_EXECUTORS
+from tasks.edges.shell import EpochKey, Shell
 from tasks.errors import ChainAway, ChainRefused
 from tasks.policy import Policy
 from tasks.pricing.book import PriceBook
@@ -50,11 +49,6 @@ from tasks.progress import Progress
 from tasks.proof.population import Populations
 
 _log = logging.getLogger("subnet.epoch")
-THREAD_STACK_BYTES = 1024 * 1024
-"""Of every thread of ours: a thousand of them are paged in only as far as they are used."""
-SWITCH_S = 0.1
-"""How long a thread may keep the interpreter when others want it. Each that waits asks again after this time: at Python's
-5 ms a thousand waiting threads do nothing but ask, and answers are seen seconds late. Ours wait soon by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +77,9 @@ class Edges:
     """Where renters send TAO to; empty: nowhere."""
     collateral: CollateralSource | None = None
     """Who keeps machines' deposits; None: our own ledger, in the state."""
+    roster: Callable[[], Roster] = field(default=Threads)
+    """Where the hands that talk to machines come from."""
+    most_hands: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,19 +142,12 @@ class EpochRun:
         """What the market pays: the price file's numbers until the epoch has asked."""
         self.is_scored = False
         """Whether the epoch came as far as its scores: only then is it counted for or against any machine."""
-        self._sessions: dict[str, Session] = {}
+        self.crew: Crew | None = None
+        """The hands that talk to machines, while they are at work."""
         self._keys: dict[str, EpochKey] = {}
         self.certificates: Mapping[str, str] = MappingProxyType({})
         """Machine -> what its miner signed for our key; machines without one know the key itself."""
         self._lock = threading.Lock()
-        self._probes = threading.BoundedSemaphore(policy.inspection.bandwidth_probes_at_once)
-        threading.stack_size(THREAD_STACK_BYTES)
-        self._switch_s = sys.getswitchinterval()
-        sys.setswitchinterval(SWITCH_S)
-        # A wave needs a thread for each member at once, and one miner's machines are never split over waves.
-        self.capacity = max(edges.max_sessions, MAX_EXECUTORS)
-        """Machines that are talked to at the same time."""
-        self.pool = ThreadPoolExecutor(self.capacity, thread_name_prefix="machine")
 
     @property
     def epoch(self) -> int:
@@ -194,46 +184,23 @@ class EpochRun:
                 self._keys[miner_hotkey] = EpochKey.generate()
             return self._keys[miner_hotkey]
 
-    def key_for(self, executor: Executor) -> EpochKey:
-        """The miner's key, with this machine's certificate where it has one; BadAnswer when that is none of ours."""
-        key, certificate = self.key_of(executor.miner_hotkey), self.certificates.get(executor.key)
-        return key if certificate is None else key.certified(certificate)
+    def access_to(self, executor: Executor) -> Access:
+        """How a hand logs in to this machine."""
+        return Access(self.key_of(executor.miner_hotkey).seed, self.certificates.get(executor.key))
 
-    @contextmanager
-    def probe_slot(self, deadline: float) -> Iterator[bool]:
-        """A turn to measure bandwidth; False when none is free by the deadline."""
-        is_ours = self._probes.acquire(timeout=max(0.0, deadline - self.clock()))
-        try:
-            yield is_ours
-        finally:
-            if is_ours:
-                self._probes.release()
+    @property
+    def hands(self) -> Crew:
+        """The crew at work; it is an error of ours to need it when there is none."""
+        if self.crew is None:
+            raise AssertionError("nobody is hired: the steps that talk to machines belong inside of `crewed`")
+        return self.crew
 
-    def hold(self, executor: Executor, session: Session) -> None:
-        """Keep a machine's session for the next step; one too many is closed, and opened again when it is needed."""
-        with self._lock:
-            if len(self._sessions) < self.capacity:
-                self._sessions[executor.key] = session
-                return
-        session.close()
-
-    def session_of(self, executor_key: str) -> Session | None:
-        """The session that is still open to this machine."""
-        session = self._sessions.get(executor_key)
-        return session if session is not None and session.is_alive else None
-
-    def release_but(self, executor_keys: Iterable[str]) -> None:
-        """Close the sessions of all other machines."""
-        kept = frozenset(executor_keys)
-        self.release([key for key in self._sessions if key not in kept])
-
-    def release(self, executor_keys: Iterable[str]) -> None:
-        """Close the sessions of these machines, where they are open."""
-        for key in executor_keys:
-            with self._lock:
-                session = self._sessions.pop(key, None)
-            if session is not None:
-                session.close()
+    def note_losses(self, lost: Mapping[str, int]) -> None:
+        """Keep for the archive why processes of ours were lost; what they were at was done again, or has no verdict."""
+        for why, count in lost.items():
+            mend = "Nothing to do when it is rare; when not, SUBNET_HAND_MIB and the validator's log."
+            got = f"{why}; {count} of them"[:300]
+            self.incidents.append(Reason("HAND_LOST", Severity.WARN, got, "processes that last", mend))
 
     def note_incident(self, error: Exception) -> None:
         """Keep trouble of our own side or the chain's for the archive; the epoch ends with what it has."""
@@ -250,11 +217,8 @@ class EpochRun:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close every session and forget the keys, whatever happened."""
-        sys.setswitchinterval(self._switch_s)
-        self.release(list(self._sessions))
+        """Forget the keys, whatever happened."""
         self._keys.clear()
-        self.pool.shutdown(wait=False, cancel_futures=True)
 
 
 class Shard:

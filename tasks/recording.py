@@ -13,6 +13,7 @@ from datetime import datetime
 
 from storage.records import EpochOutcome, Event, ExecutorRecord, HostReport, Reason, Score, Verdict
 from tasks.inspection.checks import smooth
+from tasks.inspection.ours import is_ours
 from tasks.policy import Policy, RecordPolicy
 from tasks.scoring.grace import is_kept
 
@@ -37,7 +38,7 @@ def next_records(
                 policy,
                 now,
             ),
-            scores.get(r.executor_key),
+            None if is_ours(r) else scores.get(r.executor_key),
             outcome.epoch,
         )
         for r in outcome.reports
@@ -56,7 +57,11 @@ def next_record(
     model, the count and the cards are those of the first epoch that was passed: nobody can be announced into a spec,
     and `first_seen` is since when it has been seen with these cards: waiting without any makes no claim older.
     """
-    seen = replace(record, first_seen=record.first_seen or now, epochs_seen=record.epochs_seen + 1)
+    if is_ours(report):
+        return replace(record, carried_over=record.carried_over + 1)
+    seen = replace(
+        record, carried_over=0, first_seen=record.first_seen or now, epochs_seen=record.epochs_seen + 1
+    )
     if report.bandwidth is not None:
         weight = policy.inspection.bandwidth_smoothing
         seen = replace(

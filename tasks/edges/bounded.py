@@ -5,8 +5,11 @@ packet burns a core for the best part of an hour. Here a table lists every messa
 and how often; whatever is not in it, or comes once too often, ends the session. Socket reads go through one
 place that counts bytes and reads and knows the deadline.
 
-paramiko's internals are used (handler tables, `_verify_key`, a channel's event), so its version is pinned exactly
-and the hostile suite in `tests/tasks/edges/test_shell_hostile.py` is the guard of this file.
+Nor is there a thread for a session: whoever waits for an answer takes the server's messages meanwhile. How a socket
+is waited for is given, so that thousands of sessions may share one thread (`tasks/edges/green.py`).
+
+paramiko's internals are used (handler tables, `_verify_key`, what its thread would do), so its version is pinned
+exactly and the hostile suite in `tests/tasks/edges/test_shell_hostile.py` is the guard of this file.
 """
 
 from __future__ import annotations
@@ -18,33 +21,38 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from threading import Event
+from enum import IntEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NoReturn, Self, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self, cast
 
 import paramiko
 from paramiko import common
-from paramiko.channel import Channel
+from paramiko.auth_handler import AuthHandler
 from paramiko.message import Message
 from paramiko.packet import Packetizer
 
+from tasks.edges.program import HANDLERS, Program
+from tasks.edges.sealed import LENGTH_BYTES, Opener, Sealer
 from tasks.errors import BadAnswer, HostAway, HostKeyMismatch, LimitExceeded, SubnetError
 
 if TYPE_CHECKING:
+    from threading import Event
+
     from _typeshed import ReadableBuffer
+    from paramiko.kex_curve25519 import KexCurve25519
 
 MAX_PACKET_BYTES = 35_000
 """What RFC 4253 (6.1) obliges a peer to take, and more than the 32 KiB of data that we announce."""
 MAX_BANNER_LINES = 8
 MAX_BANNER_BYTES = 2_048
 TICK_S = 1.0
-"""How often an idle session looks at its deadline: a tenth of a second would cost 1,000 sessions 13 % of a core."""
-STDERR_TAIL_BYTES = 2_048
+"""How often a session that waits looks whether it was closed meanwhile."""
 
 BULK = 10_000
 """Messages that come with data, by default: `Bounds.bulk_messages`."""
 
 _KEX_REPLY = 31
+_FIRST_KEX, _LAST_KEX = 30, 41
 ALLOWED: Mapping[int, int] = MappingProxyType(
     {
         common.MSG_DISCONNECT: 1,
@@ -73,6 +81,28 @@ ALLOWED: Mapping[int, int] = MappingProxyType(
     }
 )
 """Message number -> how many of them a server may send in a session. One KEXINIT: no rekeying."""
+
+
+class For(IntEnum):
+    """What a socket is waited for."""
+
+    READING = select.POLLIN
+    WRITING = select.POLLOUT
+
+
+class Wait(Protocol):
+    """How a socket is waited for; may come back early."""
+
+    def __call__(self, sock: socket.socket, what: For, timeout_s: float, /) -> None:
+        """Come back when the socket is ready, or the time is over."""
+
+
+def block(sock: socket.socket, what: For, timeout_s: float) -> None:
+    """Let this thread wait."""
+    poll = select.poll()
+    poll.register(sock, what)
+    poll.poll(timeout_s * 1_000 + 1)
+
 
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
@@ -132,16 +162,33 @@ class BoundedPacketizer(Packetizer):
         self._held = bytearray()
         self._banner_lines = 0
         self._allowance = dict(ALLOWED)
-        self._readable, self._writable = select.poll(), select.poll()
-        self._readable.register(sock, select.POLLIN)
-        self._writable.register(sock, select.POLLOUT)
+        self._wait: Wait = block
+        self._sealer: Sealer | None = None
+        self._opener: Opener | None = None
 
-    def bind(self, bounds: Bounds) -> None:
-        """Before the first message: what this session may cost."""
-        self.bounds = bounds
+    def bind(self, bounds: Bounds, wait: Wait) -> None:
+        """Before the first message: what this session may cost, and how its socket is waited for."""
+        self.bounds, self._wait = bounds, wait
         self._allowance = {
             kind: bounds.bulk_messages if most == BULK else most for kind, most in ALLOWED.items()
         }
+
+    def set_outbound_cipher(self, block_engine: Any, *args: Any, **how: Any) -> None:
+        """As the stock one; packets under AES-GCM are made by ourselves from now on."""
+        super().set_outbound_cipher(block_engine, *args, **how)
+        self._sealer = Sealer(block_engine, how["iv_out"]) if how.get("aead") else None
+
+    def set_inbound_cipher(self, block_engine: Any, *args: Any, **how: Any) -> None:
+        """The same for those that come."""
+        super().set_inbound_cipher(block_engine, *args, **how)
+        self._opener = Opener(block_engine, how["iv_in"]) if how.get("aead") else None
+
+    def send_message(self, data: Message) -> None:
+        """Write one message."""
+        if self._sealer is None:
+            super().send_message(data)
+        else:
+            self.write_all(self._sealer.seal(data.asbytes()))
 
     def begin(self, phase: str, until: float) -> None:
         """From now on the session stands in this phase, which ends at `until` (monotonic)."""
@@ -149,7 +196,7 @@ class BoundedPacketizer(Packetizer):
 
     def read_message(self) -> tuple[int, Message]:
         """The next message, if the table allows it once more."""
-        kind, message = super().read_message()
+        kind, message = super().read_message() if self._opener is None else self._open(self._opener)
         self.packets += 1
         budget = self.bounds.packet_budget if self.is_logged_in else self.bounds.login_packet_budget
         if self.packets > budget:
@@ -162,6 +209,13 @@ class BoundedPacketizer(Packetizer):
         if self._allowance[kind] < 0:
             self.give_up(LimitExceeded(f"messages numbered {kind}", self._most(kind)))
         return kind, message
+
+    def _open(self, opener: Opener) -> tuple[int, Message]:
+        length = self.read_all(LENGTH_BYTES)
+        payload = opener.open(length, self.read_all(opener.size(length)))
+        message = Message(payload[1:])
+        message.seqno = 0  # asked for by nobody: we answer no packet as unknown
+        return payload[0], message
 
     def _most(self, kind: int) -> str:
         return str(self.bounds.bulk_messages if ALLOWED[kind] == BULK else ALLOWED[kind])
@@ -193,7 +247,7 @@ class BoundedPacketizer(Packetizer):
             try:
                 rest = rest[self._sock.send(rest) :]
             except BlockingIOError:
-                self._writable.poll(self._patience_ms())
+                self._wait(self._sock, For.WRITING, self._patience_s())
             except OSError:
                 self._lost()
 
@@ -207,6 +261,18 @@ class BoundedPacketizer(Packetizer):
         """Never: our deadline raises instead."""
         return False
 
+    def has_input(self) -> bool:
+        """Whether something has come, be it the end."""
+        if self._held:
+            return True
+        try:
+            self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
+
     def give_up(self, fault: SubnetError) -> NoReturn:
         """Remember the first fault, and end the session with it."""
         self.fault = self.fault or fault
@@ -217,7 +283,7 @@ class BoundedPacketizer(Packetizer):
         try:
             got = self._sock.recv(65_536)
         except BlockingIOError:
-            self._readable.poll(self._patience_ms())
+            self._wait(self._sock, For.READING, self._patience_s())
             return
         except OSError:
             self._lost()
@@ -247,8 +313,8 @@ class BoundedPacketizer(Packetizer):
         self.fault = self.fault or HostAway(self.phase, "the connection was lost")
         raise EOFError
 
-    def _patience_ms(self) -> float:
-        return max(0.0, min(TICK_S, self.until - time.monotonic())) * 1_000 + 1
+    def _patience_s(self) -> float:
+        return max(0.0, min(TICK_S, self.until - time.monotonic()))
 
     def _take(self, n: int) -> bytes:
         out = bytes(memoryview(self._held)[:n])
@@ -267,22 +333,20 @@ class BoundedTransport(paramiko.Transport):
     _preferred_compression = ("none",)
     _active_check_timeout = TICK_S
 
-    def __init__(self, sock: socket.socket, announced: bytes, bounds: Bounds) -> None:
-        super().__init__(sock, default_window_size=bounds.window_bytes, packetizer_class=BoundedPacketizer)
+    def __init__(self, sock: socket.socket, announced: bytes, bounds: Bounds, wait: Wait = block) -> None:
+        super().__init__(sock, packetizer_class=BoundedPacketizer)
         sock.setblocking(False)  # noqa: FBT003  the socket's own name; the packetizer waits by itself
         self.wire = cast("BoundedPacketizer", self.packetizer)
-        self.wire.bind(bounds)
-        self.stderr_tail = b""
+        self.wire.bind(bounds, wait)
+        self.program: Program | None = None
         self._announced = announced
         self._handler_table: dict[int, Callable[[Message], None]] = {
             **self._handler_table,
             # Ed25519 needs no server-sig-algs, and the stock parser loops as often as the packet says.
             common.MSG_EXT_INFO: _ignore,
-        }
-        self._channel_handler_table: dict[int, Callable[[Channel, Message], None]] = {
-            **self._channel_handler_table,
-            common.MSG_CHANNEL_DATA: self._take_stdout,
-            common.MSG_CHANNEL_EXTENDED_DATA: self._take_stderr,
+            common.MSG_UNIMPLEMENTED: _ignore,
+            common.MSG_CHANNEL_OPEN_SUCCESS: self._opened,
+            common.MSG_CHANNEL_OPEN_FAILURE: self._not_opened,
         }
 
     @property
@@ -293,38 +357,78 @@ class BoundedTransport(paramiko.Transport):
     def shake_hands(self, until: float) -> None:
         """Exchange keys; the server's host key is compared before its signature is looked at."""
         with self._phase("handshake", until):
-            done = Event()
-            self.start_client(event=done)
-            self._await(done)
-            if not self.initial_kex_done:
-                raise self.failure()
+            self.active = True
+            self.wire.write_all(f"{self.local_version}\r\n".encode())
+            self._check_banner()  # type: ignore[attr-defined]
+            self._send_kex_init()  # type: ignore[attr-defined]
+            self._expect_packet(common.MSG_KEXINIT)  # type: ignore[attr-defined]
+            while not self.initial_kex_done:
+                self._take_message()
 
     def authenticate(self, user: str, key: paramiko.PKey, until: float) -> None:
         """Log in with the public key, and by no other way."""
         with self._phase("auth", until):
-            done = Event()
-            self.auth_publickey(user, key, done)
-            self._await(done)
+            done = _Flag()
+            self.auth_handler = AuthHandler(self)
+            self.auth_handler.auth_publickey(user, key, cast("Event", done))
+            while not done.is_set():
+                self._take_message()
             if not self.is_authenticated():
                 raise self.wire.fault or HostAway("auth", "the server refused our key")
             self.wire.is_logged_in = True
 
-    def execute(self, command: str, until: float) -> Channel:
-        """The channel of this command, running."""
+    def execute(self, command: str, until: float) -> Program:
+        """This command, running; it is the only one of a session."""
         with self._phase("open", until):
-            channel = self.open_session(timeout=max(0.0, until - time.monotonic()))
-            request = Message()
-            request.add_byte(common.cMSG_CHANNEL_REQUEST)
-            request.add_int(channel.remote_chanid)
-            request.add_string("exec")
-            request.add_boolean(True)  # noqa: FBT003  want_reply
-            request.add_string(command)
-            channel._event_pending()  # type: ignore[attr-defined]  # noqa: SLF001  the stock call waits for ever
-            self._send_user_message(request)  # type: ignore[attr-defined]
-            self._await(channel.event)
-            if not channel.event_ready:
+            self.program = program = Program(self.wire.bounds.window_bytes, self._send_user_message)
+            program.open()
+            while not program.is_open:
+                self._take_message()
+            program.execute(command)
+            while program.is_running is None:
+                self._take_message()
+            if not program.is_running:
                 raise self.wire.fault or HostAway("open", "the server refused to run our command")
-            return channel
+            return program
+
+    def write(self, piece: bytes) -> None:
+        """Hand the program all of it, as fast as its window allows, until the phase's deadline; EOFError when it takes no more."""
+        rest = memoryview(piece)
+        while rest:
+            room = self._program.room
+            if not room:
+                self._talk_on()
+                continue
+            self._program.write(bytes(rest[:room]))
+            rest = rest[room:]
+
+    def read(self, most: int) -> bytes:
+        """What the program has printed, at least one byte of it; EOFError when nothing more will come."""
+        while not self._program.stdout:
+            self._talk_on()
+        return self._program.read(most)
+
+    def await_status(self, wait_s: float) -> int | None:
+        """The program's exit status, if it tells it by then."""
+        self.wire.begin(self.wire.phase, min(self.wire.until, time.monotonic() + wait_s))
+        with suppress(SubnetError, EOFError):
+            while self._program.exit_status is None and not self._program.is_closed:
+                self._advance()
+        return self._program.exit_status
+
+    def catch_up(self, until: float) -> bool:
+        """Take what has come while nobody waited; whether the session is still good."""
+        self.wire.begin(self.wire.phase, until)
+        with suppress(SubnetError, EOFError):
+            while self.active and self.wire.has_input():
+                self._advance()
+        return self.active and not self._program.has_ended
+
+    @property
+    def _program(self) -> Program:
+        if self.program is None:
+            raise EOFError
+        return self.program
 
     def failure(self) -> SubnetError:
         """Why the session is over, in our own words."""
@@ -333,18 +437,17 @@ class BoundedTransport(paramiko.Transport):
         if time.monotonic() >= self.wire.until:
             return HostAway(self.wire.phase, "no answer by its deadline")
         error = self.saved_exception
-        if error is None or isinstance(error, EOFError | OSError | paramiko.ChannelException):
+        if error is None or isinstance(error, EOFError | OSError):
             return HostAway(self.wire.phase, f"the server closed it ({type(error).__name__})")
         return BadAnswer(f"{self.wire.phase}: {type(error).__name__}: {str(error)[:160]!r}")
 
     def end(self) -> None:
-        """Let go of socket and thread; shutting down first wakes the thread, and closing first would not."""
+        """Let go of the socket; whoever waits for it is woken, which closing alone would not do."""
         sock = cast("socket.socket", self.sock)
+        self.active = False
+        self.wire.close()
         with suppress(OSError):  # already gone: what follows is the same
             sock.shutdown(socket.SHUT_RDWR)
-        if self.is_alive():
-            self.join(TICK_S)
-        self.close()
         sock.close()
 
     @contextmanager
@@ -352,44 +455,110 @@ class BoundedTransport(paramiko.Transport):
         self.wire.begin(phase, until)
         try:
             yield
-        except (paramiko.SSHException, EOFError, OSError) as error:
+        except SubnetError:
+            self.active = False
+            raise
+        except Exception as error:
+            self._break(error)
             raise self.failure() from error
 
-    def _await(self, event: Event) -> None:
-        if not event.wait(max(0.0, self.wire.until - time.monotonic())):
-            self.wire.give_up(HostAway(self.wire.phase, "no answer by its deadline"))
+    def _talk_on(self) -> None:
+        """Take one message more of a program that may still say or read something."""
+        if self._program.has_ended:
+            raise EOFError
+        self._advance()
+
+    def _advance(self) -> None:
+        """Take one message; what breaks the session is an EOFError, and `failure` has the cause."""
+        if not self.active:
+            raise EOFError
+        try:
+            self._take_message()
+        except (SubnetError, EOFError):
+            self.active = False
+            raise
+        except Exception as error:
+            # Whatever a parser of paramiko's stumbled over: the answer was no good one.
+            self._break(error)
+            raise EOFError from error
+
+    def _break(self, error: Exception) -> None:
+        self.active = False
+        self.saved_exception = error
+
+    def _take_message(self) -> None:
+        """Wait for the next message and do what it asks, as the stock thread would."""
+        kind, message = self.wire.read_message()
+        if kind in {common.MSG_IGNORE, common.MSG_DEBUG}:
+            self._enforce_strict_kex(kind)  # type: ignore[attr-defined]
+        elif kind == common.MSG_DISCONNECT:
+            raise EOFError
+        elif not self._is_kex(kind, message):
+            self._dispatch(kind, message)
+
+    def _is_kex(self, kind: int, message: Message) -> bool:
+        """Whether it was for the exchange of keys; SSHException when another message had to come."""
+        if not self._expected_packet:
+            return False
+        if kind not in self._expected_packet:
+            raise paramiko.SSHException(f"message {kind}, where {self._expected_packet} was to come")
+        self._expected_packet: tuple[int, ...] = ()
+        if not _FIRST_KEX <= kind <= _LAST_KEX:
+            return False
+        cast("KexCurve25519", self.kex_engine).parse_next(kind, message)
+        return True
+
+    def _dispatch(self, kind: int, message: Message) -> None:
+        if kind in self._handler_table:
+            self._handler_table[kind](message)
+        elif kind in HANDLERS and self.program is not None:
+            self.program.take(kind, message)
+        elif kind in (logins := self._login_handlers()):
+            logins[kind](message)
+        else:
+            self.wire.give_up(BadAnswer(f"{self.wire.phase}: message {kind}, for which it is not the time"))
+
+    def _login_handlers(self) -> Mapping[int, Callable[[Message], None]]:
+        login: Any = self.auth_handler
+        return {} if login is None else login._handler_table  # noqa: SLF001  the stock loop's own way
+
+    def _opened(self, message: Message) -> None:
+        number, *rest = (message.get_int() for _ in range(4))
+        self._own(number).opened(*rest)
+
+    def _not_opened(self, message: Message) -> None:
+        self._own(message.get_int())
+        self.wire.give_up(HostAway("open", "the server refused to open a channel"))
+
+    def _own(self, number: int) -> Program:
+        if self.program is None or number != self.program.number or self.program.is_open:
+            self.wire.give_up(BadAnswer(f"{self.wire.phase}: channel {number}, which we did not ask for"))
+        return self.program
+
+    def _send_user_message(self, message: Message) -> None:
+        """At once: there is neither another thread nor a second exchange of keys to wait for."""
+        self._send_message(message)  # type: ignore[attr-defined]
 
     def _verify_key(self, host_key: bytes, signature: bytes) -> None:
         if host_key != self._announced:
             self.wire.give_up(HostKeyMismatch(host_key[:64], self._announced))
         super()._verify_key(host_key, signature)  # type: ignore[misc]
 
-    def _parse_debug(self, message: Message) -> None:
-        """Nothing: the stock one loops over every byte to log it."""
+    def _log(self, level: int, message: object, *args: object) -> None:
+        """Nothing: a server chooses much of what the stock one writes, and writing it costs."""
 
-    def _take_stdout(self, channel: Channel, message: Message) -> None:
-        data = self._payload(message)
-        if len(channel.in_buffer) + len(data) > self.wire.bounds.window_bytes:
-            self.wire.give_up(LimitExceeded("unread output", f"{self.wire.bounds.window_bytes} bytes"))
-        channel.in_buffer.feed(data)
 
-    def _take_stderr(self, channel: Channel, message: Message) -> None:
-        """Keep the tail for an error's text, and give the window back so that the program never waits."""
-        message.get_int()
-        data = self._payload(message)
-        self.stderr_tail = (self.stderr_tail + data)[-STDERR_TAIL_BYTES:]
-        adjust = Message()
-        adjust.add_byte(common.cMSG_CHANNEL_WINDOW_ADJUST)
-        adjust.add_int(channel.remote_chanid)
-        adjust.add_int(len(data))
-        self._send_user_message(adjust)  # type: ignore[attr-defined]
+class _Flag:
+    """The part of an event that paramiko's authentication needs of one."""
 
-    def _payload(self, message: Message) -> bytes:
-        # get_string would pad a short packet with up to 1 MiB of zeros.
-        size, data = message.get_int(), message.get_remainder()
-        if size != len(data):
-            self.wire.give_up(BadAnswer(f"{self.wire.phase}: {size} bytes announced, {len(data)} sent"))
-        return data
+    def __init__(self) -> None:
+        self._is_set = False
+
+    def set(self) -> None:
+        self._is_set = True
+
+    def is_set(self) -> bool:
+        return self._is_set
 
 
 def _ignore(message: Message) -> None:

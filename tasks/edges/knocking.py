@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tasks.edges.bounded import BoundedTransport, Bounds
 from tasks.edges.shell import EpochKey, connect
-from tasks.errors import BadAnswer, HostAway, SubnetError
+from tasks.errors import BadAnswer, HostAway
 
 COMMAND = "nvidia-smi --query-gpu=uuid --format=csv,noheader"
 LIMIT_BYTES = 64 * 1024
@@ -63,27 +64,23 @@ def _log_in(place: Place, key: EpochKey, deadline: float) -> tuple[str, ...]:
     try:
         transport.shake_hands(deadline)
         transport.authenticate(place.user, key.signer, deadline)
-        channel = transport.execute(COMMAND, deadline)
+        program = transport.execute(COMMAND, deadline)
         transport.wire.begin("talk", deadline)
         got = bytearray()
-        while True:
-            channel.settimeout(max(0.001, deadline - time.monotonic()))
-            piece = channel.recv(16_384)
-            if not piece:
-                break
-            got += piece
-            if len(got) > LIMIT_BYTES:
-                raise BadAnswer(f"nvidia-smi printed over {LIMIT_BYTES} bytes")
-        channel.status_event.wait(max(0.0, min(2.0, deadline - time.monotonic())))
-        status, words = channel.exit_status, transport.stderr_tail[-200:]
-    except (TimeoutError, EOFError, OSError) as error:
-        raise _failure(transport, error) from error
+        with suppress(EOFError):
+            while True:
+                got += transport.read(16_384)
+                if len(got) > LIMIT_BYTES:
+                    raise BadAnswer(f"nvidia-smi printed over {LIMIT_BYTES} bytes")
+        if not program.has_ended:
+            raise transport.failure()
+        status, words = transport.await_status(2.0), program.stderr_tail[-200:]
     finally:
         transport.end()
     return read_listing(bytes(got), status, words)
 
 
-def read_listing(printed: bytes, status: int, words: bytes = b"") -> tuple[str, ...]:
+def read_listing(printed: bytes, status: int | None, words: bytes = b"") -> tuple[str, ...]:
     """The UUIDs in what nvidia-smi printed; BadAnswer when it failed or printed something else."""
     if status != 0:
         said = (words or printed[-200:]).decode("utf-8", "replace")
@@ -93,9 +90,3 @@ def read_listing(printed: bytes, status: int, words: bytes = b"") -> tuple[str, 
     if strange is not None:
         raise BadAnswer(f"nvidia-smi printed {strange[:80]!r}, wanted a card's UUID")
     return tuple(lines)
-
-
-def _failure(transport: BoundedTransport, error: Exception) -> SubnetError:
-    if transport.wire.fault is not None:
-        return transport.wire.fault
-    return HostAway("talk", f"the session broke off ({type(error).__name__})")

@@ -6,7 +6,8 @@
 A frame is 4 bytes of length (big-endian) and that many bytes, both ways. The command is a constant: Python reads
 the first frame from its stdin and runs it (`tasks/inspection/remote.py`), so nothing is written to the executor's
 disk and no text of ours or theirs becomes part of a shell command, but for the interpreter's path, which may only
-hold harmless characters. The calls block: one thread per executor, about a thousand of them in a process.
+hold harmless characters. The calls wait, in a thread of their own or in one that many sessions share
+(`tasks/edges/green.py`): how they do is the shell's.
 
 Errors: `HostAway` (away, too late, let us not in, or ended), `HostKeyMismatch`, `LimitExceeded`, `BadAnswer`.
 """
@@ -14,8 +15,11 @@ Errors: `HostAway` (away, too late, let us not in, or ended), `HostKeyMismatch`,
 from __future__ import annotations
 
 import copy
+import errno
 import ipaddress
+import os
 import re
+import secrets
 import socket
 import struct
 import threading
@@ -29,10 +33,9 @@ from typing import NoReturn, Protocol, Self
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from paramiko import Ed25519Key, Message, SSHException
-from paramiko.channel import Channel
 
-from storage.records import Executor
-from tasks.edges.bounded import BoundedTransport, Bounds
+from storage.records import Executor, StepTime
+from tasks.edges.bounded import BoundedTransport, Bounds, For, Wait, block
 from tasks.edges.wire import blob_of_certificate, blob_of_line, certified_key
 from tasks.errors import BadAnswer, HostAway, HostileAnswer, LimitExceeded, SubnetError
 
@@ -46,6 +49,8 @@ HOST_KEY_PREFIX = struct.pack(">I11sI", 11, b"ssh-ed25519", 32)
 _HEADER = struct.Struct(">I")
 _PIECE_BYTES = 32_768
 _LAST_WORDS_S = 0.5
+_MISSED_S = 1.0
+"""For what came while nobody waited: it is there, unless half a message is all of it."""
 _KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4), ("TCP_USER_TIMEOUT", 30_000))
 """A link that froze between two phases is noticed after 35 s; the last one is in milliseconds."""
 
@@ -67,6 +72,10 @@ class ShellSettings:
 
 class Session(Protocol):
     """A running program on an executor; deadlines are instants of `time.monotonic()`."""
+
+    @property
+    def steps(self) -> tuple[StepTime, ...]:
+        """How long it took to be opened, step by step."""
 
     @property
     def bytes_received(self) -> int:
@@ -116,16 +125,23 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class EpochKey:
-    """The Ed25519 key of one epoch: it lives in memory only and dies with the epoch."""
+    """The Ed25519 key of one epoch: it lives in the memory of the epoch's processes only and dies with them."""
 
     public_line: str
     """OpenSSH's one-line text, as it stands in an authorized_keys file."""
     signer: Ed25519Key = field(repr=False, compare=False)
+    seed: bytes = field(default=b"", repr=False, compare=False)
+    """32 secret bytes: all that the key is, for a process that talks to machines in its name."""
 
     @classmethod
     def generate(cls) -> Self:
         """Make a fresh key (0.05 ms)."""
-        key = Ed25519PrivateKey.generate()
+        return cls.of(secrets.token_bytes(32))
+
+    @classmethod
+    def of(cls, seed: bytes) -> Self:
+        """The key of these secret bytes."""
+        key = Ed25519PrivateKey.from_private_bytes(seed)
         pem = key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.OpenSSH,
@@ -134,7 +150,7 @@ class EpochKey:
         line = key.public_key().public_bytes(
             serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
         )
-        return cls(line.decode(), Ed25519Key(file_obj=StringIO(pem.decode())))
+        return cls(line.decode(), Ed25519Key(file_obj=StringIO(pem.decode())), seed)
 
     def certified(self, line: str) -> Self:
         """The same key, which logs in by this OpenSSH certificate; BadAnswer when it is none of ours."""
@@ -150,7 +166,19 @@ class EpochKey:
         return replace(self, signer=signer)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("an epoch's key stays in the memory of its process")
+        raise TypeError(
+            "an epoch's key is never written down; its seed goes to the epoch's own processes by hand"
+        )
+
+
+class Places(Protocol):
+    """A bounded number of places, as a semaphore of whoever waits has it."""
+
+    def acquire(self, *, timeout: float) -> bool:
+        """Take one; False when none was free in time."""
+
+    def release(self) -> None:
+        """Give it back."""
 
 
 class Pacer:
@@ -166,12 +194,13 @@ class Pacer:
         max_handshakes: int = 300,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        places: Callable[[], Places] | None = None,
     ) -> None:
         self._gap_s = 1.0 / starts_per_s
         self._clock, self._sleep = clock, sleep
         self._lock = threading.Lock()
         self._next_start = clock()
-        self._open = threading.BoundedSemaphore(max_handshakes)
+        self._open = places() if places else threading.BoundedSemaphore(max_handshakes)
 
     @contextmanager
     def turn(self, deadline: float) -> Iterator[None]:
@@ -186,6 +215,10 @@ class Pacer:
         finally:
             self._open.release()
 
+    def set_rate(self, starts_per_s: float) -> None:
+        """From now on so many a second."""
+        self._gap_s = 1.0 / starts_per_s
+
     def _wait_s(self, deadline: float) -> float:
         with self._lock:
             now = self._clock()
@@ -196,28 +229,55 @@ class Pacer:
             return start - now
 
 
+class StopWatch:
+    """Takes the time of steps that follow each other."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+        self._steps: list[StepTime] = []
+
+    def note(self, name: str) -> None:
+        """This step ends now."""
+        now = time.monotonic()
+        self._steps.append(StepTime(name, round(now - self._last, 6)))
+        self._last = now
+
+    @property
+    def steps(self) -> tuple[StepTime, ...]:
+        """All until now."""
+        return tuple(self._steps)
+
+
 class Shell:
     """Opens sessions, paced; one object for all threads of a process."""
 
-    def __init__(self, settings: ShellSettings | None = None, pacer: Pacer | None = None) -> None:
-        self.settings = settings or ShellSettings()
+    def __init__(
+        self, settings: ShellSettings | None = None, pacer: Pacer | None = None, wait: Wait = block
+    ) -> None:
+        self.settings, self._wait = settings or ShellSettings(), wait
         self.pacer = pacer or Pacer(self.settings.starts_per_s, self.settings.max_handshakes)
 
     def open(self, executor: Executor, key: EpochKey, *, deadline: float) -> ShellSession:
         """Connect, check the host key, log in and start the loader, all by the deadline."""
         target = Target.of(executor, is_public_only=self.settings.is_public_only)
+        watch = StopWatch()
         with self.pacer.turn(deadline):
+            watch.note("turn")
             until = min(deadline, time.monotonic() + self.settings.connect_deadline_s)
-            sock = connect(target.address, target.port, until)
-            transport = BoundedTransport(sock, target.host_key, self.settings.bounds)
+            sock = connect(target.address, target.port, until, self._wait)
+            watch.note("connect")
+            transport = BoundedTransport(sock, target.host_key, self.settings.bounds, self._wait)
             try:
                 transport.shake_hands(until)
+                watch.note("handshake")
                 transport.authenticate(target.user, key.signer, until)
-                channel = transport.execute(target.command, until)
+                watch.note("login")
+                transport.execute(target.command, until)
+                watch.note("open")
             except BaseException:
                 transport.end()
                 raise
-        return ShellSession(transport, channel, self.settings)
+        return ShellSession(transport, self.settings, watch.steps)
 
 
 class ShellSession:
@@ -227,10 +287,17 @@ class ShellSession:
     half received can't be taken up again.
     """
 
-    def __init__(self, transport: BoundedTransport, channel: Channel, settings: ShellSettings) -> None:
-        self._transport, self._channel, self._settings = transport, channel, settings
+    def __init__(
+        self, transport: BoundedTransport, settings: ShellSettings, steps: tuple[StepTime, ...] = ()
+    ) -> None:
+        self._transport, self._settings, self._steps = transport, settings, steps
         self._lifetime_end = time.monotonic() + settings.bounds.lifetime_s
         self._rest()
+
+    @property
+    def steps(self) -> tuple[StepTime, ...]:
+        """How long it took to be opened, step by step."""
+        return self._steps
 
     @property
     def bytes_received(self) -> int:
@@ -240,7 +307,10 @@ class ShellSession:
     @property
     def is_alive(self) -> bool:
         """Whether nothing has ended it yet."""
-        return self._transport.is_active() and not self._channel.closed
+        now = time.monotonic()
+        is_good = now < self._lifetime_end and self._transport.catch_up(now + _MISSED_S)
+        self._rest()
+        return is_good
 
     def send(self, frame: bytes, *, deadline: float) -> None:
         """Send one frame, whole, by the deadline."""
@@ -248,18 +318,18 @@ class ShellSession:
             raise ValueError(f"a frame of {len(frame)} bytes, at most {self._settings.max_frame_bytes} fit")
         with self._talk(deadline):
             first = _PIECE_BYTES - _HEADER.size
-            self._push(_HEADER.pack(len(frame)) + frame[:first], deadline)
+            self._transport.write(_HEADER.pack(len(frame)) + frame[:first])
             for start in range(first, len(frame), _PIECE_BYTES):
-                self._push(frame[start : start + _PIECE_BYTES], deadline)
+                self._transport.write(frame[start : start + _PIECE_BYTES])
 
     def receive(self, *, deadline: float, limit_bytes: int) -> bytes:
         """The next frame, whole, by the deadline; `LimitExceeded` when its length is announced above the limit."""
         with self._talk(deadline):
-            (size,) = _HEADER.unpack(self._pull(_HEADER.size, deadline))
+            (size,) = _HEADER.unpack(self._pull(_HEADER.size))
             limit = min(limit_bytes, self._settings.max_frame_bytes)
             if size > limit:
                 self._transport.wire.give_up(LimitExceeded(f"a frame of {size} bytes", f"{limit} bytes"))
-            return self._pull(size, deadline)
+            return self._pull(size)
 
     def close(self) -> None:
         """End channel and connection; the program over there ends with them."""
@@ -276,9 +346,6 @@ class ShellSession:
         self._transport.wire.begin("talk", min(deadline, self._lifetime_end))
         try:
             yield
-        except TimeoutError:
-            self.close()
-            raise HostAway("talk", "no answer by its deadline") from None
         except (SSHException, EOFError, OSError) as error:
             failure = self._why_ended(deadline)
             self.close()
@@ -291,40 +358,30 @@ class ShellSession:
     def _rest(self) -> None:
         self._transport.wire.begin("talk", self._lifetime_end)
 
-    def _push(self, piece: bytes, deadline: float) -> None:
-        while piece:
-            self._channel.settimeout(max(0.001, deadline - time.monotonic()))
-            sent = self._channel.send(piece)
-            if not sent or not self._transport.is_active():
-                raise EOFError
-            piece = piece[sent:]
-
-    def _pull(self, size: int, deadline: float) -> bytes:
+    def _pull(self, size: int) -> bytes:
         got = bytearray()
         while len(got) < size:
-            self._channel.settimeout(max(0.001, deadline - time.monotonic()))
-            piece = self._channel.recv(min(size - len(got), 65_536))
-            if not piece:
-                raise EOFError
-            got += piece
+            got += self._transport.read(size - len(got))
         return bytes(got)
 
     def _why_ended(self, deadline: float) -> SubnetError:
         """A breach of bounds, else the program's exit status and last words, else what broke the session."""
-        fault, channel = self._transport.wire.fault, self._channel
-        if isinstance(fault, HostileAnswer):
-            return fault
-        if channel.exit_status == -1 and (fault or self._transport.saved_exception):
-            return self._transport.failure()
-        channel.status_event.wait(max(0.0, min(_LAST_WORDS_S, deadline - time.monotonic())))
-        status = "no status" if channel.exit_status == -1 else f"status {channel.exit_status}"
-        words = self._transport.stderr_tail[-300:].decode("utf-8", "replace")
+        transport, program = self._transport, self._transport.program
+        if isinstance(transport.wire.fault, HostileAnswer) or program is None:
+            return transport.failure()
+        wait_s = min(_LAST_WORDS_S, deadline - time.monotonic())
+        status = transport.await_status(wait_s) if transport.is_active() else program.exit_status
+        if status is None and not program.has_ended:
+            return transport.failure()
+        words = program.stderr_tail[-300:].decode("utf-8", "replace")
         return HostAway(
-            "talk", f"the program ended with {status}" + (f", it said {words!r}" if words else "")
+            "talk",
+            f"the program ended with {'no status' if status is None else f'status {status}'}"
+            + (f", it said {words!r}" if words else ""),
         )
 
 
-def connect(address: str, port: int, until: float) -> socket.socket:
+def connect(address: str, port: int, until: float, wait: Wait = block) -> socket.socket:
     """A TCP connection to a literal address, which is given up when the other side is gone; HostAway."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
@@ -332,8 +389,8 @@ def connect(address: str, port: int, until: float) -> socket.socket:
     except OSError as error:  # this machine has no IPv6, or no file descriptor left
         raise HostAway("connect", f"no socket for {address}: {error}") from error
     try:
-        sock.settimeout(max(0.001, until - time.monotonic()))
-        sock.connect((address, port))
+        sock.setblocking(False)  # noqa: FBT003  the socket's own name
+        _reach(sock, address, port, until, wait)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in _KEEPALIVE:
@@ -342,7 +399,22 @@ def connect(address: str, port: int, until: float) -> socket.socket:
     except OSError as error:
         sock.close()
         raise HostAway("connect", f"{address} port {port}: {error}") from error
+    except BaseException:
+        sock.close()
+        raise
     return sock
+
+
+def _reach(sock: socket.socket, address: str, port: int, until: float, wait: Wait) -> None:
+    """Connect a socket that does not block by the deadline; OSError."""
+    failed = sock.connect_ex((address, port))
+    while failed in {errno.EINPROGRESS, errno.EALREADY}:
+        if time.monotonic() >= until:
+            raise TimeoutError("timed out")
+        wait(sock, For.WRITING, max(0.0, until - time.monotonic()))
+        failed = sock.connect_ex((address, port))
+    if failed not in {0, errno.EISCONN}:
+        raise OSError(failed, os.strerror(failed))
 
 
 def _check_address(address: str, *, is_public_only: bool) -> None:

@@ -1,23 +1,23 @@
-"""Inspection as a step: a Prefect task for every shard, a thread for every machine, then a look over the whole network."""
+"""Inspection as a step: a Prefect task for every shard, which a hand of the crew visits, then a look over the whole network."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from operator import itemgetter
 
-from storage.records import Executor, ExecutorRecord, HostFacts, HostReport, Reason, Severity
+from storage.records import Executor, ExecutorRecord, HostFacts, HostReport
+from tasks.crew.opening import hands_for
+from tasks.crew.orders import Visit
 from tasks.epoch import EpochRun, Shard, shards
 from tasks.inspection.checks import Claim, find_duplicates
 from tasks.inspection.checks.bans import CODES, with_bans
-from tasks.inspection.visit import visit
+from tasks.inspection.measuring import is_measured
 from tasks.shadow import report_in_shadow
 from tasks.stepping import step
 
-_log = logging.getLogger("subnet.epoch")
 PHASE_DEADLINE_S = 240.0
 """For all visits together: however many machines are announced that only hang, the epoch goes on to its end."""
 
@@ -27,6 +27,8 @@ async def inspect(run: EpochRun, executors: Sequence[Executor]) -> tuple[HostRep
     kept = {e.key: report for e in executors if (report := run.kept.report_of(e)) is not None}
     asked = [e for e in executors if e.key not in kept and e.key not in run.unheard]
     run.progress.begin("inspection", len(asked))
+    if asked:
+        await run.hands.hire(hands_for(len(asked), run.edges.most_hands))
     until = run.clock() + PHASE_DEADLINE_S
     parts = await asyncio.gather(
         *(
@@ -42,7 +44,8 @@ async def inspect(run: EpochRun, executors: Sequence[Executor]) -> tuple[HostRep
     looked_at = (report_in_shadow(b.report, run.policy.shadow) for b in judged)
     # What the dead run has said of a machine is said once; only what takes it out of the proof is new.
     reports = tuple(kept.get(r.executor_key, r) if r.may_be_proved else r for r in looked_at)
-    run.release(r.executor_key for r in reports if not r.may_be_proved)
+    if asked:
+        await run.hands.keep((r.executor_key for r in reports if not r.may_be_proved), is_rest_closed=False)
     # A report that is saved again drops its verdict.
     changed = [report for report in reports if kept.get(report.executor_key) != report]
     await asyncio.to_thread(run.state.save_reports, run.epoch, changed)
@@ -53,47 +56,34 @@ async def inspect(run: EpochRun, executors: Sequence[Executor]) -> tuple[HostRep
 
 @step("inspect", run_name="inspect-shard-{shard.number}", deadline_s=600.0)
 async def inspect_shard(run: EpochRun, shard: Shard, until: float) -> tuple[HostReport, ...]:
-    """Visit the machines of one shard side by side, and keep what they told."""
-    loop = asyncio.get_running_loop()
-
-    async def one(executor: Executor) -> HostReport:
-        try:
-            report = await loop.run_in_executor(run.pool, visit, run, executor, until)
-        except Exception as error:  # noqa: BLE001  a machine that finds a fault of ours costs only itself
-            _log.exception("the visit to %s failed", executor.key)
-            report = HostReport(executor.key, HostFacts(), (), None, (our_fault(error),), 0.0, 0.0)
-        run.progress.step()
-        return report
-
-    reports = tuple(await asyncio.gather(*(one(executor) for executor in shard.executors)))
+    """Have the machines of one shard visited side by side, and keep what they told."""
+    visits = [visit_of(run, executor) for executor in shard.executors]
+    reports = await run.hands.visit(visits, max(0.0, until - run.clock()))
     await asyncio.to_thread(run.state.save_reports, run.epoch, reports)
     return reports
 
 
+def visit_of(run: EpochRun, executor: Executor) -> Visit:
+    """What a hand needs to know to visit this machine."""
+    record = run.record_of(executor.key)
+    return Visit(executor, record, run.access_to(executor), is_measured(record, run.view.head.block_hash))
+
+
 def in_turns(executors: Iterable[Executor], records: Mapping[str, ExecutorRecord]) -> tuple[Executor, ...]:
-    """The order of visits: machines on a run of passed epochs first, then each miner's first, second, and so on.
+    """The order of visits: who was not come to before, then machines on a run of passed epochs, then each miner's first,
+    second, and so on.
 
     Connections are opened a few at a time, so that a miner that announces hundreds that hang would come before others.
     """
     announced: Counter[str] = Counter()
-    turns: list[tuple[bool, int, Executor]] = []
+    turns: list[tuple[int, bool, int, Executor]] = []
     for executor in executors:
         record = records.get(executor.key)
         is_known = record is not None and record.passed_since is not None
-        turns.append((not is_known, announced[executor.miner_hotkey], executor))
+        waited = 0 if record is None else record.carried_over
+        turns.append((-waited, not is_known, announced[executor.miner_hotkey], executor))
         announced[executor.miner_hotkey] += 1
-    return tuple(executor for _, _, executor in sorted(turns, key=itemgetter(0, 1)))
-
-
-def our_fault(error: Exception) -> Reason:
-    """No verdict, for what went wrong on our side alone."""
-    return Reason(
-        "VALIDATOR_FAILED",
-        Severity.NO_VERDICT,
-        type(error).__name__,
-        "a visit that goes through on the validator's side",
-        "Nothing to do: the validator's log has the cause.",
-    )
+    return tuple(turn[-1] for turn in sorted(turns, key=itemgetter(0, 1, 2)))
 
 
 def with_duplicates(

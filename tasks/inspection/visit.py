@@ -1,7 +1,7 @@
 """One visit to one machine: log in, ask all facts in one round trip, measure the channel, check.
 
 A machine that can't be reached gives a report that says so; nothing here raises for what a machine does. The
-session stays open in the run, because the proof goes on talking on the same channel.
+session stays open with whoever visits, because the proof goes on talking on the same channel.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
 
 from storage.records import (
     Bandwidth,
@@ -20,12 +22,12 @@ from storage.records import (
     Reason,
     Severity,
 )
-from tasks.edges.shell import Session
-from tasks.epoch import EpochRun
+from tasks.edges.shell import EpochKey, Session, Shell, StopWatch
 from tasks.errors import BadAnswer, HostAway, HostKeyMismatch, LimitExceeded, SubnetError
 from tasks.inspection.checks import check_host, smooth
 from tasks.inspection.facts import COMMANDS, FactOutput, read_facts
 from tasks.inspection.talk import ask_facts, measure_bandwidth, start_runner
+from tasks.policy import Policy
 from tasks.shadow import shadowed
 
 CONNECT_ATTEMPTS = 2
@@ -33,38 +35,76 @@ ONCE_MORE = frozenset({"connect", "handshake"})
 """Phases of a session in which a transport error is tried again: nothing has been asked yet."""
 
 
-def visit(run: EpochRun, executor: Executor, until: float = math.inf) -> HostReport:
-    """Inspect one machine by `until`; its session is left open in `run` when nothing speaks against a proof."""
-    began = run.clock()
-    record = run.record_of(executor.key)
-    deadline = min(began + run.policy.inspection.session_deadline_s, until)
+class Visitor(Protocol):
+    """What a visit needs of whoever makes it."""
+
+    @property
+    def policy(self) -> Policy:
+        """The epoch's."""
+        ...
+
+    @property
+    def shell(self) -> Shell:
+        """Opens sessions."""
+        ...
+
+    def clock(self) -> float:
+        """The monotonic clock of the deadlines."""
+        ...
+
+    def key_for(self, executor: Executor) -> EpochKey:
+        """How to log in; BadAnswer when the miner's certificate is none."""
+        ...
+
+    def probe_slot(self, deadline: float) -> AbstractContextManager[bool]:
+        """A turn to measure bandwidth; False when none was free by the deadline."""
+        ...
+
+    def hold(self, executor: Executor, session: Session) -> None:
+        """Keep the session for the proof."""
+        ...
+
+
+def visit(
+    visitor: Visitor,
+    executor: Executor,
+    record: ExecutorRecord,
+    until: float = math.inf,
+    *,
+    measures_bandwidth: bool = True,
+) -> HostReport:
+    """Inspect one machine by `until`; its session is left with the visitor when nothing speaks against a proof."""
+    began = visitor.clock()
+    deadline = min(began + visitor.policy.inspection.session_deadline_s, until)
     session: Session | None = None
     connected = began
     try:
-        session = _connect(run, executor, deadline)
-        connected = run.clock()
+        session = _connect(visitor, executor, deadline)
+        connected, watch = visitor.clock(), StopWatch()
         start_runner(session, deadline=deadline)
         outputs = ask_facts(session, COMMANDS, deadline=deadline)
-        bandwidth = _measure(run, session, deadline)
+        watch.note("facts")
+        bandwidth = _measure(visitor, session, deadline) if measures_bandwidth else None
+        watch.note("bandwidth")
         facts, unreadable = read_facts({output.name: output for output in outputs})
-        smoothed = _smoothed(run, record, bandwidth)
-        reasons = unreadable + check_host(facts, record, smoothed, run.policy.inspection)
+        smoothed = _smoothed(visitor.policy, record, bandwidth)
+        reasons = unreadable + check_host(facts, record, smoothed, visitor.policy.inspection)
         report = HostReport(
             executor.key,
             facts,
             _raw(outputs),
             bandwidth,
-            shadowed(reasons, run.policy.shadow),
+            shadowed(reasons, visitor.policy.shadow),
             connected - began,
-            run.clock() - began,
+            visitor.clock() - began,
+            session.steps + watch.steps,
         )
         if report.may_be_proved:
-            run.hold(executor, session)
+            visitor.hold(executor, session)
             session = None
     except SubnetError as error:
-        return HostReport(
-            executor.key, HostFacts(), (), None, (reason_of(error),), connected - began, run.clock() - began
-        )
+        spent_s = connected - began, visitor.clock() - began
+        return HostReport(executor.key, HostFacts(), (), None, (reason_of(error),), *spent_s)
     else:
         return report
     finally:
@@ -72,29 +112,29 @@ def visit(run: EpochRun, executor: Executor, until: float = math.inf) -> HostRep
             session.close()
 
 
-def _connect(run: EpochRun, executor: Executor, deadline: float) -> Session:
-    key = run.key_for(executor)
+def _connect(visitor: Visitor, executor: Executor, deadline: float) -> Session:
+    key = visitor.key_for(executor)
     for attempt in range(1, CONNECT_ATTEMPTS + 1):
         try:
-            return run.edges.shell.open(executor, key, deadline=deadline)
+            return visitor.shell.open(executor, key, deadline=deadline)
         except HostAway as error:
             is_final = attempt == CONNECT_ATTEMPTS or error.phase not in ONCE_MORE
-            if is_final or run.clock() > deadline - 1.0:
+            if is_final or visitor.clock() > deadline - 1.0:
                 raise
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _measure(run: EpochRun, session: Session, deadline: float) -> Bandwidth | None:
+def _measure(visitor: Visitor, session: Session, deadline: float) -> Bandwidth | None:
     """A sample; a larger one more, of which the better counts, when the first is slow: a cold connection measures low.
 
     A few machines at a time: all at once they would measure the validator's own line. None when its turn did not come
     in time for the proof to begin: others may have stalled on purpose, and what earlier epochs measured counts then.
     """
-    policy = run.policy.inspection
-    with run.probe_slot(deadline - policy.bandwidth_turn_s) as is_ours:
+    policy = visitor.policy.inspection
+    with visitor.probe_slot(deadline - policy.bandwidth_turn_s) as is_ours:
         if not is_ours:
             return None
-        end = min(deadline, run.clock() + policy.bandwidth_turn_s)
+        end = min(deadline, visitor.clock() + policy.bandwidth_turn_s)
         first = measure_bandwidth(session, policy.bandwidth_probe_bytes, deadline=end)
         if min(first.up_mbit_s, first.down_mbit_s) >= policy.min_mbit_s:
             return first
@@ -113,11 +153,11 @@ def better(first: Bandwidth, second: Bandwidth) -> Bandwidth:
     )
 
 
-def _smoothed(run: EpochRun, record: ExecutorRecord, sample: Bandwidth | None) -> Bandwidth | None:
+def _smoothed(policy: Policy, record: ExecutorRecord, sample: Bandwidth | None) -> Bandwidth | None:
     if sample is None:
         up, down = record.up_mbit_s, record.down_mbit_s
         return None if up is None or down is None else Bandwidth(up, down, samples=0)
-    weight = run.policy.inspection.bandwidth_smoothing
+    weight = policy.inspection.bandwidth_smoothing
     return Bandwidth(
         smooth(record.up_mbit_s, sample.up_mbit_s, weight),
         smooth(record.down_mbit_s, sample.down_mbit_s, weight),

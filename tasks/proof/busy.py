@@ -74,8 +74,13 @@ class Statement:
         )
 
 
-def statement_of(origin: Origin, go: Go, now_s: float) -> Statement:
-    """What we say when we send this GO."""
+def digest_of(go: Go) -> str:
+    """64 hex digits of what a machine is asked, its statement left out."""
+    return hashlib.blake2s(messages.encode(replace(go, statement=""))).hexdigest()
+
+
+def statement_of(origin: Origin, go_digest: str, now_s: float) -> Statement:
+    """What we say when we send the GO of this digest."""
     return Statement(
         netuid=origin.netuid,
         miner_hotkey=origin.miner_hotkey,
@@ -83,7 +88,7 @@ def statement_of(origin: Origin, go: Go, now_s: float) -> Statement:
         validator_hotkey=origin.validator_hotkey,
         block=origin.block,
         made_at=int(now_s),
-        go=hashlib.blake2s(messages.encode(replace(go, statement=""))).hexdigest(),
+        go=go_digest,
     )
 
 
@@ -111,9 +116,9 @@ class Notary:
     is_ours_elsewhere: Callable[[str], bool] = lambda _: False
     """Whether another process of ours proves cards of this machine (by its key) at the moment."""
 
-    def statement(self, challenge: Challenge) -> str:
+    def statement(self, origin: Origin, go_digest: str) -> str:
         """That we hold the cards of this machine from now on."""
-        return self.sign(statement_of(challenge.origin, challenge.go, self.now()).lines)
+        return self.sign(statement_of(origin, go_digest, self.now()).lines)
 
     def judge(self, challenge: Challenge, holder: str) -> Reason:
         """What an answer BUSY with this text means for the machine."""

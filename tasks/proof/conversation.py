@@ -26,10 +26,10 @@ from storage.records import Reason, Severity
 from tasks.errors import BadAnswer, HostileAnswer, SubnetError, TransportError
 from tasks.policy import ProofPolicy
 from tasks.proof import messages
-from tasks.proof.busy import Notary
+from tasks.proof.busy import Notary, digest_of
 from tasks.proof.challenge import Challenge, Draw, ProofKind
 from tasks.proof.reasons import reason
-from tasks.proof.wave import Clock, Wave
+from tasks.proof.wave import Clock, Gates
 
 Answer = TypeVar("Answer")
 
@@ -90,7 +90,7 @@ class Failure:
 def converse(  # noqa: PLR0917  what is talked to, about what, by which time, and chance
     session: Session,
     challenge: Challenge,
-    wave: Wave,
+    wave: Gates,
     clock: Clock,
     policy: ProofPolicy,
     draw: Draw,
@@ -120,7 +120,7 @@ class _Stopped(Exception):
 class _Talk:
     session: Session
     challenge: Challenge
-    wave: Wave
+    wave: Gates
     clock: Clock
     policy: ProofPolicy
     draw: Draw
@@ -130,6 +130,7 @@ class _Talk:
     """Whether the first nonce is out: from here on everything that goes wrong is a failure."""
     bytes_received: int = 0
     go_at: float = field(default=0.0)
+    go_digest: str = ""
 
     def run(self) -> Reply:
         cards, p = len(self.challenge.cards), self.challenge.parameters
@@ -198,7 +199,10 @@ class _Talk:
             return  # Everything is in; a prover that is gone has freed its cards.
 
     def _statement(self) -> str:
-        return "" if self.notary is None else self.notary.statement(self.challenge)
+        if self.notary is None:
+            return ""
+        self.go_digest = self.go_digest or digest_of(self.challenge.go)
+        return self.notary.statement(self.challenge.origin, self.go_digest)
 
     def _gate(self, gate: int) -> float:
         opened_at = self.wave.pass_gate(self.challenge.origin.executor_key, gate)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from tasks.policy import ProofPolicy
@@ -28,6 +28,26 @@ class Clock(Protocol):
 
     def wait(self, changed: threading.Condition, until: float) -> None:
         """Wait, holding `changed`, until it is notified or `until` has come; may wake early."""
+        ...
+
+
+class Gates(Protocol):
+    """The face of a wave: one rendezvous after the other."""
+
+    def pass_gate(self, member: str, gate: int) -> float | None:
+        """Wait until the gate opens and tell the instant; None when it opened without this member."""
+        ...
+
+    def leave(self, member: str) -> None:
+        """Go out of the wave."""
+        ...
+
+    def seat(self, member: str) -> AbstractContextManager[None]:
+        """Leave the wave at the end of the block."""
+        ...
+
+    def deadline(self, gate: int) -> float:
+        """When this gate opens at the latest."""
         ...
 
 

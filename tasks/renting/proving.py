@@ -29,7 +29,7 @@ from tasks.proof.archive import prover_archive
 from tasks.proof.busy import BUSY, BUSY_OUR_OWN, Notary, own_proof
 from tasks.proof.challenge import Challenge, Origin, ProofKind, challenge_for
 from tasks.proof.conversation import Failure, Reply, converse
-from tasks.proof.step import ASSEMBLY_S, CACHE_FOLDER, WARM_UP_S, not_started
+from tasks.proof.proving import ASSEMBLY_S, CACHE_FOLDER, WARM_UP_S, not_started
 from tasks.proof.verdict import verify_shard
 from tasks.proof.wave import MonotonicClock, Wave, gate_limits_s
 

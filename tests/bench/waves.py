@@ -1,8 +1,7 @@
 """What a wave costs the validator: `python -m tests.bench.waves [--sessions 1000] [--cards 8]`.
 
-A whole wave through the real step, with its gates, threads, statements and strict readers, over sessions that answer
-from memory, all of a round at the same instant: what is left is our own work. It tells the seconds from GO to the
-last verdict, how far the instants of GO and of each nonce lie apart, how late the answers of a round are seen, and
+A hand's whole part of a wave, with its gates, greenlets, statements and strict readers, over sessions that answer from
+memory, all of a round at the same instant: what is left is our own work. It tells the seconds from GO to the last verdict, how far the instants of GO and of each nonce lie apart, how late the answers of a round are seen, and
 the memory of the process at its peak. What the sessions answer is
 well formed and wrong, so that the verdicts' arithmetic, which `python -m tests.bench` measures by itself, is not in it.
 """
@@ -10,17 +9,19 @@ well formed and wrong, so that the verdicts' arithmetic, which `python -m tests.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import re
+import secrets
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from collections import defaultdict
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+
+import gevent
 
 from kernels import merkle  # noqa: F401  what a verdict needs is loaded before the first memory is read
 from kernels.messages import (
@@ -33,12 +34,20 @@ from kernels.messages import (
     Walked,
     encode,
 )
-from storage.records import Card, Executor, HostFacts, HostReport
+from storage.records import Executor, Verdict
+from tasks.crew.gates import Gate, HandWave
+from tasks.crew.orders import AtGate, Proving
+from tasks.crew.station import Station
+from tasks.edges.signing import is_signed_by
+from tasks.epoch import EpochRun
 from tasks.policy import LOCALNET, Policy
 from tasks.proof.archive import prover_archive
-from tasks.proof.step import prove
+from tasks.proof.busy import Notary
+from tasks.proof.challenge import ProofKind
+from tasks.proof.proving import ASSEMBLY_S, Occasion, Talked, prove_machine, verdicts_of
+from tasks.proof.wave import gate_limits_s
 from tests.storage.outcomes import executor
-from tests.tasks.inspection.runs import edges_in, list_in_state, run_over
+from tests.tasks.inspection.runs import edges_in, run_over, station_of
 
 DEPTH = 27
 """Of the trees of a card of 80 GB: the answers have the size of a real card's."""
@@ -53,16 +62,14 @@ class Sent:
     """The instants at which requests went out, by kind, and how late the answers to the walks were seen."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self.instants: defaultdict[str, list[float]] = defaultdict(list)
         self.late_s: list[float] = []
 
     def note(self, kind: str) -> float:
         """Note it, and tell when the first of this kind went out."""
         now = time.monotonic()
-        with self._lock:
-            self.instants[kind].append(now)
-            return self.instants[kind][0]
+        self.instants[kind].append(now)
+        return self.instants[kind][0]
 
     def late_ms(self) -> dict[str, int]:
         ranks = statistics.quantiles(self.late_s, n=100)
@@ -78,7 +85,7 @@ _KIND = re.compile(rb'{"type":"([a-z]+)"(?:,"round":([0-9]))?')
 class MemorySession:
     """Answers each request at once, with as many bytes as a real prover."""
 
-    is_alive = True
+    is_alive, steps = True, ()
 
     def __init__(self, answers: dict[str, bytes], sent: Sent) -> None:
         self._answers, self._sent, self._next, self._due = answers, sent, b"", 0.0
@@ -100,7 +107,7 @@ class MemorySession:
     def receive(self, *, deadline: float, limit_bytes: int) -> bytes:  # noqa: ARG002  memory is in time
         frame = bytes(bytearray(self._next))
         if self._due:
-            time.sleep(max(0.0, self._due - time.monotonic()))
+            gevent.sleep(max(0.0, self._due - time.monotonic()))
             self._sent.late_s.append(time.monotonic() - self._due)
         self.bytes_received += len(frame)
         return frame
@@ -133,12 +140,43 @@ def machines_of(count: int) -> list[Executor]:
     ]
 
 
-def report_of(machine: Executor, cards: int) -> HostReport:
-    listed = tuple(
-        Card(i, f"GPU-{machine.executor_id}-{i}", "NVIDIA H100 80GB HBM3", 81_559, "580", *[None] * 8)
-        for i in range(cards)
-    )
-    return HostReport(machine.key, HostFacts(cards=listed), (), None, (), 0.0, 0.0)
+def proving_of(run: EpochRun, machine: Executor, cards: int) -> Proving:
+    listed = tuple((i, f"GPU-{machine.executor_id}-{i}") for i in range(cards))
+    model, vram_mib = "NVIDIA H100 80GB HBM3", 81_559
+    return Proving(machine, run.access_to(machine), listed, model, vram_mib, ProofKind.FULL, None)
+
+
+class OpeningWave(HandWave):
+    """A hand's part of a wave that is all of it: the gates open as the foreman would open them."""
+
+    def __init__(self, members: list[str], limits_s: tuple[float, ...]) -> None:
+        super().__init__(1, members, limits_s, self._hear)
+        self._gate = Gate(0, time.monotonic() + limits_s[0], {1: (0, len(members))})
+
+    def _hear(self, told: AtGate) -> None:
+        self._gate = self._gate.told(1, told)
+        if self._gate.is_due(time.monotonic()):
+            number, self._gate = self._gate.number, self._gate.opened(time.monotonic(), 1e9)
+            gevent.spawn(self.open, number)
+
+
+def proved(run: EpochRun, station: Station, provings: list[Proving]) -> list[Verdict]:
+    """As a hand proves them: a greenlet each, the verdicts of a shard together."""
+    notary = Notary(partial(station.ask, "sign"), is_signed_by, frozenset(), time.time)
+    occasion = Occasion(51, run.edges.own_hotkey, 350, run.view.head.block_hash, 1, notary)
+    gates = OpeningWave([p.executor.key for p in provings], gate_limits_s(run.policy.proof, ASSEMBLY_S))
+    workers = [
+        gevent.spawn(prove_machine, station, occasion, gates, proving, secrets.token_bytes)
+        for proving in provings
+    ]
+    gevent.joinall(workers, raise_error=True)
+    talked: list[Talked] = [worker.value for worker in workers]
+    size = run.edges.executors_per_shard
+    return [
+        verdict
+        for at in range(0, len(talked), size)
+        for verdict in verdicts_of(talked[at : at + size], run.policy)
+    ]
 
 
 def memory_mib(key: str) -> float:
@@ -149,18 +187,18 @@ def memory_mib(key: str) -> float:
 
 def measure(sessions: int, cards: int) -> None:
     machines, sent = machines_of(sessions), Sent()
-    reports = [report_of(m, cards) for m in machines]
     answers = answers_of(cards, POLICY)
     with (
         tempfile.TemporaryDirectory() as folder,
         edges_in(Path(folder), node="ws://127.0.0.1:1", max_sessions=sessions) as edges,
         run_over(edges, policy=POLICY) as run,
     ):
-        list_in_state(run, *machines)
+        station = station_of(run, *machines)
         for machine in machines:
-            run.hold(machine, MemorySession(answers, sent))
+            station.keep(machine, MemorySession(answers, sent))
+        provings = [proving_of(run, machine, cards) for machine in machines]
         before, begin, cpu = memory_mib("VmRSS"), time.monotonic(), time.process_time()
-        verdicts = asyncio.run(prove(run, machines, reports))
+        verdicts = proved(run, station, provings)
         end = time.monotonic()
         threads = len(list(Path("/proc/self/task").iterdir()))
     kinds = ["go", *[f"walk {r}" for r in range(POLICY.proof.rounds)], "multiply", "open"]

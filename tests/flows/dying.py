@@ -86,6 +86,7 @@ class Stage:
             database_url=f"sqlite:///{folder}/state.sqlite",
             history=folder / "history",
             cache=folder / "cache",
+            crew="threads",  # a process costs a second to start, and each try would start one
         )
 
     def run(self, blocks_later: int = 0, dies_at: int = 0) -> str:

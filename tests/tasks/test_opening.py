@@ -1,12 +1,14 @@
 """Opening and closing an epoch beside the history: what cannot be archived now is archived later, whole."""
 
-import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from storage.history import read_epoch
 from storage.state import State
+from tasks.crew.opening import begin_of, hands_for
 from tasks.edges.wire import MAX_EXECUTORS
 from tasks.opening import _open, archive_closed
 from tasks.policy import DEFAULT, LOCALNET
@@ -109,11 +111,25 @@ def test_a_damaged_history_costs_an_incident(tmp_path):
             assert dict(run.populations) == {}
 
 
-def test_every_member_of_the_largest_wave_has_a_thread(tmp_path):
-    """A miner's machines are never split over waves: they all stand at a gate at once, however few sessions were asked for."""
+@pytest.mark.parametrize("hands", [1, 3])
+def test_every_member_of_the_largest_wave_has_a_session(tmp_path, hands):
+    """A miner's machines are never split over waves: all hands together have a session for each, however few were asked for."""
 
-    with edges_in(tmp_path, max_sessions=1) as edges, _open(edges, header(7), LOCALNET, view_at(350)) as run:
-        barrier = threading.Barrier(MAX_EXECUTORS)
-        waiting = [run.pool.submit(barrier.wait, 20) for _ in range(MAX_EXECUTORS)]
+    with (
+        edges_in(tmp_path, max_sessions=1) as edges,
+        _open(replace(edges, most_hands=hands), header(7), LOCALNET, view_at(350)) as run,
+    ):
+        begin = begin_of(run)
 
-        assert sorted(future.result() for future in waiting) == list(range(MAX_EXECUTORS))
+    assert begin.most_sessions * hands >= MAX_EXECUTORS
+    assert begin.shell.starts_per_s * hands == pytest.approx(edges.shell.settings.starts_per_s)
+    assert 1 <= begin.most_probes * hands <= max(hands, LOCALNET.inspection.bandwidth_probes_at_once)
+
+
+@pytest.mark.parametrize(
+    ("machines", "most", "hands"), [(0, 8, 1), (1, 8, 1), (64, 8, 1), (65, 8, 2), (10_000, 8, 8)]
+)
+def test_a_hand_is_started_for_some_dozens_of_machines(machines, most, hands):
+    """As many as the machines are worth, and never more than the settings say."""
+
+    assert hands_for(machines, most) == hands

@@ -18,6 +18,7 @@ from storage.records import (
     Severity,
     Verdict,
 )
+from tasks.inspection.ours import CARRIED_OVER, VALIDATOR_FAILED
 from tasks.policy import DEFAULT, LIUM_2025, LIUM_2026
 from tasks.recording import FAILURE_BUDGET, is_exhausted, next_record, next_records, resets_of, with_score
 from tasks.scoring.grace import KEPT_LAST_SCORE
@@ -227,3 +228,44 @@ def test_the_last_score_is_that_of_the_last_verdict():
     assert (paid.last_score, paid.last_score_epoch) == (0.5, 7)
     assert (failed.last_score, failed.last_score_epoch) == (0.0, 7)
     assert (silent.last_score, silent.last_score_epoch, silent.kept_scores) == (0.4, 6, 1)
+
+
+@pytest.mark.parametrize("code", [CARRIED_OVER, VALIDATOR_FAILED])
+def test_what_is_no_machines_doing_leaves_its_record(code):
+    """Of a machine that the epoch did not come to, nothing is counted but that: neither a verdict missed nor a score of 0."""
+
+    known = ExecutorRecord(
+        "m/1", EARLIER, 5, 5, 5, EARLIER, "NVIDIA L4", 1, ("GPU-1",), last_score=0.7, last_score_epoch=6
+    )
+    unvisited = report(Reason(code, Severity.NO_VERDICT, "", "", ""))
+    nothing = Score("m/1", "m", 4, "L4", 1, 0, 0.11, 1, 1, 1, 1, 1.0, 0.0, unvisited.reasons)
+    outcome = EpochOutcome(
+        7,
+        51,
+        350,
+        "0x",
+        "v",
+        "p",
+        "d",
+        "0",
+        NOW,
+        NOW,
+        EpochState.OPEN,
+        reports=(unvisited,),
+        scores=(nothing,),
+    )
+
+    (after,) = next_records(outcome, {"m/1": known}, DEFAULT, NOW)
+    (again,) = next_records(outcome, {"m/1": after}, DEFAULT, NOW)
+
+    assert after == replace(known, carried_over=1)
+    assert again == replace(known, carried_over=2)
+
+
+def test_a_machine_that_is_come_to_waits_no_longer():
+    """However its visit ends, it takes its turn with the others again."""
+
+    waiting = ExecutorRecord("m/1", EARLIER, carried_over=3)
+
+    for found in (report(), report(WRONG), report(AWAY)):
+        assert next_record(waiting, found, None, DEFAULT, NOW).carried_over == 0

@@ -850,7 +850,12 @@ BEHAVIOURS = (
     Behaviour("resets in the middle of a session", _ssh(resets), "HostAway", "the connection was lost"),
     Behaviour("noise as ciphertext", _ssh(noise_as_ciphertext), "BadAnswer", "talk"),
     Behaviour("closes the channel and goes on", _ssh(closes_and_goes_on), "HostAway", "talk"),
-    Behaviour("data of another channel", _ssh(raw(DATA, 77, PIECE)), "HostAway", "talk"),
+    Behaviour(
+        "data of another channel",
+        _ssh(raw(DATA, 77, PIECE)),
+        "BadAnswer",
+        "channel 77, which we did not ask for",
+    ),
     Behaviour(
         "closes without a word", _ssh(closes_without_a_word), "HostAway", "the program ended with no status"
     ),

@@ -22,11 +22,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
-from storage.records import Executor
+import gevent
+
+from storage.records import Executor, ExecutorRecord, HostReport
 from tasks.epoch import EpochRun
 from tasks.inspection.visit import visit
 from tasks.policy import LOCALNET
-from tests.tasks.inspection.runs import edges_in, run_over
+from tests.tasks.inspection.runs import edges_in, run_over, station_of
 
 AT_ONCE = 24
 """The servers are one process of many threads, and all of them share two cores with us."""
@@ -71,7 +73,7 @@ def main() -> None:
         edges_in(Path(folder)) as edges,
         run_over(edges, policy=policy) as run,
     ):
-        visit(run, replace(errands[0].executor, port=1))  # what is imported late is imported now
+        _visited(run, replace(errands[0].executor, port=1), 5.0)  # what is imported late is imported now
         assert threading.active_count() == 1, threading.enumerate()
         _go(run, errands)
 
@@ -93,6 +95,7 @@ def _go(run: EpochRun, errands: Sequence[Errand]) -> None:
 
 def _be_forked(run: EpochRun, errand: Errand) -> NoReturn:
     """In the fork: one visit, told on stdout in one write; never returns."""
+    gevent.reinit()
     try:
         visited = _measured(run, errand)
         os.write(1, (json.dumps(asdict(visited)) + "\n").encode())
@@ -102,10 +105,15 @@ def _be_forked(run: EpochRun, errand: Errand) -> NoReturn:
         os._exit(0)
 
 
+def _visited(run: EpochRun, executor: Executor, deadline_s: float) -> HostReport:
+    station = station_of(run, executor)
+    return visit(station, executor, ExecutorRecord(executor.key), station.clock() + deadline_s)
+
+
 def _measured(run: EpochRun, errand: Errand) -> Visited:
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the high-water mark begins here
     before_kib, began, cpu_s = _memory_kib("VmRSS"), time.monotonic(), time.process_time()
-    report = visit(run, errand.executor, began + errand.deadline_s)
+    report = _visited(run, errand.executor, errand.deadline_s)
     wall_s = time.monotonic() - began
     until = time.monotonic() + LEFT_S
     while _threads() > 1 and time.monotonic() < until:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from deployments.localnet.chain.actors import dev_wallet
 from deployments.localnet.chain.substrate import LocalSubstrate
-from storage.records import EpochHeader, Executor, ExecutorRecord, Head, MinerReply, SubnetView
+from storage.records import EpochHeader, Executor, ExecutorRecord, Head, HostReport, MinerReply, SubnetView
 from storage.state import State
+from tasks.crew.opening import begin_of, crewed
+from tasks.crew.station import Station, Suspect
 from tasks.edges.chain import EMBEDDED, Chain, ChainSettings
 from tasks.edges.peers import Peers
 from tasks.edges.shell import Shell
+from tasks.edges.signing import sign_statement
 from tasks.epoch import Edges, EpochRun
+from tasks.inspection.step import inspect
 from tasks.policy import LOCALNET, Policy
 from tests.databases import fresh
 
@@ -58,6 +62,23 @@ def run_over(
     view = view_at(350)
     with EpochRun(edges, state=state, header=HEADER, policy=policy, view=view, records=records or {}) as run:
         yield run
+
+
+def station_of(run: EpochRun, *executors: Executor) -> Station:
+    """What a hand of this run would visit these machines with, in this very thread."""
+
+    def answer(what: str, lines: tuple[str, ...]) -> str:
+        return sign_statement(run.edges.peers.signer, lines) if what == "sign" else "no"
+
+    station = Station(begin_of(run), answer, Suspect())
+    station.admit({e.key: run.access_to(e) for e in executors})
+    return station
+
+
+async def inspected(run: EpochRun, executors: Sequence[Executor]) -> tuple[HostReport, ...]:
+    """Inspection as a step, with hands of its own."""
+    async with crewed(run):
+        return await inspect(run, executors)
 
 
 def view_at(block: int) -> SubnetView:

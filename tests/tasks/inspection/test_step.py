@@ -25,12 +25,13 @@ from storage.records import (
 from storage.state import State
 from tasks.discovery import certificates_of
 from tasks.edges.shell import HOST_KEY_PREFIX, EpochKey
-from tasks.inspection.step import in_turns, inspect, with_duplicates
+from tasks.epoch import EpochRun
+from tasks.inspection.step import in_turns, with_duplicates
 from tasks.inspection.visit import visit
 from tasks.policy import LOCALNET, ShadowPolicy
 from tests.tasks.edges.certified import certificate_of
 from tests.tasks.edges.honest import serving
-from tests.tasks.inspection.runs import NOON, edges_in, list_in_state, run_over
+from tests.tasks.inspection.runs import NOON, edges_in, inspected, list_in_state, run_over, station_of
 
 MACHINE = Executor(
     "one", "5Miner", 1, 1, "127.0.0.1", 1, "subnet", "/usr/bin/python3", HOST_KEY_PREFIX + bytes(32), 1.0
@@ -69,25 +70,31 @@ def under(folder: Path, text: str) -> str:
     return str(path)
 
 
+def visited(run: EpochRun, machine: Executor, *, left_s: float = 60.0) -> HostReport:
+    station = station_of(run, machine)
+    return visit(station, machine, run.record_of(machine.key), station.clock() + left_s)
+
+
 def policy(**changes: object):
     return replace(LOCALNET, inspection=replace(LOCALNET.inspection, **changes))
 
 
-@pytest.mark.filterwarnings("ignore:Logger 'subnet.epoch' attempted")
-def test_a_fault_of_ours_costs_one_machine_its_verdict(tmp_path):
+@pytest.mark.filterwarnings("ignore:Logger 'subnet.hand' attempted")
+def test_a_fault_of_ours_costs_one_machine_its_verdict(tmp_path, monkeypatch):
     """An error that nobody foresaw, met on one machine, is that machine's missing verdict, and the phase ends.
 
-    A policy whose minimum is a text raises in a check, when all facts are in; the session is closed all the same.
+    A check raises, when all facts are in; the session is closed all the same.
     """
 
+    monkeypatch.setattr("tasks.inspection.visit.check_host", lambda *_: 1 // 0)
     with (
         edges_in(tmp_path) as edges,
-        run_over(edges, policy=policy(min_ram_bytes="a lot")) as run,
+        run_over(edges) as run,
         serving(run.key_of("5Miner"), tmp_path) as host,
     ):
         executors = (host.executor(), host.executor(executor_id="two", port=1))
         list_in_state(run, *executors)
-        ours, theirs = asyncio.run(inspect(run, executors))
+        ours, theirs = asyncio.run(inspected(run, executors))
 
     assert [(r.code, r.severity) for r in ours.reasons] == [("VALIDATOR_FAILED", Severity.NO_VERDICT)]
     assert [r.code for r in theirs.reasons] == ["HOST_UNREACHABLE"]
@@ -102,10 +109,13 @@ def test_a_machine_is_visited_by_its_certificate(tmp_path):
         reply = MinerReply("5Miner", 1, (mine, other), (), certificates=(("one", line),))
         run.certificates = certificates_of([reply])
 
-        assert run.key_for(mine).signer.public_blob.key_type == "ssh-ed25519-cert-v01@openssh.com"
-        assert run.key_for(other) is run.key_of("5Miner")
+        station = station_of(run, mine, other)
+
+        assert station.key_for(mine).signer.public_blob.key_type == "ssh-ed25519-cert-v01@openssh.com"
+        assert station.key_for(other) == run.key_of("5Miner")
         run.certificates = {mine.key: certificate_of(EpochKey.generate().public_line)}
-        assert [r.code for r in visit(run, mine).reasons] == ["HOST_BAD_ANSWER"]
+        report = visit(station_of(run, mine), mine, ExecutorRecord(mine.key), station.clock() + 9.0)
+        assert [r.code for r in report.reasons] == ["HOST_BAD_ANSWER"]
 
 
 def test_a_machine_that_stalls_gives_its_turn_back(tmp_path):
@@ -116,8 +126,8 @@ def test_a_machine_that_stalls_gives_its_turn_back(tmp_path):
         run_over(edges, policy=policy(session_deadline_s=40.0, bandwidth_turn_s=0.3)) as run,
         serving(run.key_of("5Miner"), tmp_path) as host,
     ):
-        began = time.monotonic()
-        report = visit(run, host.executor(python=under(tmp_path, STALLS)))
+        began, machine = time.monotonic(), host.executor(python=under(tmp_path, STALLS))
+        report = visited(run, machine)
         took_s = time.monotonic() - began
 
     assert [r.code for r in report.reasons] == ["HOST_TIMEOUT"]
@@ -133,11 +143,13 @@ def test_who_gets_no_turn_is_judged_by_what_is_known(tmp_path):
         edges_in(tmp_path) as edges,
         run_over(edges, policy=turns, records={known.executor_key: known}) as run,
         serving(run.key_of("5Miner"), tmp_path) as host,
-        run.probe_slot(run.clock()) as is_held,
     ):
-        assert is_held
-        with_history = visit(run, host.executor())
-        without = visit(run, host.executor(executor_id="new"))
+        mine, new = host.executor(), host.executor(executor_id="new")
+        station = station_of(run, mine, new)
+        with station.probe_slot(run.clock()) as is_held:
+            assert is_held
+            with_history = visit(station, mine, known, station.clock() + 60.0)
+            without = visit(station, new, ExecutorRecord(new.key), station.clock() + 60.0)
 
     assert with_history.bandwidth is None
     assert "NETWORK_SPEED_TOO_SLOW" not in {r.code for r in with_history.reasons}
@@ -154,7 +166,7 @@ def test_visits_end_with_their_phase(tmp_path):
         run_over(edges) as run,
         serving(run.key_of("5Miner"), tmp_path) as host,
     ):
-        report = visit(run, host.executor(), until=run.clock() - 1.0)
+        report = visited(run, host.executor(), left_s=-1.0)
 
         assert host.connections == 0
     assert [(r.code, r.severity) for r in report.reasons] == [("HOST_TIMEOUT", Severity.NO_VERDICT)]
@@ -171,6 +183,35 @@ def test_hundreds_of_one_miner_come_after_the_first_of_each():
 
     assert [e.key for e in order[:3]] == ["5Zed/known", "5Crowd/m-0", "5Zed/new"]
     assert sorted(e.key for e in order) == sorted(e.key for e in [*crowd, new, known])
+
+
+def test_who_was_not_come_to_is_first_the_next_time():
+    """Whoever waits longest comes before the machines on a run of passed epochs."""
+
+    known, once, twice, new = (machine("5Zed", name) for name in ("known", "once", "twice", "new"))
+    records = {
+        known.key: ExecutorRecord(known.key, NOON, passed_since=NOON),
+        once.key: ExecutorRecord(once.key, carried_over=1),
+        twice.key: ExecutorRecord(twice.key, carried_over=2),
+    }
+
+    assert in_turns([new, known, once, twice], records) == (twice, once, known, new)
+
+
+def test_a_visit_tells_how_long_each_step_took(tmp_path):
+    """The steps follow each other, and come to no more than the visit."""
+
+    with (
+        edges_in(tmp_path) as edges,
+        run_over(edges) as run,
+        serving(run.key_of("5Miner"), tmp_path) as host,
+    ):
+        report = visited(run, host.executor())
+
+    names = [step.name for step in report.steps]
+    assert names == ["turn", "connect", "handshake", "login", "open", "facts", "bandwidth"]
+    assert all(step.seconds >= 0.0 for step in report.steps)
+    assert sum(step.seconds for step in report.steps) <= report.duration_s
 
 
 def test_a_card_is_not_lost_by_being_away():
@@ -236,7 +277,7 @@ def test_a_ban_is_found_whatever_the_machine_does(tmp_path, leased, code):
         with run_over(edges) as run:
             run.leased_keys = frozenset({banned.key} if leased else ())
             list_in_state(run, banned)
-            (report,) = asyncio.run(inspect(run, [banned]))
+            (report,) = asyncio.run(inspected(run, [banned]))
             kept = run.state.load_outcome(run.epoch).reports
 
     assert report.reasons[-1].code == code
@@ -254,7 +295,7 @@ def test_a_check_in_shadow_is_told_and_decides_nothing(tmp_path, checks):
         serving(run.key_of("5Miner"), tmp_path) as host,
     ):
         list_in_state(run, host.executor())
-        (report,) = asyncio.run(inspect(run, [host.executor()]))
+        (report,) = asyncio.run(inspected(run, [host.executor()]))
 
     (disk,) = [reason for reason in report.reasons if reason.code == "DISK_BELOW_MINIMUM"]
     assert (disk.is_shadow, disk.decides) == (bool(checks), not checks)

@@ -14,7 +14,7 @@ from storage.records import Severity
 from tasks.edges.signing import sign_statement
 from tasks.errors import BadAnswer
 from tasks.proof import messages, transcript
-from tasks.proof.busy import judge_busy, read_statement, statement_of
+from tasks.proof.busy import digest_of, judge_busy, read_statement, statement_of
 from tasks.proof.conversation import Failure, Reply
 from tasks.proof.verdict import verify_shard, verify_transcript
 from tests.tasks.proof.rivals import (
@@ -34,7 +34,7 @@ from tests.tasks.proof.rivals import (
 )
 
 THEIR_ORIGIN = origin(THEIRS)
-HELD = notary(THEIRS).statement(challenge(THEIR_ORIGIN))
+HELD = notary(THEIRS).statement(THEIR_ORIGIN, digest_of(challenge(THEIR_ORIGIN).go))
 """What the other validator says at noon."""
 
 
@@ -43,8 +43,8 @@ def test_a_statement_says_who_holds_what_since_when():
 
     said = read_statement(HELD)
 
-    assert said == statement_of(THEIR_ORIGIN, challenge(THEIR_ORIGIN).go, NOON_S + 0.9)
-    assert said.go != statement_of(THEIR_ORIGIN, challenge(THEIR_ORIGIN, seed=1).go, NOON_S).go
+    assert said == statement_of(THEIR_ORIGIN, digest_of(challenge(THEIR_ORIGIN).go), NOON_S + 0.9)
+    assert said.go != digest_of(challenge(THEIR_ORIGIN, seed=1).go)
     assert HELD.splitlines()[:9] == [
         "subnet/statement/1",
         "sr25519",
@@ -60,7 +60,7 @@ def test_a_statement_says_who_holds_what_since_when():
 
 
 def _signed(key=THEIRS, **changed):
-    said = statement_of(replace(THEIR_ORIGIN, **changed), challenge(THEIR_ORIGIN).go, NOON_S)
+    said = statement_of(replace(THEIR_ORIGIN, **changed), digest_of(challenge(THEIR_ORIGIN).go), NOON_S)
     return sign_statement(key, said.lines)
 
 

@@ -1,18 +1,22 @@
 """The proof as a step: what the chain and our own faults can cost it."""
 
 import asyncio
+import secrets
 import socket
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from bittensor import sp_core
 
 from kernels.lock import CardLocks
-from storage.records import Card, HostFacts, HostReport, Severity
+from storage.records import Card, Executor, HostFacts, HostReport, Severity, Verdict
+from tasks.crew.opening import crewed
 from tasks.edges.signing import sign_statement
-from tasks.epoch import Edges, Shard
+from tasks.epoch import Edges, EpochRun, Shard
 from tasks.errors import RunnerRefused
 from tasks.inspection.step import inspect
 from tasks.policy import DEFAULT, LOCALNET
@@ -20,20 +24,13 @@ from tasks.proof import transcript
 from tasks.proof.bounds import BoundsSource
 from tasks.proof.busy import Statement, read_statement
 from tasks.proof.population import Population, SkuKey
-from tasks.proof.step import (
-    Occasion,
-    ShardOfWave,
-    _challenge,
-    newest_head,
-    not_started,
-    notary_of,
-    prove,
-    prove_shard,
-)
+from tasks.proof.proving import Occasion, _challenge, _session, not_started, prove_machine, verdicts_of
+from tasks.proof.step import ShardOfWave, newest_head, prove, proving_of
 from tasks.proof.wave import MonotonicClock, Wave
 from tests.deployments.localnet.visiting import HOTKEY, announced, cast, let_key_in, make, served
 from tests.storage.outcomes import executor
-from tests.tasks.inspection.runs import edges_in, list_in_state, run_over
+from tests.tasks.inspection.runs import edges_in, list_in_state, run_over, station_of
+from tests.tasks.proof.rivals import notary
 from tests.tasks.scoring.worlds import view
 
 
@@ -55,6 +52,18 @@ def listed(machine):
     return HostReport(machine.key, HostFacts(cards=(card,)), (), None, (), 0.0, 0.0)
 
 
+def occasion_of(run: EpochRun) -> Occasion:
+    return Occasion(51, run.edges.own_hotkey, 350, run.view.head.block_hash, 1, notary())
+
+
+async def proved(
+    run: EpochRun, machines: Sequence[Executor], reports: Sequence[HostReport]
+) -> tuple[Verdict, ...]:
+    """The proof as a step, with hands of its own."""
+    async with crewed(run):
+        return await prove(run, machines, reports)
+
+
 def test_a_machine_is_held_to_what_the_archive_knows_of_its_model(tmp_path):
     """The bounds of a challenge are of the population that the epoch was opened with, by model and size."""
 
@@ -62,9 +71,9 @@ def test_a_machine_is_held_to_what_the_archive_knows_of_its_model(tmp_path):
     known = Population(median_gb_s=290.0, proofs=50, machines=6, miners=4)
     with edges_in(tmp_path) as edges, run_over(edges, policy=DEFAULT) as run:
         run.populations = {SkuKey("L4", 24_570): known, SkuKey("L40", 49_140): replace(known, machines=9)}
-        occasion = Occasion(None, run.view.head, 1, notary_of(run))
-        shard = ShardOfWave(Shard(0, (machine,)), occasion, {machine.key: listed(machine)})
-        bounds = _challenge(run, shard, machine).bounds
+        shard = ShardOfWave(Shard(0, (machine,)), 1, {machine.key: listed(machine)})
+        proving = proving_of(run, shard, machine)
+        bounds = _challenge(run.policy, occasion_of(run), proving, secrets.token_bytes).bounds
 
     assert (bounds.population, bounds.source) == (known, BoundsSource.HISTORY)
     assert bounds.min_gb_s == pytest.approx(0.75 * 290.0)
@@ -85,33 +94,30 @@ def test_a_fault_of_ours_leaves_the_wave_and_gives_no_verdict(tmp_path):
 
     machine = executor()
     with edges_in(tmp_path) as edges, run_over(edges) as run:
-        list_in_state(run, machine)
-        wave = Wave([machine.key], (30.0,) * 8, MonotonicClock())
-        occasion = Occasion(wave, run.view.head, 1, notary_of(run))
-        run.hold(machine, Broken())
-        shard = ShardOfWave(Shard(0, (machine,)), occasion, {machine.key: listed(machine)})
-        (verdict,) = asyncio.run(prove_shard(run, shard))
+        wave, station = Wave([machine.key], (30.0,) * 8, MonotonicClock()), station_of(run, machine)
+        station.hold(machine, Broken())
+        proving = proving_of(
+            run, ShardOfWave(Shard(0, (machine,)), 1, {machine.key: listed(machine)}), machine
+        )
+        talked = prove_machine(station, occasion_of(run), wave, proving, secrets.token_bytes)
+        (verdict,) = verdicts_of([talked], run.policy)
 
     assert (verdict.code, verdict.severity) == ("PROVER_LOST", Severity.NO_VERDICT)
     assert wave.members == frozenset()
 
 
-@pytest.mark.filterwarnings("ignore:Logger 'subnet.epoch' attempted")
+@pytest.mark.filterwarnings("ignore:Logger 'subnet.hand' attempted")
 def test_a_machine_that_no_challenge_can_be_made_for_costs_only_itself(tmp_path):
     """A report with a model that inspection should not have let through: the others of its shard go on."""
 
-    odd, other = executor(), executor(1)
+    odd, other = (replace(executor(n), address="127.0.0.1", port=1) for n in range(2))
     report = listed(odd)
     unknown = replace(report, facts=HostFacts(cards=(replace(report.facts.cards[0], model="NVIDIA None"),)))
-    with edges_in(tmp_path) as edges, run_over(edges) as run:
+    with edges_in(tmp_path, node="ws://127.0.0.1:1") as edges, run_over(edges) as run:
         list_in_state(run, odd, other)
-        wave = Wave([odd.key, other.key], (0.5,) * 8, MonotonicClock())
-        occasion = Occasion(wave, run.view.head, 1, notary_of(run))
-        reports = {odd.key: unknown, other.key: listed(other)}
-        told = asyncio.run(prove_shard(run, ShardOfWave(Shard(0, (odd, other)), occasion, reports)))
+        told = asyncio.run(proved(run, [odd, other], [unknown, listed(other)]))
 
-    assert [v.executor_key for v in told] == [other.key]
-    assert wave.members == frozenset()
+    assert [(v.executor_key, v.code) for v in told] == [(other.key, "PROVER_LOST")]
 
 
 def test_a_python_that_cannot_run_the_prover_is_told_so():
@@ -155,7 +161,7 @@ def test_waves_wait_for_their_slots_as_long_as_the_phase_lasts(tmp_path, phase_s
             # Block 360 is the first of the third slot of four blocks each, 12 s a block: waves 2, 0 and 1 by turns.
             run.view = replace(run.view, head=replace(run.view.head, block=360))
             list_in_state(run, *machines)
-            told = asyncio.run(prove(run, machines, [_inspected(m) for m in machines]))
+            told = asyncio.run(proved(run, machines, [_inspected(m) for m in machines]))
 
     assert hand.slept == slept
     assert [v.code for v in told] == ["PROVER_LOST"] * verdicts
@@ -182,11 +188,17 @@ def test_a_machine_that_another_validator_holds_is_not_asked_again_in_this_epoch
             )
             list_in_state(run, machine)
             let_key_in(machines["basalt-2"], run.key_of(HOTKEY))
-            reports = asyncio.run(inspect(run, [machine]))
             said = Statement(51, HOTKEY, "basalt-2", theirs.ss58_address, 350, int(time.time()), "ab" * 32)
             locks = CardLocks(made["basalt-2"].environment["SUBNET_PROOF_LOCKS"])
-            stack.enter_context(locks.hold(cast("basalt-2").card_uuids, sign_statement(theirs, said.lines)))
-            (verdict,) = asyncio.run(prove(run, [machine], reports))
+
+            async def busy() -> tuple[Verdict, ...]:
+                async with crewed(run):
+                    reports = await inspect(run, [machine])
+                    word = sign_statement(theirs, said.lines)
+                    stack.enter_context(locks.hold(cast("basalt-2").card_uuids, word))
+                    return await prove(run, [machine], reports)
+
+            (verdict,) = asyncio.run(busy())
             kept = run.state.load_outcome(run.epoch)
 
     assert (verdict.code, verdict.severity, verdict.transcript) == ("BUSY", Severity.NO_VERDICT, b"")
@@ -195,23 +207,46 @@ def test_a_machine_that_another_validator_holds_is_not_asked_again_in_this_epoch
     assert (asked.origin.attempt, read_statement(told.holder)) == (1, said)
 
 
+class Idle:
+    """A session in which nobody says anything."""
+
+    is_alive, is_closed, bytes_received = True, False, 0
+
+    def close(self):
+        self.is_closed = True
+
+    def send(self, *_, **__):
+        pass
+
+
 def test_no_more_sessions_are_kept_than_one_wave_needs(tmp_path):
     """However many machines are fit, one session too many is closed, and opened again when its wave comes."""
-
-    class Idle:
-        is_alive, is_closed = True, False
-
-        def close(self):
-            self.is_closed = True
 
     machines = [replace(executor(), executor_id=f"m-{n}") for n in range(260)]
     sessions = [Idle() for _ in machines]
     with edges_in(tmp_path) as edges, run_over(edges) as run:
-        assert run.capacity == 256
+        station = station_of(run)
         for machine, session in zip(machines, sessions, strict=True):
-            run.hold(machine, session)
+            station.hold(machine, session)
         assert [s.is_closed for s in sessions] == [False] * 256 + [True] * 4
-        assert run.session_of(machines[256].key) is None
-        run.release_but([machines[0].key])
+        assert station.session_of(machines[256].key) is None
+        station.release_but([machines[0].key])
         assert [s.is_closed for s in sessions].count(False) == 1
-        assert run.session_of(machines[0].key) is sessions[0]
+        assert station.session_of(machines[0].key) is sessions[0]
+
+
+def test_a_session_that_a_proof_opens_is_kept_however_many_there_are(tmp_path, monkeypatch):
+    """Waves are shared out by whole shards: a hand that has more of one than its share of sessions opens them all the same."""
+
+    machines = [replace(executor(), executor_id=f"m-{n}") for n in range(257)]
+    with edges_in(tmp_path) as edges, run_over(edges) as run:
+        station, opened = station_of(run, *machines), Idle()
+        for machine in machines[:-1]:
+            station.hold(machine, Idle())
+        monkeypatch.setattr(station, "shell", SimpleNamespace(open=lambda *_, **__: opened))
+        session = _session(station, machines[-1], deadline=station.clock() + 9.0)
+        assert not session.is_closed
+        station.release([machines[-1].key])
+
+    assert session is opened
+    assert session.is_closed
