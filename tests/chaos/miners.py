@@ -52,7 +52,7 @@ class Miner:
 
     def live(self, stop: threading.Event) -> None:
         """In and out until told to stop."""
-        threading.Thread(target=self._warm, args=(stop,), daemon=True).start()
+        threading.Thread(target=self._keep, args=(stop,), daemon=True).start()
         is_in = False
         while not stop.wait(1.0):
             status = self._offboard() if is_in else self._onboard()
@@ -62,6 +62,8 @@ class Miner:
 
     def finish(self) -> bool:
         """Take the machine out for the last time; whether that was done."""
+        if not any("sshd" in one.command for one in self.processes()):
+            self.machine.run("/usr/sbin/sshd", check=False)
         return any(self._offboard() == 0 for _ in range(LAST_TRIES))
 
     def processes(self) -> list[Process]:
@@ -139,9 +141,14 @@ class Miner:
                 process.wait()
                 return -signal.SIGALRM
 
-    def _warm(self, stop: threading.Event) -> None:
-        """Kernels are compiled already for whoever proves next: no part of what is tried here."""
+    def _keep(self, stop: threading.Event) -> None:
+        """As the machine's own systemd would: its SSH server is begun again when it dies.
+
+        And kernels are compiled already for whoever proves next: no part of what is tried here.
+        """
         while not stop.wait(WARM_S):
+            if not any("sshd" in one.command for one in self.processes()):
+                self.machine.run("/usr/sbin/sshd", check=False)
             with contextlib.suppress(OSError, AssertionError, ValueError, KeyError):
                 if self.machine.run("ls", "-d", "/var/lib/subnet/homes", check=False).startswith("/var"):
                     self.machine.warm(self._next_to_prove())

@@ -17,6 +17,7 @@ ROLES: tuple[tuple[str, str], ...] = (
     ("-m deployments.flow_worker", "renting worker"),
     ("-m prefect worker", "epochs' worker"),
     ("-m prefect.engine", FLOW),
+    ("-m prefect.runner._workspace_supervisor", FLOW),
     ("-m deployments.marketplace.serve", "marketplace"),
     ("-m deployments.localnet.world", MACHINES),
     ("bin/subnet up", OWNER),

@@ -34,6 +34,8 @@ from tests.local_systems import warm
 EPOCH_EVERY_S = 30.0
 KEEP_S = 0.5
 JOIN_S = 300.0
+AT_START, LONGEST_START_S = 0.2, 600.0
+"""The share of faults that may hit a system that is not up yet."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,8 @@ class Run:
             began = time.monotonic()
             for fault in faults:
                 self._wait_until(began + fault.at_s, system)
+                if fault.one >= AT_START:
+                    began += self._wait_until_up(system)
                 hits.append(doer.do(fault))
                 self.say(f"fault {fault.number}/{len(faults)}: {fault.kind.value}: {hits[-1].target}")
             self._wait_until(began + self.seconds, system)
@@ -125,6 +129,13 @@ class Run:
             if (code := system.keep()) is not None:
                 self.say(f"subnet up ended with exit code {code}, and is begun again")
             time.sleep(KEEP_S)
+
+    def _wait_until_up(self, system: System) -> float:
+        """Begins of the whole system take long: most faults wait for their end; how long that took."""
+        began = time.monotonic()
+        while not system.is_up() and time.monotonic() - began < LONGEST_START_S:
+            self._wait_until(time.monotonic() + KEEP_S, system)
+        return time.monotonic() - began
 
     @contextlib.contextmanager
     def _loaded(self, system: System, load: Load) -> Iterator[None]:

@@ -31,6 +31,7 @@ class System:
     folder: Path
     ports: dict[str, str] = field(default_factory=own_ports)
     _process: subprocess.Popen[bytes] | None = None
+    _begun_at: float = 0.0
 
     @property
     def layout(self) -> Layout:
@@ -71,6 +72,7 @@ class System:
     def begin(self) -> None:
         """Start it; what it prints is in `up.log`."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._begun_at = time.time()
         with (self.folder / "up.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [SUBNET, "up"],
@@ -108,8 +110,9 @@ class System:
         wait_until(has_offers, UP_S, 0.5)
 
     def is_up(self) -> bool:
-        """Whether it has told where its marketplace is."""
-        return (self.layout.run / "market.json").exists()
+        """Whether it has told where its marketplace is, since its last begin."""
+        file = self.layout.run / "market.json"
+        return file.exists() and file.stat().st_mtime >= self._begun_at
 
     @property
     def is_alive(self) -> bool:
