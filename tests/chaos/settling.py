@@ -77,12 +77,9 @@ def last_epoch(
         if time.monotonic() > asked_at + 20:
             asked_at = time.monotonic()
             ask()
-        done = [
-            s
-            for s in State(engine).latest_epochs(1)
-            if s.header.epoch > newest and s.state is EpochState.FINISHED
-        ]
-        if done:
+        state = State(engine)
+        latest = [s for s in state.latest_epochs(1) if s.header.epoch > newest]
+        if any(s.state is EpochState.FINISHED and state.is_archived(s.header.epoch) for s in latest):
             return True
         time.sleep(LOOK_S)
     return False
