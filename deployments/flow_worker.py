@@ -167,7 +167,8 @@ class FlowWorker:
         """One run to its end; what its flow raises is in its state, and none of it ends the worker."""
         try:
             flow = await self._flow_of(flow_run)
-            await self._client.update_flow_run(flow_run.id, infrastructure_pid=self._holder)
+            with suppress(*_PREFECT_AWAY):  # without its name it is found by its silence; the work goes first
+                await self._client.update_flow_run(flow_run.id, infrastructure_pid=self._holder)
             await run_flow_async(flow, flow_run=flow_run, parameters=flow_run.parameters, return_type="state")
         except asyncio.CancelledError:
             if flow_run.id in self._cancelled:

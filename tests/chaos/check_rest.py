@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import sqlite3
 import subprocess
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 
+import httpx
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
 from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.exceptions import PrefectException
 
 from deployments.localnet.engine import find_tool
 from deployments.localnet.engine_place import place_of
 from deployments.prefect_client import client_of
 from deployments.zombies import UNDER_WAY
+from tasks.errors import SubnetError
 from tests.chaos.found import Check, check
 from tests.chaos.processes import processes_of
 from tests.chaos.system import System
 
 PAGE = 200
+PATIENCE_S, AGAIN_S = 180.0, 2.0
 SAYS_NOTHING = frozenset({StateType.COMPLETED, StateType.SCHEDULED})
 """States that need no words."""
 
@@ -47,7 +52,18 @@ def damage(file: Path) -> Iterator[str]:
 
 
 def flow_runs(access: Mapping[str, str], *types: StateType) -> list[FlowRun]:
-    """All flow runs in these states, in any without."""
+    """All flow runs in these states, in any without; a server that is busy is asked again for a while."""
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return _flow_runs(access, types)
+        except (SubnetError, PrefectException, httpx.HTTPError):
+            if time.monotonic() > end:
+                raise
+            time.sleep(AGAIN_S)
+
+
+def _flow_runs(access: Mapping[str, str], types: tuple[StateType, ...]) -> list[FlowRun]:
     state = FlowRunFilterState(type=FlowRunFilterStateType(any_=list(types))) if types else None
     found: list[FlowRun] = []
     with client_of(access) as client:

@@ -20,7 +20,7 @@ from storage.database import open_database
 from tasks.errors import SubnetError
 from tests.chaos import check_epochs, check_leases, check_rest
 from tests.chaos.faults import Faults, Hit
-from tests.chaos.found import Check, check
+from tests.chaos.found import Check, check, tried
 from tests.chaos.miners import Miner, miner_of
 from tests.chaos.plan import Fault, Kind, plan
 from tests.chaos.renters import Renter, make_renters
@@ -176,22 +176,27 @@ class Run:
         settings = layout.settings({})
         hotkey = wallet_of(layout.subnet / "wallets", CAST, CAST.validators[0].name).hotkey.ss58_address
         self.say("checking")
+        history = settings.history
+        looks: list[tuple[str, Callable[[], Check]]] = [
+            ("epochs are closed", lambda: check_epochs.check_closed(history, engine)),
+            ("weights", lambda: check_epochs.check_weights(history, engine)),
+            ("weights set once", lambda: check_epochs.check_set_once(layout.chain, hotkey, engine)),
+            ("history", lambda: check_epochs.check_history(history)),
+            ("leased twice", lambda: check_leases.check_not_twice(load.watcher)),
+            ("leases", lambda: check_leases.check_wanted(engine, load.renters)),
+            ("operations", lambda: check_leases.check_operations(engine)),
+            ("events", lambda: check_leases.check_sequence(engine)),
+            ("machines", lambda: check_leases.check_machines(engine, system.engine_host)),
+            ("ledger", lambda: check_leases.check_ledger(engine)),
+            ("charges", lambda: check_leases.check_charges(engine, now)),
+            ("flow runs", lambda: check_rest.check_runs(system.access, settled_from)),
+        ]
+        if (miner := load.miner) is not None:
+            looks.append(("miner", lambda: miner.check(is_out=is_out)))
         checks = [
             check("everything settles", 1, "system", waits),
             check("an epoch comes to its end afterwards", 1, "epoch", [] if has_epoch else ["none did"]),
-            check_epochs.check_closed(settings.history, engine),
-            check_epochs.check_weights(settings.history, engine),
-            check_epochs.check_set_once(layout.chain, hotkey, engine),
-            check_epochs.check_history(settings.history),
-            check_leases.check_not_twice(load.watcher),
-            check_leases.check_wanted(engine, load.renters),
-            check_leases.check_operations(engine),
-            check_leases.check_sequence(engine),
-            check_leases.check_machines(engine, system.engine_host),
-            check_leases.check_ledger(engine),
-            check_leases.check_charges(engine, now),
-            check_rest.check_runs(system.access, settled_from),
-            *([load.miner.check(is_out=is_out)] if load.miner else []),
+            *(tried(name, look) for name, look in looks),
         ]
         if load.miner is not None:
             load.miner.end_agent()

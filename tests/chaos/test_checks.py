@@ -26,6 +26,7 @@ from tests.chaos.check_leases import (
     strays,
 )
 from tests.chaos.check_rest import damage
+from tests.chaos.found import tried
 from tests.chaos.watching import Running, Watcher, shared_cards, wrong_rows
 from tests.databases import fresh
 from tests.storage.outcomes import small_outcome
@@ -259,3 +260,12 @@ def test_the_watcher_reads_what_stands_in_the_tables(engine, tmp_path):
 
     assert watcher.wrong == {"card GPU-a is l-1's, and nobody holds it"}
     assert watcher.looks == 2
+
+
+def test_a_check_that_breaks_is_a_finding():
+    """Nothing is known then, and the other checks are made all the same."""
+
+    def breaks():
+        raise OSError("no such place")
+
+    assert tried("leases", breaks).wrong == ("could not be checked: OSError: no such place",)
