@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup image epoch up bench chaos fleet fuzz pictures economics test test-long lint types contracts format lock clean
+.PHONY: help setup image epoch up bench chaos fleet fuzz pictures economics test test-long lint types contracts format audit sbom release lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -104,6 +104,16 @@ contracts: setup  ## Check that imports go down only
 
 format: setup  ## Format the code and mend what lint can mend
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+audit: setup  ## Look for known holes and for licences that we may not use (MUST=1: the advisories have to be there)
+	@$(BIN)/python -m tests.supply.audit $(if $(MUST),--must)
+
+sbom: setup  ## List all that is used, with digests and licences (CycloneDX), into .local/sbom
+	@$(BIN)/python -m tests.supply.bom .local/sbom
+
+release: setup  ## Look at the tree, build it reproducibly with its lists and sums, and tag it (VERSION=1.2.3); uploads nothing
+	@test -n "$(VERSION)" || { echo "Which one? make release VERSION=1.2.3"; exit 2; }
+	@$(BIN)/python -m tests.supply.release $(VERSION)
 
 lock: setup  ## Resolve the dependencies again and write requirements.lock
 	@$(BIN)/python -m pip install --quiet uv

@@ -102,8 +102,8 @@ def serve(settings: Settings, host: str, port: int) -> None:
     )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Serve; the exit code."""
+def parser_of() -> argparse.ArgumentParser:
+    """The words of its command line."""
     parser = argparse.ArgumentParser(
         prog="python -m deployments.marketplace.serve",
         description=__doc__,
@@ -111,7 +111,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen at (127.0.0.1)")
     parser.add_argument("--port", type=int, default=8051, help="the port (8051)")
-    asked = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve; the exit code."""
+    asked = parser_of().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
