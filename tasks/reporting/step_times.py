@@ -44,7 +44,12 @@ _EDGES: npt.NDArray[np.float64] = LEAST_S * WIDTH ** np.arange(
 
 def step_rows(read: Read) -> pd.DataFrame:
     """All steps of the epochs that `read` reads; what is told by name counts before what is only derived."""
-    told = pd.concat([_NO_ROWS, _told(read, "reports", INSPECTION), _told(read, "verdicts", PROOF)])
+    named = [
+        told_steps(read, table, stage)
+        for table, stage in (("reports", INSPECTION), ("verdicts", PROOF))
+        if "steps" in SCHEMAS[table].names
+    ]
+    told = pd.concat([_NO_ROWS, *named])
     derived = pd.concat([_NO_ROWS, *_derived(read)])
     has = pd.MultiIndex.from_frame(told[["epoch", "step"]])
     is_told = pd.MultiIndex.from_frame(derived[["epoch", "step"]]).isin(has)
@@ -86,10 +91,8 @@ def _spread(own: pd.DataFrame) -> tuple[float, ...]:
 # --- from the archive --------------------------------------------------------------------------------
 
 
-def _told(read: Read, table: str, stage: str) -> pd.DataFrame:
-    """Steps that the archive names."""
-    if "steps" not in SCHEMAS[table].names:
-        return _NO_ROWS
+def told_steps(read: Read, table: str, stage: str) -> pd.DataFrame:
+    """Steps that the archive names: lists of (name, seconds), or none of an older file."""
     rows = read(table, "epoch", "steps")
     steps = rows["steps"].combine_chunks()
     at = pc.list_parent_indices(steps)

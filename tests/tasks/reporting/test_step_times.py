@@ -6,12 +6,13 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.records import RawFact
-from tasks.reporting.step_times import MOST_S, added, binned, spread, step_rows
+from tasks.reporting.step_times import MOST_S, added, binned, spread, step_rows, told_steps
 from tests.tasks.reporting.network import AWAY, NOON, archive, epoch, machine
 from tests.tasks.reporting.test_false_zeros import reader
 
@@ -83,6 +84,16 @@ def test_quantiles_are_within_a_fortieth(seconds):
         true = ordered[int(np.ceil(share * len(ordered))) - 1]
         assert found[name] == pytest.approx(true, rel=0.0251)
     assert found["seconds"] == pytest.approx(sum(seconds))
+
+
+def test_steps_that_the_archive_names_have_their_stage():
+    """Both an inspection and a proof open something; a machine of an older file has none, and a long name is cut."""
+    step = pa.struct([("name", pa.string()), ("seconds", pa.float64())])
+    lists = [[{"name": "open", "seconds": 0.5}, {"name": "x" * 99, "seconds": 1.0}], None, []]
+    tables = {"verdicts": pa.table({"epoch": [7, 7, 8], "steps": pa.array(lists, pa.list_(step))})}
+    found = told_steps(lambda name, *columns: tables[name].select(columns), "verdicts", "proof")
+
+    assert found.to_numpy().tolist() == [[7, "proof: open", 0.5], [7, "proof: " + "x" * 32, 1.0]]
 
 
 def test_steps_are_in_the_order_of_the_epoch():
