@@ -19,7 +19,7 @@ from tests.bench.rows import Group, Row, shown, write
 
 EXAMPLES = """\
 examples:
-  python -m tests.bench                             every row, eight to twelve minutes on two cores
+  python -m tests.bench                             every row, a quarter of an hour on two cores
   python -m tests.bench --only verify_card_80gb     one row
   python -m tests.bench --list                      the names of all rows
 """

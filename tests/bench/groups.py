@@ -7,6 +7,7 @@ from tests.bench import (
     cuda,
     epochs,
     history,
+    hostile,
     pages,
     proving,
     refusing,
@@ -30,4 +31,5 @@ GROUPS = (
     *pages.GROUPS,
     *streams.GROUPS,
     *refusing.GROUPS,
+    *hostile.GROUPS,
 )
