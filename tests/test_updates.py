@@ -35,6 +35,7 @@ ADVICE = {
 """Modules whose texts tell people what to type: they run nothing."""
 ERRORS = {
     "deployments/localnet/engine.py",
+    "tasks/crew/clusters.py",
     "tasks/edges/toolbox.py",
 }
 """Modules that do run programs, and tell in an error which packages are missing."""
