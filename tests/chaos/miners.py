@@ -33,6 +33,8 @@ CARD = next(e for e in CAST.executors if e.executor_id == "basalt-2")
 NAME = "bare-1"
 WAIT_S, COMMAND_S, LAST_TRIES = 60, 240.0, 4
 WARM_S = 2.0
+SSHD_PID = "/run/sshd.pid"
+"""Of the SSH server that we have begun again there."""
 
 
 @dataclass
@@ -77,7 +79,8 @@ class Miner:
     def check(self, *, is_out: bool) -> Check:
         """The machine is as it was before it was brought in."""
         wrong = [] if is_out else ["it could not be taken out"]
-        wrong += [f"{path}: {what}" for path, what in sorted(self.machine.changed().items())]
+        changed = {p: w for p, w in self.machine.changed().items() if p != SSHD_PID}
+        wrong += [f"{path}: {what}" for path, what in sorted(changed.items())]
         return check("a machine that left is as it was", 1, "machine", wrong)
 
     def end_agent(self) -> None:
