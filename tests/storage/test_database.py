@@ -16,11 +16,20 @@ from storage import database
 from storage.database import head_revision, migrate, open_database, reading, writing
 from storage.errors import DatabaseAway, SchemaUnknown, StorageError
 from storage.tables import metadata
+from tests.databases import empty_url
 
 
 @pytest.fixture
 def engine(tmp_path):
     """A database that is not migrated yet."""
+    engine = open_database(empty_url(tmp_path))
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def file(tmp_path):
+    """The same on SQLite alone, in a folder that is not there yet."""
     engine = open_database(f"sqlite:///{tmp_path}/state/subnet.db")
     yield engine
     engine.dispose()
@@ -35,9 +44,9 @@ def test_migrations_lead_to_the_tables_as_they_are_defined(engine):
         assert compare_metadata(context, metadata) == []
 
 
-def test_migrated_and_created_schemas_are_the_same_sql(engine, tmp_path):
+def test_migrated_and_created_schemas_are_the_same_sql(file, tmp_path):
     """The migrations write the very SQL that the metadata does: keys, cascades and partial indexes included."""
-    migrate(engine)
+    migrate(file)
     fresh = sa.create_engine(f"sqlite:///{tmp_path}/fresh.db")
     metadata.create_all(fresh)
 
@@ -46,7 +55,7 @@ def test_migrated_and_created_schemas_are_the_same_sql(engine, tmp_path):
         with of.connect() as connection:
             return {row.name: "".join(str(row.sql).split()) for row in connection.execute(query)}
 
-    migrated, created = schema(engine), schema(fresh)
+    migrated, created = schema(file), schema(fresh)
     fresh.dispose()
     assert set(migrated) == set(created)
     for name, sql in created.items():
@@ -110,9 +119,9 @@ def _migrate_and_report(url, results):
         results.put(repr(error))
 
 
-def test_processes_that_migrate_at_once_all_succeed(tmp_path):
+def test_processes_that_migrate_at_once_all_succeed(engine):
     """Three processes find an empty database and migrate it: one does the work, none fails."""
-    url = f"sqlite:///{tmp_path}/subnet.db"
+    url = str(engine.url)
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
     processes = [context.Process(target=_migrate_and_report, args=(url, results)) for _ in range(3)]
@@ -161,9 +170,9 @@ def test_a_migration_that_breaks_off_leaves_nothing(engine):
     assert sa.inspect(engine).get_table_names() == []
 
 
-def test_sqlite_is_opened_for_many_processes(engine):
+def test_sqlite_is_opened_for_many_processes(file):
     """WAL, a full flush at commit, and foreign keys are on for every connection."""
-    with reading(engine) as connection:
+    with reading(file) as connection:
         pragmas = [
             connection.exec_driver_sql(f"PRAGMA {p}").scalar()
             for p in ("journal_mode", "synchronous", "foreign_keys")

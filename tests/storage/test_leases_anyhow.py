@@ -38,7 +38,7 @@ from tasks.renting.moves import (
     stopped,
     unhold,
 )
-from tests.databases import fresh
+from tests.databases import fresh_url
 from tests.tasks.renting.leases import NOON, USD, offer, rental
 
 MACHINES = [offer(f"5Miner/{n}", cards=cards) for n, cards in enumerate((1, 2, 2, 4))]
@@ -92,10 +92,9 @@ class Market:
 
     def __init__(self, folder, seed):
         self.draw = Random(seed)
-        self.url = f"sqlite:///{folder}/subnet.db"
+        self.url = fresh_url(folder)
         self.engine, self.seconds, self.steps, self.names = None, 0, 0, count()
         self.left = None
-        fresh(folder).dispose()
         self.open()
         self.seen, self.versions, self.by_key, self.told, self.cuts = {}, {}, {}, 0, 0
 
