@@ -13,10 +13,28 @@ import click
 from deployments.localnet.layout import Layout
 from deployments.sites import folder_of, load_dotenv
 from flows.settings import Settings, read_settings
+from storage.errors import StorageError
 from storage.history import archived_epochs
+from storage.places import Place
+from storage.s3 import SCHEME, s3_path
 from tasks.errors import SettingError, UserError
 
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+class Folder(click.Path):
+    """A folder of this machine, or one on S3."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """A Path, or an S3Path when it begins so; then the state of the settings keeps writers apart."""
+        if not str(value).startswith(SCHEME):
+            return super().convert(value, param, ctx)
+        load_dotenv()
+        try:
+            return s3_path(str(value), os.environ, own_settings().database_url)
+        except StorageError as error:
+            self.fail(f"expected {error}", param, ctx)
+
+
+FOLDER = Folder(exists=True, file_okay=False, path_type=Path)
 
 
 def own_settings() -> Settings:
@@ -26,14 +44,14 @@ def own_settings() -> Settings:
     return Layout(folder_of(os.environ)).settings(os.environ) if settings.is_embedded else settings
 
 
-def own_history() -> Path:
+def own_history() -> Place:
     """The history that the settings name."""
     return own_settings().history
 
 
 def history_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--history DIR`, given to the command as `history`."""
-    about = "Another folder of Parquet than the one that the settings name."
+    """`--history DIR`, or an s3:// address, given to the command as `history`."""
+    about = "Another folder of Parquet, or s3://bucket/folder, than the one that the settings name."
     return click.option("--history", type=FOLDER, help=about)(command)
 
 
@@ -43,7 +61,7 @@ def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def epochs_of(
-    root: Path, epoch: int | None, first: int | None, last: int | None, *, all_: bool
+    root: Place, epoch: int | None, first: int | None, last: int | None, *, all_: bool
 ) -> Sequence[int]:
     """The archived epochs that were asked for, ascending."""
     is_range = first is not None or last is not None

@@ -15,6 +15,7 @@ from prefect import flow
 
 import flows.caches  # noqa: F401  before matplotlib
 from flows.settings import read_settings
+from storage.places import Place
 from tasks.reporting.period import Period, yesterday
 from tasks.reporting.step import read, show, write
 from tasks.reporting.writing import Report, folder_of_reports
@@ -27,7 +28,7 @@ async def report(day: date | None = None, days: int = 1) -> None:
     await make_report(settings.history, Period(day or yesterday(datetime.now(UTC)), days))
 
 
-async def make_report(history: Path, period: Period, folder: Path | None = None) -> Report:
+async def make_report(history: Place, period: Period, folder: Path | None = None) -> Report:
     """The report itself, of any archive; the page lies beside it unless `folder` says otherwise."""
     frames = await read(history, period)
     written = await write(frames, folder or folder_of_reports(history))

@@ -9,12 +9,15 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from flows.policies import SUFFIX, named_policy
+from storage.errors import StorageError
+from storage.places import Place
+from storage.s3 import SCHEME, s3_path
 from tasks.errors import SettingError
 from tasks.origins import origin_of
 from tasks.policy import PRESETS
@@ -41,7 +44,8 @@ class Settings:
     """Holds the password of an encrypted hotkey; never the environment, never an argument."""
     policy: str = "default"
     database_url: str = "sqlite:///.local/validator.sqlite"
-    history: Path = Path(".local/history")
+    history: Place = Path(".local/history")
+    """A folder, or one on S3 with the server and the region of AWS's own variables."""
     cache: Path = Path(".local/cache")
     price_sources: tuple[str, ...] = tuple(SOURCES)
     """Names of the sources that are asked; none: only the price file counts."""
@@ -107,7 +111,20 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         for name, read in _READERS.items()
         if environment.get(PREFIX + name.upper(), "").strip()
     }
-    return Settings(**values)  # type: ignore[arg-type]  # each reader returns its field's type
+    settings = Settings(**values)  # type: ignore[arg-type]  # each reader returns its field's type
+    return (
+        settings
+        if isinstance(settings.history, Path)
+        else replace(settings, history=_on_s3(settings, environment))
+    )
+
+
+def _on_s3(settings: Settings, environment: Mapping[str, str]) -> Place:
+    """The history with the server that AWS's own variables name, and the database that keeps its writers apart."""
+    try:
+        return s3_path(str(settings.history), environment, settings.database_url)
+    except StorageError as error:
+        raise SettingError(PREFIX + "HISTORY", str(settings.history), str(error)) from error
 
 
 def _network(key: str, value: str) -> str:
@@ -156,6 +173,15 @@ def _path(key: str, value: str) -> Path:
         return Path(value).expanduser()
     except RuntimeError:
         raise SettingError(key, value, "a path; ~ and a name only for a user of this machine") from None
+
+
+def _history(key: str, value: str) -> Place:
+    if not value.startswith(SCHEME):
+        return _path(key, value)
+    try:
+        return s3_path(value, {})
+    except StorageError as error:
+        raise SettingError(key, value, str(error)) from None
 
 
 def _url(key: str, value: str) -> str:
@@ -253,7 +279,7 @@ _READERS: Mapping[str, Callable[[str, str], object]] = {
     "wallet_password_file": _path,
     "policy": _policy,
     "database_url": _url,
-    "history": _path,
+    "history": _history,
     "cache": _path,
     "price_sources": _sources,
     "price_file": _path,

@@ -10,13 +10,11 @@ compaction.
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,9 +25,7 @@ from storage.folders import (
     Fold,
     Manifest,
     Part,
-    alone,
     day_of,
-    flush_folder,
     folders_of,
     manifest_of,
     parts_of,
@@ -37,6 +33,7 @@ from storage.folders import (
     tidy,
 )
 from storage.history import UNFINISHED, ZSTD_LEVEL, finish_tidying, part_batches, part_versions
+from storage.places import Place, alone, flush_folder, identity_of, move, parquet, size_of, written
 from storage.schemas import SCHEMAS, dictionary_columns
 
 MAX_FOLD_BYTES = 1 << 30
@@ -66,7 +63,7 @@ class Folded:
     """Why the day stays as it was; empty when it was folded."""
 
 
-def compact(root: Path, before: date, tables: Iterable[str] = tuple(SCHEMAS)) -> Iterator[Folded]:
+def compact(root: Place, before: date, tables: Iterable[str] = tuple(SCHEMAS)) -> Iterator[Folded]:
     """Fold the days before this one (UTC), table by table; what each came to, as it is done.
 
     A day with a file that can't be read stays as it is and is told; StorageError when the disk takes no more.
@@ -77,7 +74,7 @@ def compact(root: Path, before: date, tables: Iterable[str] = tuple(SCHEMAS)) ->
                 yield from _told(root, name, folder)
 
 
-def _told(root: Path, name: str, folder: Path) -> Iterator[Folded]:
+def _told(root: Place, name: str, folder: Place) -> Iterator[Folded]:
     try:
         done = fold_day(root, name, folder)
     except (HistoryDamaged, SchemaUnknown) as error:
@@ -87,7 +84,7 @@ def _told(root: Path, name: str, folder: Path) -> Iterator[Folded]:
             yield done
 
 
-def fold_day(root: Path, name: str, folder: Path) -> Folded | None:
+def fold_day(root: Place, name: str, folder: Place) -> Folded | None:
     """Fold what is not folded of a table's day; None when nothing was to be done."""
     with compacting(root, folder):
         before = parts_of(folder)
@@ -99,19 +96,19 @@ def fold_day(root: Path, name: str, folder: Path) -> Folded | None:
         return Folded(name, day_of(folder), files, len(after), size, _bytes(after)) if chunks else None
 
 
-def rewrite_day(root: Path, name: str, folder: Path, change: Change) -> None:
+def rewrite_day(root: Place, name: str, folder: Place, change: Change) -> None:
     """Fold a table's day anew, all of it, with a change of its rows."""
     with compacting(root, folder):
         for chunk in _packed(parts_of(folder)):
             fold_parts(root, name, chunk, change)
 
 
-def fold_parts(root: Path, name: str, parts: Sequence[Part], change: Change | None = None) -> bool:
+def fold_parts(root: Place, name: str, parts: Sequence[Part], change: Change | None = None) -> bool:
     """One file in the place of several; False when what was read has ceased to count meanwhile, and nothing was done."""
     folder = parts[0].path.parent
     hidden = folder / f".fold-{uuid.uuid4().hex}.parquet.part"
     try:
-        known = [_identity(part.path) for part in parts]
+        known = [identity_of(part.path) for part in parts]
         versions = _write_fold(hidden, name, parts, change)
         with alone(root):
             if not _still_count(folder, parts, known):
@@ -127,15 +124,15 @@ def fold_parts(root: Path, name: str, parts: Sequence[Part], change: Change | No
 
 
 @contextmanager
-def compacting(root: Path, folder: Path) -> Iterator[None]:
+def compacting(root: Place, folder: Place) -> Iterator[None]:
     """One compaction at a time; what a killed one had begun to write in the folder is removed."""
     with alone(root, ".folding"):
         with alone(root):
             finish_tidying(root)
             if folder.is_dir():  # the mark may be lost with the power, these files are not
                 tidy(folder)
-        for left in folder.glob(".fold-*.part"):
-            left.unlink()
+            for left in folder.glob(".*.part"):  # nobody else writes now
+                left.unlink()
         yield
 
 
@@ -167,7 +164,7 @@ def _packed(parts: Iterable[Part]) -> Iterator[list[Part]]:
 
 def _size(part: Part) -> int:
     try:
-        return part.path.stat().st_size
+        return size_of(part.path)
     except FileNotFoundError:
         return 0
 
@@ -179,33 +176,33 @@ def _bytes(parts: Iterable[Part]) -> int:
 # --- writing ---------------------------------------------------------------------------------------
 
 
-def _write_fold(hidden: Path, name: str, parts: Sequence[Part], change: Change | None) -> dict[int, int]:
+def _write_fold(hidden: Place, name: str, parts: Sequence[Part], change: Change | None) -> dict[int, int]:
     """Write the rows that count of these files, by epoch; the schema that each epoch was archived in."""
     versions: dict[int, int] = {}
     write_rows(hidden, name, _batches(parts, name, versions, change))
     return versions
 
 
-def write_rows(path: Path, name: str, tables: Iterable[pa.Table]) -> None:
+def write_rows(path: Place, name: str, tables: Iterable[pa.Table]) -> None:
     """Write a table's rows as a fold has them, and onto the disk; HistoryDamaged when not all of them are there."""
     fields = [field.with_nullable(nullable=True) for field in SCHEMAS[name]]
     schema = pa.schema(fields, metadata=SCHEMAS[name].metadata)
     rows = 0
-    with path.open("wb") as file:
-        with pq.ParquetWriter(
+    with (
+        written(path) as file,
+        pq.ParquetWriter(
             file,
             schema,
             use_dictionary=dictionary_columns(schema),
             dictionary_pagesize_limit=MAX_DICTIONARY_BYTES,
             compression="zstd",
             compression_level=ZSTD_LEVEL,
-        ) as writer:
-            for group in _grouped(tables):
-                writer.write_table(group, row_group_size=len(group))
-                rows += len(group)
-        file.flush()
-        os.fsync(file.fileno())
-    if pq.read_metadata(path).num_rows != rows:
+        ) as writer,
+    ):
+        for group in _grouped(tables):
+            writer.write_table(group, row_group_size=len(group))
+            rows += len(group)
+    if parquet(path).metadata.num_rows != rows:
         raise HistoryDamaged(str(path), f"it should have {rows} rows")
 
 
@@ -232,22 +229,17 @@ def _grouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(held).combine_chunks()
 
 
-def _identity(path: Path) -> tuple[int, int, int]:
-    told = path.stat()
-    return told.st_ino, told.st_mtime_ns, told.st_size
-
-
-def _still_count(folder: Path, parts: Sequence[Part], known: Sequence[tuple[int, int, int]]) -> bool:
+def _still_count(folder: Place, parts: Sequence[Part], known: Sequence[object]) -> bool:
     """Whether what was read is still what counts: nothing archived again or forgotten since."""
     counting = {part.path: part for part in parts_of(folder)}
     return all(
-        counting.get(part.path) == part and _identity(part.path) == identity
+        counting.get(part.path) == part and identity_of(part.path) == identity
         for part, identity in zip(parts, known, strict=True)
     )
 
 
 def _put_in_place(
-    root: Path, name: str, parts: Sequence[Part], hidden: Path, versions: dict[int, int]
+    root: Place, name: str, parts: Sequence[Part], hidden: Place, versions: dict[int, int]
 ) -> None:
     """Let the new file count and the old ones not; only for who is alone."""
     folder = hidden.parent
@@ -255,14 +247,14 @@ def _put_in_place(
     folded = {part.path.name for part in parts}
     kept = tuple(fold for fold in manifest_of(folder).folds if fold.file not in folded)
     mark(root, name, day_of(folder))
-    hidden.replace(place)
+    move(hidden, place)
     flush_folder(folder)
     replace_manifest(folder, Manifest((*kept, Fold(place.name, versions))))
     finish_tidying(root)
 
 
-def mark(root: Path, name: str, day: str) -> None:
+def mark(root: Place, name: str, day: str) -> None:
     """Say whose files may lie about from now on, for whoever comes next when we are killed."""
     hidden = root / f"{UNFINISHED}.part"
     hidden.write_text(f"{name} {day}", encoding="utf-8")
-    hidden.replace(root / UNFINISHED)
+    move(hidden, root / UNFINISHED)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from storage.errors import StorageError
+from storage.places import Place
 from storage.query import Limits, Source, query_views
 from storage.schemas import SCHEMAS
 
@@ -63,8 +63,8 @@ class Comparison:
 
 
 def compare(
-    a: Path,
-    b: Path,
+    a: Place,
+    b: Place,
     *,
     tolerance: float = 0.0,
     first: int = 0,

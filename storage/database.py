@@ -25,7 +25,7 @@ _MIGRATION_LOCK = 0x5355424E
 
 
 def open_database(url: str) -> sa.Engine:
-    """An engine over `sqlite:///path` or `postgresql+psycopg://...`; the folder of an SQLite file is made.
+    """An engine over `sqlite:///path` or `postgresql://...` (by psycopg 3); the folder of an SQLite file is made.
 
     Raises StorageError when the URL does not parse, or its driver is not installed.
     """
@@ -33,10 +33,12 @@ def open_database(url: str) -> sa.Engine:
         parsed = sa.make_url(url)
         if parsed.get_backend_name() == "sqlite":
             return _open_sqlite(parsed)
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
         return sa.create_engine(parsed, pool_pre_ping=True)
     except exc.ArgumentError:
         raise StorageError(
-            "the database's URL is not of the form sqlite:///path or postgresql+psycopg://..."
+            "the database's URL is not of the form sqlite:///path or postgresql://..."
         ) from None
     except ModuleNotFoundError as error:
         raise StorageError(f"the database's driver {error.name!r} is not installed") from error
@@ -47,7 +49,7 @@ def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
     """A transaction that only reads: all of it sees the same moment."""
     level = "REPEATABLE READ" if engine.dialect.name == "postgresql" else "SERIALIZABLE"
     with (
-        _translated(),
+        translated(),
         engine.connect().execution_options(isolation_level=level) as connection,
         connection.begin(),
     ):
@@ -59,7 +61,7 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
     """A transaction that writes; on SQLite it holds the write lock from its first moment."""
     # Without the second, nobody can tell on PostgreSQL whether an insert has inserted.
     options = {"is_writer": True, "preserve_rowcount": True}
-    with _translated(), engine.connect().execution_options(**options) as connection, connection.begin():
+    with translated(), engine.connect().execution_options(**options) as connection, connection.begin():
         yield connection
 
 
@@ -120,7 +122,8 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """What a database can fail with, as errors of ours."""
     try:
         yield
     except (exc.OperationalError, exc.InterfaceError, exc.TimeoutError) as error:

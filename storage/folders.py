@@ -11,14 +11,9 @@ changed nothing or all. Files that no longer count are removed afterwards: a rea
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
-import os
 import re
-import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
@@ -28,6 +23,8 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from storage.errors import HistoryDamaged, StorageError
+from storage.places import Place, each, first_bytes, flush_folder, move, names_in, written
+from storage.s3 import S3Path
 from storage.schemas import SCHEMAS
 
 T = TypeVar("T")
@@ -79,7 +76,7 @@ class Manifest:
 class Part:
     """A file of the history and the epochs of which its rows count, ascending."""
 
-    path: Path
+    path: Place
     day: str
     """YYYY-MM-DD, UTC."""
     epochs: tuple[int, ...]
@@ -95,7 +92,7 @@ class Part:
 # --- reading ---------------------------------------------------------------------------------------
 
 
-def folders_of(root: Path, name: str, day: date | str | None = None) -> list[Path]:
+def folders_of(root: Place, name: str, day: date | str | None = None) -> list[Place]:
     """A table's folders by day, the oldest first."""
     if name not in SCHEMAS:
         raise StorageError(f"the history has no table {name!r}, it has {', '.join(sorted(SCHEMAS))}")
@@ -103,17 +100,19 @@ def folders_of(root: Path, name: str, day: date | str | None = None) -> list[Pat
     return sorted((root / name).glob(f"day={wanted}"))
 
 
-def day_of(folder: Path) -> str:
+def day_of(folder: Place) -> str:
     """YYYY-MM-DD, from the folder's name."""
     return folder.name.removeprefix("day=")
 
 
-def parts_of(folder: Path) -> list[Part]:
+def parts_of(folder: Place) -> list[Part]:
     """The files of a table's day that count, in the order of their first epochs.
 
     The manifest is the same before and after the listing, so the listing is of one moment: files are only removed after
     the manifest has changed.
     """
+    if isinstance(folder, S3Path) and MANIFEST not in (found := _listing(folder) or []):
+        return _parts(folder, Manifest(), found)  # a listing there is of one moment
     for _ in range(LOOKS):
         before = _manifest_bytes(folder)
         names = _listing(folder)
@@ -122,12 +121,12 @@ def parts_of(folder: Path) -> list[Part]:
     raise HistoryDamaged(str(folder), f"its manifest changed {LOOKS} times in a row")
 
 
-def table_parts(root: Path, name: str) -> list[Part]:
+def table_parts(root: Place, name: str) -> list[Part]:
     """The files of a table that count, by day and epoch.
 
     An epoch is in the history once: of two days that hold it, as long as its second writing is under way, the later counts.
     """
-    found = [part for folder in folders_of(root, name) for part in parts_of(folder)]
+    found = [part for parts in each(parts_of, folders_of(root, name)) for part in parts]
     days = {epoch: part.day for part in found for epoch in part.epochs}
     if sum(len(part.epochs) for part in found) > len(days):
         kept = (replace(p, epochs=tuple(e for e in p.epochs if days[e] == p.day)) for p in found)
@@ -145,7 +144,7 @@ def settled(read: Callable[[], T]) -> T:
     raise last
 
 
-def manifest_of(folder: Path) -> Manifest:
+def manifest_of(folder: Place) -> Manifest:
     """The manifest of a table's day; an empty one where nothing was folded."""
     return _parsed(folder, _manifest_bytes(folder))
 
@@ -157,39 +156,28 @@ def _less(fold: Fold, epoch: int) -> Fold:
     return replace(fold, epochs=left, without=(*fold.without, epoch))
 
 
-def _listing(folder: Path) -> list[str] | None:
+def _listing(folder: Place) -> list[str] | None:
+    """The names in a folder; what has the name of one of ours and is no file, such as a pipe, would be waited for without end."""
+    names = names_in(folder)
+    if isinstance(folder, Path):
+        for name in names or ():
+            path = folder / name
+            if (
+                (epoch_of(name) is not None or _FOLD_FILE.fullmatch(name))
+                and not path.is_file()
+                and path.exists()
+            ):
+                raise HistoryDamaged(str(path), "it is no regular file")
+    return names
+
+
+def _manifest_bytes(folder: Place) -> bytes:
     try:
-        with os.scandir(folder) as entries:
-            return [_named(entry) for entry in entries]
-    except FileNotFoundError:
-        return None
-
-
-def _named(entry: os.DirEntry[str]) -> str:
-    """A file's name; what has the name of one of ours and is none, such as a pipe, would be waited for without end."""
-    is_ours = epoch_of(entry.name) is not None or _FOLD_FILE.fullmatch(entry.name)
-    if is_ours and not entry.is_file() and os.path.exists(entry.path):  # noqa: PTH110  the entry's own path
-        raise HistoryDamaged(entry.path, "it is no regular file")
-    return entry.name
-
-
-def _manifest_bytes(folder: Path) -> bytes:
-    try:
-        with open(folder / MANIFEST, "rb", opener=opened_at_once) as file:
-            return file.read(MAX_MANIFEST_BYTES)
+        return first_bytes(folder / MANIFEST, MAX_MANIFEST_BYTES)
     except FileNotFoundError:
         return b""
     except OSError as error:
         raise HistoryDamaged(str(folder / MANIFEST), error.strerror or str(error)) from error
-
-
-def opened_at_once(path: str, flags: int) -> int:
-    """A file's descriptor; a pipe in its place, which nobody may ever write to, is not waited for."""
-    descriptor = os.open(path, flags | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is no regular file")
-    return descriptor
 
 
 @cache
@@ -197,7 +185,7 @@ def _adapter() -> TypeAdapter[Manifest]:
     return TypeAdapter(Manifest)
 
 
-def _parsed(folder: Path, content: bytes) -> Manifest:
+def _parsed(folder: Place, content: bytes) -> Manifest:
     if not content:
         return Manifest()
     try:
@@ -213,7 +201,7 @@ def _parsed(folder: Path, content: bytes) -> Manifest:
     return manifest
 
 
-def _parts(folder: Path, manifest: Manifest, names: Iterable[str]) -> list[Part]:
+def _parts(folder: Place, manifest: Manifest, names: Iterable[str]) -> list[Part]:
     day, named = day_of(folder), manifest.named
     folds = [Part(folder / f.file, day, tuple(sorted(f.epochs)), f) for f in manifest.folds]
     single = [
@@ -233,30 +221,19 @@ def epoch_of(name: str) -> int | None:
 # --- writing ---------------------------------------------------------------------------------------
 
 
-@contextmanager
-def alone(root: Path, lock: str = ".writing") -> Iterator[None]:
-    """One writer at a time: two runs may archive one epoch at once, the second over the first."""
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / lock).open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def replace_manifest(folder: Path, manifest: Manifest) -> None:
+def replace_manifest(folder: Place, manifest: Manifest) -> None:
     """Put a manifest in the place of the old one, in one moment; an empty one is no file."""
     if manifest == Manifest():
         (folder / MANIFEST).unlink(missing_ok=True)
     else:
         hidden = folder / f".{MANIFEST}.part"
-        with hidden.open("wb") as file:
+        with written(hidden) as file:
             file.write(_text(manifest))
-            file.flush()
-            os.fsync(file.fileno())
-        hidden.replace(folder / MANIFEST)
+        move(hidden, folder / MANIFEST)
     flush_folder(folder)
 
 
-def tidy(folder: Path) -> None:
+def tidy(folder: Place) -> None:
     """Remove what no longer counts in a table's day, for those who read the folder without its manifest."""
     manifest = manifest_of(folder)
     counting, named = {fold.file for fold in manifest.folds}, manifest.named
@@ -270,15 +247,6 @@ def tidy(folder: Path) -> None:
         folder.rmdir()
         folder = folder.parent
     flush_folder(folder)
-
-
-def flush_folder(folder: Path) -> None:
-    """Make a rename survive a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _text(manifest: Manifest) -> bytes:

@@ -1,4 +1,4 @@
-"""The history: Parquet (zstd) in folders by day, a file per table and epoch until a day is folded.
+"""The history: Parquet (zstd) in folders by day, on a disk or on S3, a file per table and epoch until a day is folded.
 
     <root>/<table>/day=YYYY-MM-DD/epoch-<n>.parquet
 
@@ -9,13 +9,11 @@ Which files count is the matter of `storage/folders.py`: every reader here sees 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, date
 from functools import partial
-from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -27,9 +25,7 @@ from storage.errors import HistoryDamaged, SchemaUnknown, StorageError
 from storage.folders import (
     FileGone,
     Part,
-    alone,
     day_of,
-    flush_folder,
     folders_of,
     manifest_of,
     parts_of,
@@ -38,6 +34,7 @@ from storage.folders import (
     table_parts,
     tidy,
 )
+from storage.places import Place, alone, each, flush_folder, move, parquet, written
 from storage.records import EpochOutcome, PassedProof, ProvedEpoch, Score
 from storage.schemas import SCHEMAS, VERSION, since, text_columns
 
@@ -50,7 +47,7 @@ UNFINISHED = ".unfinished"
 """Names the table and day of which files may lie about that no longer count."""
 
 
-def write_epoch(root: Path, outcome: EpochOutcome) -> list[Path]:
+def write_epoch(root: Place, outcome: EpochOutcome) -> list[Place]:
     """Archive an epoch; the paths written, one per table. Done twice, it replaces what was there.
 
     Raises StorageError when the disk does not take it; then no file is half there.
@@ -66,7 +63,7 @@ def write_epoch(root: Path, outcome: EpochOutcome) -> list[Path]:
 
 
 def read_table(
-    root: Path,
+    root: Place,
     name: str,
     *,
     epoch: int | None = None,
@@ -84,7 +81,7 @@ def read_table(
 
 
 def read_arrow(
-    root: Path,
+    root: Place,
     name: str,
     *,
     epoch: int | None = None,
@@ -98,7 +95,7 @@ def read_arrow(
     return whole if columns is None else whole.select([*columns, "day"])
 
 
-def read_epoch(root: Path, epoch: int, *, transcripts: bool = True) -> EpochOutcome | None:
+def read_epoch(root: Place, epoch: int, *, transcripts: bool = True) -> EpochOutcome | None:
     """Everything that an archived epoch found out, None when it is not archived.
 
     Without `transcripts` those of the verdicts are left empty: they are by far the most of it.
@@ -106,12 +103,12 @@ def read_epoch(root: Path, epoch: int, *, transcripts: bool = True) -> EpochOutc
     return settled(partial(_read_epoch, root, epoch, transcripts=transcripts))
 
 
-def read_scores(root: Path, epoch: int) -> tuple[Score, ...]:
+def read_scores(root: Place, epoch: int) -> tuple[Score, ...]:
     """The scores of an archived epoch with all terms and reasons, in the order of their keys; none when there are none."""
     return scores_of(read_arrow(root, "scores", epoch=epoch).drop_columns(["day"]))
 
 
-def read_transcripts(root: Path, epoch: int) -> Iterator[tuple[str, bytes]]:
+def read_transcripts(root: Place, epoch: int) -> Iterator[tuple[str, bytes]]:
     """Executor keys and transcripts of an archived epoch, in the order of its verdicts, few of them in memory at once.
 
     Raises what `read_epoch` raises; HistoryDamaged in the middle when a later part of the file can't be read.
@@ -129,19 +126,19 @@ def read_transcripts(root: Path, epoch: int) -> Iterator[tuple[str, bytes]]:
                 yield str(key), content or b""
 
 
-def archived_epochs(root: Path) -> list[int]:
+def archived_epochs(root: Place) -> list[int]:
     """The numbers of all archived epochs, ascending."""
     return sorted(epoch for part in table_parts(root, "epochs") for epoch in part.epochs)
 
 
-def archived_since(root: Path, since: str) -> list[ProvedEpoch]:
+def archived_since(root: Place, since: str) -> list[ProvedEpoch]:
     """The archived epochs from this day on (YYYY-MM-DD, UTC), newest first; no Parquet file is opened."""
     parts = (part for part in table_parts(root, "epochs") if part.day >= since)
     epochs = [ProvedEpoch(epoch, part.day) for part in parts for epoch in part.epochs]
     return sorted(epochs, key=lambda archived: -archived.epoch)
 
 
-def read_passed(root: Path, archived: ProvedEpoch) -> tuple[PassedProof, ...]:
+def read_passed(root: Place, archived: ProvedEpoch) -> tuple[PassedProof, ...]:
     """The machines whose proof passed in an archived epoch, with the first card listed and the slowest proved.
 
     Of three files the few columns needed are read, transcripts are not. Raises HistoryDamaged, SchemaUnknown.
@@ -153,12 +150,12 @@ def part_versions(part: Part) -> dict[int, int]:
     """The schema in which each epoch of a file was archived."""
     if part.fold:
         return {epoch: part.fold.epochs[epoch] for epoch in part.epochs}
-    return {part.epochs[0]: _version_of(_opened(part.path))}
+    return {part.epochs[0]: _version_of(opened(part.path))}
 
 
 def part_batches(part: Part, name: str) -> Iterator[pa.Table]:
     """The rows that count of one file in their order, few in memory at once, in today's schema."""
-    file = _opened(part.path)
+    file = opened(part.path)
     at_once = TRANSCRIPTS_AT_ONCE // 4 if "transcript" in SCHEMAS[name].names else ROWS_AT_ONCE
     with _damage_told(part.path):
         for batch in file.iter_batches(at_once, _groups(file, part)):
@@ -167,7 +164,7 @@ def part_batches(part: Part, name: str) -> Iterator[pa.Table]:
             yield _in_schema(mine, SCHEMAS[name])
 
 
-def finish_tidying(root: Path) -> None:
+def finish_tidying(root: Place) -> None:
     """What a killed compaction has left to be removed; only for who is alone."""
     mark = root / UNFINISHED
     if mark.exists():
@@ -179,7 +176,7 @@ def finish_tidying(root: Path) -> None:
 # --- files -----------------------------------------------------------------------------------------
 
 
-def _marked(root: Path, mark: Path) -> list[Path]:
+def _marked(root: Place, mark: Place) -> list[Place]:
     """The folder that a mark names; none when its content was lost with the power: the next compaction tidies it."""
     try:
         name, _, day = mark.read_text(encoding="utf-8").partition(" ")
@@ -188,13 +185,13 @@ def _marked(root: Path, mark: Path) -> list[Path]:
         return []
 
 
-def _write_table(folder: Path, day: str, epoch: int, table: pa.Table) -> Path:
+def _write_table(folder: Place, day: str, epoch: int, table: pa.Table) -> Place:
     path = folder / f"day={day}" / f"epoch-{epoch}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     # One name for all tries: what a killed writer leaves, the next one that archives the epoch writes over.
     hidden = path.with_name(f".{path.name}.part")
     try:
-        with hidden.open("wb") as file:
+        with written(hidden) as file:
             pq.write_table(
                 table,
                 file,
@@ -203,27 +200,24 @@ def _write_table(folder: Path, day: str, epoch: int, table: pa.Table) -> Path:
                 use_dictionary=text_columns(table.schema),
                 row_group_size=TRANSCRIPTS_AT_ONCE if "transcript" in table.column_names else None,
             )
-            file.flush()
-            os.fsync(file.fileno())
-        hidden.replace(path)
+        move(hidden, path)
     finally:
         hidden.unlink(missing_ok=True)
     flush_folder(path.parent)
-    for other in folder.glob("day=*"):
-        _forget_older(other, epoch, path)
+    each(partial(_forget_older, epoch=epoch, kept=path), folder.glob("day=*"))
     return path
 
 
-def _forget_older(folder: Path, epoch: int, written: Path) -> None:
+def _forget_older(folder: Place, epoch: int, kept: Place) -> None:
     """Let nothing but the file just written count for its epoch."""
     manifest = manifest_of(folder)
     if epoch in manifest.named:
         replace_manifest(folder, manifest.less(epoch))
-    if folder != written.parent:
-        (folder / written.name).unlink(missing_ok=True)
+    if folder != kept.parent:
+        (folder / kept.name).unlink(missing_ok=True)
 
 
-def _folders_with(root: Path, name: str, epoch: int | None, day: date | str | None) -> list[Path]:
+def _folders_with(root: Place, name: str, epoch: int | None, day: date | str | None) -> list[Place]:
     """The folders of a table's days; where one epoch is asked for, the one that holds it."""
     if epoch is None:
         return folders_of(root, name, day)
@@ -231,7 +225,7 @@ def _folders_with(root: Path, name: str, epoch: int | None, day: date | str | No
     return [] if found is None else [found.path.parent]
 
 
-def _day_table(folder: Path, name: str, epoch: int | None, columns: Sequence[str] | None) -> pa.Table:
+def _day_table(folder: Place, name: str, epoch: int | None, columns: Sequence[str] | None) -> pa.Table:
     """The rows of a table's day in the order of epochs."""
 
     def read() -> pa.Table:
@@ -258,11 +252,11 @@ def _each_once(whole: pa.Table) -> pa.Table:
     return whole
 
 
-def _read_epoch(root: Path, epoch: int, *, transcripts: bool) -> EpochOutcome | None:
+def _read_epoch(root: Place, epoch: int, *, transcripts: bool) -> EpochOutcome | None:
     seal = _find(root, "epochs", epoch)
     if seal is None:
         return None
-    version = seal.fold.epochs[epoch] if seal.fold else _version_of(_opened(seal.path))
+    version = seal.fold.epochs[epoch] if seal.fold else _version_of(opened(seal.path))
     tables = {
         name: _read(
             *(_one(root, name, epoch), name, _columns(name, transcripts=transcripts), epoch),
@@ -288,10 +282,10 @@ def _whole(table: pa.Table, name: str) -> pa.Table:
     return table
 
 
-def _read_passed(root: Path, archived: ProvedEpoch) -> tuple[PassedProof, ...]:
+def _read_passed(root: Place, archived: ProvedEpoch) -> tuple[PassedProof, ...]:
     def columns(name: str, *paths: str) -> pa.Table:
         part = _one(root, name, archived.epoch, archived.day)
-        file = _opened(part.path)
+        file = opened(part.path)
         found = file.read_row_groups(_groups(file, part), ["epoch", *paths])
         return found.filter(pc.equal(found["epoch"], archived.epoch))
 
@@ -310,7 +304,7 @@ def _read_passed(root: Path, archived: ProvedEpoch) -> tuple[PassedProof, ...]:
         raise HistoryDamaged(f"{root} of epoch {archived.epoch}", str(error)) from error
 
 
-def _find(root: Path, name: str, epoch: int, day: date | str | None = None) -> Part | None:
+def _find(root: Place, name: str, epoch: int, day: date | str | None = None) -> Part | None:
     """The file in which an epoch's rows of a table are: of two days that hold it, that of the later."""
     for folder in reversed(folders_of(root, name, day)):
         for part in parts_of(folder):
@@ -319,7 +313,7 @@ def _find(root: Path, name: str, epoch: int, day: date | str | None = None) -> P
     return None
 
 
-def _one(root: Path, name: str, epoch: int, day: str | None = None) -> Part:
+def _one(root: Place, name: str, epoch: int, day: str | None = None) -> Part:
     found = _find(root, name, epoch, day)
     if found is None:
         missing = root / name / f"day={day or '*'}" / f"epoch-{epoch}.parquet"
@@ -327,9 +321,9 @@ def _one(root: Path, name: str, epoch: int, day: str | None = None) -> Part:
     return found
 
 
-def _opened_one(root: Path, name: str, epoch: int) -> tuple[Part, pq.ParquetFile]:
+def _opened_one(root: Place, name: str, epoch: int) -> tuple[Part, pq.ParquetFile]:
     part = _one(root, name, epoch)
-    return part, _opened(part.path)
+    return part, opened(part.path)
 
 
 def _proved(proofs: pa.Table) -> dict[str, tuple[int, float]]:
@@ -372,7 +366,7 @@ def _read(
     """
     wanted = part if epoch is None else Part(part.path, part.day, (epoch,), part.fold)
     schema = _empty(name, columns).schema
-    file = _opened(part.path)
+    file = opened(part.path)
     with _damage_told(part.path):
         asked = [column for column in file.schema_arrow.names if column in schema.names]
         if wanted.is_filtered:
@@ -417,10 +411,10 @@ def _may_hold(group: pq.RowGroupMetaData, epochs: Sequence[int]) -> bool:
     return any(told.min <= epoch <= told.max for epoch in epochs)
 
 
-def _opened(path: Path) -> pq.ParquetFile:
+def opened(path: Place) -> pq.ParquetFile:
     """A file whose schema this code knows; nothing of it but its footer is read yet."""
     with _damage_told(path):
-        file = pq.ParquetFile(path)
+        file = parquet(path)
         version = _version_of(file)
     if version > VERSION:
         raise SchemaUnknown(f"{path} has schema {version}, this code knows {VERSION}: run the newer code")
@@ -432,7 +426,7 @@ def _version_of(file: pq.ParquetFile) -> int:
 
 
 @contextmanager
-def _damage_told(path: Path) -> Iterator[None]:
+def _damage_told(path: Place) -> Iterator[None]:
     """What reading a file can raise, as HistoryDamaged."""
     try:
         yield

@@ -2,19 +2,20 @@
 
     query(Path(".local/history"), "select model, count(*) as machines from scores group by all")   # a pandas DataFrame
 
-DuckDB reads the Parquet files themselves. It is told which ones count before anything of the query is looked at, and is then
-closed off: no other file, no network, no extension, no setting, one statement, and that a SELECT.
+DuckDB reads the Parquet files themselves, those on S3 through Arrow. It is told which ones count before anything of the query
+is looked at, and is then closed off: no other file, no network, no extension, no setting, one statement, and that a SELECT.
 """
 
 from __future__ import annotations
 
 import re
+import secrets
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import duckdb
 import pandas as pd
@@ -22,6 +23,9 @@ import pyarrow as pa
 
 from storage.errors import HistoryDamaged, QueryRefused, SchemaUnknown, StorageError
 from storage.folders import LOOKS, Part, table_parts
+from storage.history import opened
+from storage.places import Place, each
+from storage.s3 import S3Path
 from storage.schemas import SCHEMAS, VERSION
 
 ROWS_AT_ONCE = 100_000
@@ -56,7 +60,7 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
-def query(root: Path, sql: str, limits: Limits = DEFAULT_LIMITS) -> pd.DataFrame:
+def query(root: Place, sql: str, limits: Limits = DEFAULT_LIMITS) -> pd.DataFrame:
     """What one SELECT over the history gives, as pandas has it: integers as nullable Int64, times in UTC.
 
     QueryRefused when it is no single SELECT, is wrong, or takes more than the limits; its text is for whoever wrote it.
@@ -70,7 +74,7 @@ def query(root: Path, sql: str, limits: Limits = DEFAULT_LIMITS) -> pd.DataFrame
     return frame
 
 
-def query_arrow(root: Path, sql: str, limits: Limits = DEFAULT_LIMITS) -> pa.Table:
+def query_arrow(root: Place, sql: str, limits: Limits = DEFAULT_LIMITS) -> pa.Table:
     """The same as an Arrow table."""
     refused = _NOT_OFFERED.search(sql)
     if refused is not None:
@@ -81,7 +85,7 @@ def query_arrow(root: Path, sql: str, limits: Limits = DEFAULT_LIMITS) -> pa.Tab
 class Source(NamedTuple):
     """A table of a history."""
 
-    root: Path
+    root: Place
     table: str
 
 
@@ -113,7 +117,7 @@ def _parts(named: Mapping[str, Source]) -> Parts:
     return {view: table_parts(_root(source), source.table) for view, source in named.items()}
 
 
-def _root(source: Source) -> Path:
+def _root(source: Source) -> Place:
     """Absolute; DuckDB would take a folder `epoch=9` above the history for the column of that name."""
     root = source.root.absolute()
     if "=" in str(root):
@@ -149,7 +153,8 @@ Views = Mapping[str, tuple[str, Sequence[Part]]]
 
 def _run(views: Views, sql: str, limits: Limits) -> pa.Table:
     with duckdb.connect(":memory:") as database, _in_time(database, limits.seconds):
-        _close_off(database, (part.path for _, parts in views.values() for part in parts), limits)
+        paths = (part.path for _, parts in views.values() for part in parts)
+        _close_off(database, (path for path in paths if isinstance(path, Path)), limits)
         _make_views(database, views)
         _refuse_all_but_a_select(database, sql)
         return _friendly(_fetched(database.execute(sql), limits))
@@ -159,7 +164,7 @@ def _make_views(database: duckdb.DuckDBPyConnection, views: Views) -> None:
     for view, (table, parts) in views.items():
         try:
             _refuse_newer(database, parts)
-            database.execute(f'create view "{view}" as {_view(table, parts)}')
+            database.execute(f'create view "{view}" as {_view(database, table, parts)}')
         except (duckdb.InterruptException, duckdb.OutOfMemoryException):
             raise
         except duckdb.Error as error:
@@ -263,37 +268,62 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 # --- views -----------------------------------------------------------------------------------------
 
 
-def _view(name: str, parts: Sequence[Part]) -> str:
+def _view(database: duckdb.DuckDBPyConnection, name: str, parts: Sequence[Part]) -> str:
     """A SELECT of a table's rows that count, with today's columns and `day`, whatever its files lack."""
     schema = SCHEMAS[name]
     typed = ", ".join(f'null::{_type(field.type)} as "{field.name}"' for field in schema)
     sources = [f"select {typed}, null::VARCHAR as day where false"]
     whole = [part for part in parts if not part.is_filtered]
     if whole:
-        sources.append(f"select * from {_files(whole)}")  # noqa: S608  our own paths, quoted
+        sources.append(f"select * from {_files(database, name, whole)}")  # noqa: S608  our own paths, quoted
     for part in parts:
         if part.is_filtered:
             counting = ", ".join(map(str, part.epochs))
-            sources.append(f"select * from {_files([part])} where epoch in ({counting})")  # noqa: S608  the same
+            sources.append(f"select * from {_files(database, name, [part])} where epoch in ({counting})")  # noqa: S608  the same
     columns = ", ".join(f'"{column}"' for column in (*schema.names, "day"))
     return f"select {columns} from ({' union all by name '.join(sources)})"  # noqa: S608  our own schema
 
 
-def _files(parts: Iterable[Part]) -> str:
-    options = "union_by_name = true, hive_partitioning = true, hive_types = {'day': VARCHAR}"
-    return f"read_parquet({_list(part.path for part in parts)}, {options})"
+def _files(database: duckdb.DuckDBPyConnection, name: str, parts: Sequence[Part]) -> str:
+    """What files are to a SELECT; those on S3 are lent by Arrow, which fetches no column and no row group in vain."""
+    local = [part.path for part in parts if isinstance(part.path, Path)]
+    if local:
+        options = "union_by_name = true, hive_partitioning = true, hive_types = {'day': VARCHAR}"
+        return f"read_parquet({_list(local)}, {options})"
+    lent = f"lent_{secrets.token_hex(8)}"
+    database.register(lent, _dataset(name, parts))
+    return lent
+
+
+def _dataset(name: str, parts: Sequence[Part]) -> Any:
+    """Files on S3 with today's columns and their day."""
+    from pyarrow import dataset  # noqa: PLC0415  only a history on S3 needs it
+
+    paths = [part.path for part in parts if isinstance(part.path, S3Path)]
+    fields = [field.with_nullable(nullable=True) for field in SCHEMAS[name]]
+    return dataset.FileSystemDataset.from_paths(
+        [path.source for path in paths],
+        schema=pa.schema([*fields, pa.field("day", pa.string())]),
+        format=dataset.ParquetFileFormat(),
+        filesystem=paths[0].filesystem,
+        partitions=[dataset.field("day") == part.day for part in parts],
+    )
 
 
 def _refuse_newer(database: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> None:
-    if not parts:
-        return
-    found = database.execute(
-        f"""select file_name, value from parquet_kv_metadata({_list(part.path for part in parts)})
-        where key = 'schema_version' and try_cast(value::VARCHAR as BIGINT) > {VERSION} limit 1"""  # noqa: S608
-    ).fetchone()
-    if found is not None:
-        version = found[1].decode()
-        raise SchemaUnknown(f"{found[0]} has schema {version}, this code knows {VERSION}: run the newer code")
+    local = [part.path for part in parts if isinstance(part.path, Path)]
+    if local:
+        found = database.execute(
+            f"""select file_name, value from parquet_kv_metadata({_list(local)})
+            where key = 'schema_version' and try_cast(value::VARCHAR as BIGINT) > {VERSION} limit 1"""  # noqa: S608
+        ).fetchone()
+        if found is not None:
+            version = found[1].decode()
+            raise SchemaUnknown(
+                f"{found[0]} has schema {version}, this code knows {VERSION}: run the newer code"
+            )
+    else:
+        each(opened, [part.path for part in parts])
 
 
 def _type(kind: pa.DataType) -> str:

@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
-from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from storage.compaction import compacting, mark, rewrite_day
 from storage.folders import (
     Manifest,
-    alone,
     day_of,
     folders_of,
     manifest_of,
@@ -25,6 +22,7 @@ from storage.folders import (
     replace_manifest,
 )
 from storage.history import finish_tidying
+from storage.places import Place, alone, parquet, size_of
 from storage.schemas import SCHEMAS
 
 
@@ -50,7 +48,7 @@ class Forgotten:
     """That are freed: of files, or of transcripts within them."""
 
 
-def forgettable(root: Path, keep: Keep, today: date) -> list[Forgotten]:
+def forgettable(root: Place, keep: Keep, today: date) -> list[Forgotten]:
     """What is older than the policy keeps it, `epochs` of a day first.
 
     Days are counted back from today, or from the day after the newest archived one where that is earlier: a clock that
@@ -62,7 +60,7 @@ def forgettable(root: Path, keep: Keep, today: date) -> list[Forgotten]:
     return [*_old_days(root, keep, today), *_old_transcripts(root, keep, today)]
 
 
-def forget(root: Path, old: Forgotten) -> None:
+def forget(root: Place, old: Forgotten) -> None:
     """Forget it; readers see all of it or nothing. Done twice, it changes nothing."""
     for folder in folders_of(root, old.table, old.day):
         if old.what == "transcripts":
@@ -75,16 +73,16 @@ def _first_kept(days: int | None, today: date) -> str:
     return "" if days is None else (today - timedelta(days=days)).isoformat()
 
 
-def _old_days(root: Path, keep: Keep, today: date) -> Iterator[Forgotten]:
+def _old_days(root: Place, keep: Keep, today: date) -> Iterator[Forgotten]:
     kept_from = _first_kept(keep.days, today)
     for name in sorted(SCHEMAS, key=lambda table: table != "epochs"):
         for folder in folders_of(root, name):
             if day_of(folder) < kept_from:
-                size = sum(file.stat().st_size for file in folder.iterdir())
+                size = sum(size_of(file) for file in folder.iterdir())
                 yield Forgotten(name, day_of(folder), "everything", size)
 
 
-def _old_transcripts(root: Path, keep: Keep, today: date) -> Iterator[Forgotten]:
+def _old_transcripts(root: Place, keep: Keep, today: date) -> Iterator[Forgotten]:
     kept_from = _first_kept(keep.transcript_days, today)
     for folder in folders_of(root, "verdicts"):
         if _first_kept(keep.days, today) <= day_of(folder) < kept_from:
@@ -93,9 +91,9 @@ def _old_transcripts(root: Path, keep: Keep, today: date) -> Iterator[Forgotten]
                 yield Forgotten("verdicts", day_of(folder), "transcripts", size)
 
 
-def _transcript_bytes(path: Path) -> int:
+def _transcript_bytes(path: Place) -> int:
     """Compressed bytes of a file's transcripts; 0 when all of them are empty."""
-    found = pq.read_metadata(path)
+    found = parquet(path).metadata
     columns = [
         column
         for group in map(found.row_group, range(found.num_row_groups))
@@ -113,7 +111,7 @@ def _without_transcripts(table: pa.Table) -> pa.Table:
     return table.set_column(at, table.schema.field(at), pa.array([b""] * len(table), pa.binary()))
 
 
-def _drop_day(root: Path, name: str, folder: Path) -> None:
+def _drop_day(root: Place, name: str, folder: Place) -> None:
     with compacting(root, folder), alone(root):
         if not folder.is_dir():  # a killed run had begun it, and it has just been ended
             return

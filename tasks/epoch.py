@@ -13,12 +13,12 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
 
 import sqlalchemy as sa
 
+from storage.places import Place
 from storage.records import (
     BLOCKS_PER_EPOCH,
     EpochHeader,
@@ -59,7 +59,7 @@ class Edges:
     peers: Peers
     shell: Shell
     engine: sa.Engine
-    history: Path
+    history: Place
     own_hotkey: str
     is_embedded: bool
     executors_per_shard: int = 50

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
 from storage.errors import StorageError
 from storage.history import archived_since, read_passed
+from storage.places import Place
 from storage.records import ProvedEpoch
 from storage.state import State
 from tasks.policy import Policy
@@ -33,7 +33,7 @@ class Learned(NamedTuple):
     trouble: StorageError | None
 
 
-def learn(history: Path, state: State, policy: Policy, now: datetime) -> Learned:
+def learn(history: Place, state: State, policy: Policy, now: datetime) -> Learned:
     """The populations of the last days of the policy; what can't be read costs itself, never the epoch."""
     since = (now.astimezone(UTC) - timedelta(days=policy.proof.history_days)).date().isoformat()
     try:
@@ -44,7 +44,7 @@ def learn(history: Path, state: State, policy: Policy, now: datetime) -> Learned
         return Learned(MappingProxyType({}), error)
 
 
-def _count_new(history: Path, state: State, policy: Policy, since: str) -> StorageError | None:
+def _count_new(history: Place, state: State, policy: Policy, since: str) -> StorageError | None:
     """Count the archived epochs that are not counted yet; the first trouble with one of them."""
     counted = state.proved_epochs()
     new = [archived for archived in archived_since(history, since) if archived.epoch not in counted]
@@ -52,7 +52,7 @@ def _count_new(history: Path, state: State, policy: Policy, since: str) -> Stora
     return next((trouble for trouble in troubles if trouble is not None), None)
 
 
-def _count(history: Path, state: State, policy: Policy, archived: ProvedEpoch) -> StorageError | None:
+def _count(history: Place, state: State, policy: Policy, archived: ProvedEpoch) -> StorageError | None:
     try:
         proofs = read_passed(history, archived)
     except StorageError as error:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from storage.history import archived_epochs, read_arrow, read_epoch
+from storage.places import Place
 from storage.records import WeightVector
 from tasks.errors import SettingError
 from tasks.scoring.replay import Replay, Standing, replay
 from tasks.scoring.shares import Earned
 
 
-def replay_epoch(root: Path, number: int) -> Replay:
+def replay_epoch(root: Place, number: int) -> Replay:
     """An archived epoch, made again from the archive alone.
 
     SettingError when it is not archived; HistoryDamaged, SchemaUnknown when its files can't be read.
@@ -27,14 +27,14 @@ def replay_epoch(root: Path, number: int) -> Replay:
     return replay(outcome, archived_scores(root, earlier))
 
 
-def archived_scores(root: Path, epochs: Iterable[int]) -> Iterator[Earned]:
+def archived_scores(root: Place, epochs: Iterable[int]) -> Iterator[Earned]:
     """Every machine's score of these epochs, as the archive keeps it."""
     for epoch in epochs:
         table = read_arrow(root, "scores", epoch=epoch, columns=Earned._fields)
         yield from map(Earned, *(table[name].to_pylist() for name in Earned._fields))
 
 
-def _earlier(root: Path, vector: WeightVector | None) -> list[int] | None:
+def _earlier(root: Place, vector: WeightVector | None) -> list[int] | None:
     """The epochs before its own whose scores are in a vector; None when the first of them is gone."""
     if vector is None or vector.first_epoch is None or vector.first_epoch >= vector.epoch:
         return []

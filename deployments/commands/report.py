@@ -16,6 +16,7 @@ import flows.caches  # noqa: F401  before matplotlib
 from deployments.histories import history_option, json_option, own_history
 from deployments.view import make_console
 from storage.history import archived_since
+from storage.places import Place
 from tasks.errors import SettingError
 from tasks.reporting.period import FIRST_YEAR, LAST_YEAR, MAX_DAYS, Period
 from tasks.reporting.reading import read_frames
@@ -47,7 +48,7 @@ def command(
     *,
     day: datetime | None,
     days: int,
-    history: Path | None,
+    history: Place | None,
     folder: Path | None,
     is_opened: bool,
     as_json: bool,
@@ -74,7 +75,7 @@ def command(
         webbrowser.open(report.path.absolute().as_uri())
 
 
-def _period(root: Path, day: date | None, days: int) -> Period:
+def _period(root: Place, day: date | None, days: int) -> Period:
     """The days asked for, of which at least one has an archived epoch."""
     known = sorted({archived.day for archived in archived_since(root, "")})
     if not known:

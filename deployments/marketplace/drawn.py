@@ -13,12 +13,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from tempfile import TemporaryFile
 from time import monotonic
 from typing import IO
 
 from deployments.sites import REPOSITORY
+from storage.places import Place
 from tasks.errors import SubnetError
 
 DAYS = (30, 7, 1)
@@ -100,7 +100,7 @@ class Drawn:
 
 
 def charts_of(
-    history: Path, day: date, days: int, stop: threading.Event, deadline_s: float = DEADLINE_S
+    history: Place, day: date, days: int, stop: threading.Event, deadline_s: float = DEADLINE_S
 ) -> str:
     """The HTML of these days, by a process that ends within the deadline. Raises TooSlow, NotMade."""
     words = ("deployments.marketplace.pages.charting", str(history.absolute()), day.isoformat(), str(days))

@@ -11,9 +11,9 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 from storage.history import read_epoch, read_transcripts
+from storage.places import Place
 from tasks.errors import SettingError
 from tasks.proof.evidence import (
     ArchivedEpoch,
@@ -75,7 +75,7 @@ class Audit:
 
 
 def audit_epoch(
-    root: Path, number: int, wanted: Wanted, threads: int, advance: Callable[[int, int], None]
+    root: Place, number: int, wanted: Wanted, threads: int, advance: Callable[[int, int], None]
 ) -> Audit:
     """Judge an archived epoch again; `advance` is told how many machines of how many are done.
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Protocol
 
 import sqlalchemy as sa
@@ -22,6 +21,7 @@ from storage.deposits import ChainDeposit, Deposits, DepositState
 from storage.errors import StorageError
 from storage.history import read_arrow
 from storage.money import Money
+from storage.places import Place
 from storage.prices import PriceStore
 from storage.records import TAO_USD, TOKEN
 from tasks.collateral.account import RAO
@@ -85,7 +85,7 @@ def invite(deposits: Deposits, renter_id: str) -> str:
     return memo
 
 
-def desk_of(engine: sa.Engine, history: Path, policy: RentingPolicy) -> Desk:
+def desk_of(engine: sa.Engine, history: Place, policy: RentingPolicy) -> Desk:
     """Over the state and the archive."""
     prices = PriceStore(engine)
     return Desk(Deposits(engine), Money(engine), lambda one: _prices(prices, history, one), policy)
@@ -194,7 +194,7 @@ def _as_posted(money: Money, transfer_id: str) -> tuple[str, int]:
     return own.account.removeprefix("renter:"), own.micro_usd
 
 
-def _prices(store: PriceStore, history: Path, seen: ChainDeposit) -> Iterable[Price]:
+def _prices(store: PriceStore, history: Place, seen: ChainDeposit) -> Iterable[Price]:
     """The last good price, and that of the block's epoch where it is archived."""
     for quote in store.seen():
         if (quote.kind, quote.name) == (TOKEN, TAO_USD):

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
-from pathlib import Path
 from types import MappingProxyType
 
 import pandas as pd
@@ -16,6 +15,7 @@ import pyarrow.compute as pc
 
 from storage.errors import HistoryDamaged
 from storage.history import archived_since, read_arrow
+from storage.places import Place
 from storage.records import Severity
 from tasks.reporting.checked import checks_of
 from tasks.reporting.false_zeros import Judge, Zeros
@@ -75,7 +75,7 @@ class Day:
     unread: tuple[str, ...]
 
 
-def read_day(root: Path, day: date, judge: Judge) -> Day:
+def read_day(root: Place, day: date, judge: Judge) -> Day:
     """The whole epochs of one day (UTC), added up; `judge` has seen the days before."""
     reader = _Reader(root, day)
     epochs = _epochs(reader.head)
@@ -103,7 +103,7 @@ def read_day(root: Path, day: date, judge: Judge) -> Day:
 class _Reader:
     """A day's tables, limited to the epochs that `epochs` lists: only these are whole."""
 
-    def __init__(self, root: Path, day: date) -> None:
+    def __init__(self, root: Place, day: date) -> None:
         self._root, self._day = root, day
         self.unread: list[str] = []
         self.head = self._read("epochs", _HEAD)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import pandas as pd
 
+from storage.places import Place
 from tasks.reporting.days import Day, read_day
 from tasks.reporting.false_zeros import Judge, Zeros
 from tasks.reporting.frames import Frames
@@ -14,7 +14,7 @@ from tasks.reporting.period import Period
 from tasks.reporting.step_times import added
 
 
-def read_frames(root: Path, period: Period) -> Frames:
+def read_frames(root: Place, period: Period) -> Frames:
     """The archived epochs of a period; one day's rows are in memory at a time. Raises SchemaUnknown."""
     judge = Judge()
     return add_up(period, (read_day(root, day, judge) for day in period.every_day))

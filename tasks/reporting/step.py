@@ -7,6 +7,7 @@ from pathlib import Path
 
 from prefect.artifacts import acreate_markdown_artifact
 
+from storage.places import Place
 from tasks.reporting.drawing import look
 from tasks.reporting.frames import Frames
 from tasks.reporting.period import Period
@@ -18,7 +19,7 @@ from tasks.stepping import is_in_flow_run, step
 
 
 @step("read history", deadline_s=600.0)
-async def read(history: Path, period: Period) -> Frames:
+async def read(history: Place, period: Period) -> Frames:
     """The archive's rows of these days, added up."""
     return await asyncio.to_thread(read_frames, history, period)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage.errors import StorageError
+from storage.places import Place
 from tasks.reporting.drawing import look
 from tasks.reporting.frames import Frames
 from tasks.reporting.headlines import Headline, headlines
@@ -27,9 +28,9 @@ class Report:
     """Files of the archive that could not be read."""
 
 
-def folder_of_reports(history: Path) -> Path:
-    """Beside the history."""
-    return history.parent / "reports"
+def folder_of_reports(history: Place) -> Path:
+    """Beside the history; of one that is on S3, in our own folder."""
+    return history.parent / "reports" if isinstance(history, Path) else Path(".local/reports")
 
 
 def write_page(frames: Frames, folder: Path) -> Report:

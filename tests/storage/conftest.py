@@ -3,6 +3,7 @@
 import pytest
 
 from tests.databases import DEFAULT_KIND, KINDS, kind_of_database
+from tests.s3 import s3_folder
 
 
 def pytest_generate_tests(metafunc):
@@ -18,3 +19,9 @@ def database_kind(request):
     """The kind of what is `fresh` in this test."""
     with kind_of_database(getattr(request, "param", DEFAULT_KIND)):
         yield
+
+
+@pytest.fixture(params=["disk", pytest.param("s3", marks=pytest.mark.long)])
+def root(request, tmp_path):
+    """An empty history, once in a folder of this machine and once on S3."""
+    return tmp_path if request.param == "disk" else s3_folder(tmp_path)

@@ -82,7 +82,11 @@ def rows(root, name="scores"):
 
 def plain_rows(root, name="scores"):
     """The same as any other tool sees them in the folder, sorted."""
-    table = pyarrow.dataset.dataset(root / name, partitioning="hive").to_table(["epoch", "executor_key"])
+    where = root / name
+    kind = {} if isinstance(where, Path) else {"filesystem": where.filesystem}
+    source = where if isinstance(where, Path) else where.source
+    dataset = pyarrow.dataset.dataset(source, partitioning="hive", format="parquet", **kind)
+    table = dataset.to_table(["epoch", "executor_key"])
     return sorted(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
 

@@ -30,91 +30,91 @@ from tests.storage.histories import (
 from tests.storage.killing import EVERY_OTHER_OR_EACH, killed_at, moments_of
 
 
-def test_readers_see_the_same_before_and_after(tmp_path):
+def test_readers_see_the_same_before_and_after(root):
     """Epochs, transcripts, passed proofs and every table are told as before, and so they are when nothing is left to fold."""
-    write_days(tmp_path)
-    before = seen(tmp_path)
+    write_days(root)
+    before = seen(root)
 
-    done = fold(tmp_path)
+    done = fold(root)
 
-    assert seen(tmp_path) == before
+    assert seen(root) == before
     assert {(f.table, f.day) for f in done} == {
         (name, day) for name in SCHEMAS for day in ("2026-08-01", "2026-08-02")
     } | {(name, "2026-08-03") for name in SCHEMAS}
-    assert fold(tmp_path) == []
-    assert seen(tmp_path) == before
+    assert fold(root) == []
+    assert seen(root) == before
 
 
-def test_a_past_day_becomes_one_file_a_table(tmp_path):
+def test_a_past_day_becomes_one_file_a_table(root):
     """Only days before the given one are folded; other tools see the rows of the one file."""
-    write_days(tmp_path, epochs=8)
+    write_days(root, epochs=8)
 
-    fold(tmp_path, before=LAST_DAY - timedelta(days=1))
+    fold(root, before=LAST_DAY - timedelta(days=1))
 
-    names = files(tmp_path, "scores")
+    names = files(root, "scores")
     assert [len(names[day]) for day in names] == [2, 2, 2]
     assert names["2026-08-03"] == ["epoch-7.parquet", "epoch-8.parquet"]
     assert names["2026-08-02"][0] == "_folds.json"
-    assert manifest(tmp_path, "scores", "2026-08-02")["folds"][0]["epochs"] == {
+    assert manifest(root, "scores", "2026-08-02")["folds"][0]["epochs"] == {
         str(epoch): 3 for epoch in range(3, 7)
     }
-    assert plain_rows(tmp_path) == rows(tmp_path)
+    assert plain_rows(root) == rows(root)
 
 
-def test_one_epoch_of_a_folded_day(tmp_path):
+def test_one_epoch_of_a_folded_day(root):
     """It is read alone, by number or with its day."""
-    write_days(tmp_path)
-    fold(tmp_path)
+    write_days(root)
+    fold(root)
 
-    assert rows(tmp_path) == [(e, f"5Alice/m-{m}") for e in range(1, 9) for m in range(2)]
-    assert list(read_table(tmp_path, "scores", epoch=4)["epoch"]) == [4, 4]
-    assert set(read_table(tmp_path, "scores", day="2026-08-02")["epoch"]) == {3, 4, 5, 6}
-    assert list(read_table(tmp_path, "scores", day="2026-08-02", columns=["score"])["score"]) == [0.3] * 8
+    assert rows(root) == [(e, f"5Alice/m-{m}") for e in range(1, 9) for m in range(2)]
+    assert list(read_table(root, "scores", epoch=4)["epoch"]) == [4, 4]
+    assert set(read_table(root, "scores", day="2026-08-02")["epoch"]) == {3, 4, 5, 6}
+    assert list(read_table(root, "scores", day="2026-08-02", columns=["score"])["score"]) == [0.3] * 8
 
 
-def test_an_epoch_that_comes_late_to_a_folded_day(tmp_path):
+def test_an_epoch_that_comes_late_to_a_folded_day(root):
     """It counts at once, and the next compaction makes one file of the day again."""
-    write_days(tmp_path, epochs=8)
+    write_days(root, epochs=8)
     for name in SCHEMAS:
-        (tmp_path / name / "day=2026-08-02/epoch-4.parquet").unlink()
-    fold(tmp_path)
+        (root / name / "day=2026-08-02/epoch-4.parquet").unlink()
+    fold(root)
 
-    write_epoch(tmp_path, outcome(4))
+    write_epoch(root, outcome(4))
 
-    assert [epoch for epoch, _ in rows(tmp_path)][4:10] == [3, 3, 4, 4, 5, 5]
-    assert read_epoch(tmp_path, 4) == outcome(4)
-    fold(tmp_path)
-    assert [epoch for epoch, _ in rows(tmp_path)][4:10] == [3, 3, 4, 4, 5, 5]
-    assert len(files(tmp_path, "scores")["2026-08-02"]) == 2
+    assert [epoch for epoch, _ in rows(root)][4:10] == [3, 3, 4, 4, 5, 5]
+    assert read_epoch(root, 4) == outcome(4)
+    fold(root)
+    assert [epoch for epoch, _ in rows(root)][4:10] == [3, 3, 4, 4, 5, 5]
+    assert len(files(root, "scores")["2026-08-02"]) == 2
 
 
-def test_a_folded_epoch_is_archived_again(tmp_path):
+def test_a_folded_epoch_is_archived_again(root):
     """The new one counts instead, also when it falls on another day, before and after the next compaction."""
-    write_days(tmp_path)
-    fold(tmp_path)
+    write_days(root)
+    fold(root)
 
-    write_epoch(tmp_path, outcome(4, machines=3))
-    write_epoch(tmp_path, replace(outcome(6, machines=1), started_at=outcome(7).started_at))
+    write_epoch(root, outcome(4, machines=3))
+    write_epoch(root, replace(outcome(6, machines=1), started_at=outcome(7).started_at))
 
     for _ in range(2):
-        counts = read_table(tmp_path, "scores").groupby("epoch").size().to_dict()
+        counts = read_table(root, "scores").groupby("epoch").size().to_dict()
         assert counts == {1: 2, 2: 2, 3: 2, 4: 3, 5: 2, 6: 1, 7: 2, 8: 2}
-        assert len(read_epoch(tmp_path, 4).scores) == 3
-        fold(tmp_path)
-    assert plain_rows(tmp_path) == sorted(rows(tmp_path))
+        assert len(read_epoch(root, 4).scores) == 3
+        fold(root)
+    assert plain_rows(root) == sorted(rows(root))
 
 
-def test_older_schemas_fold_with_newer_ones(tmp_path):
+def test_older_schemas_fold_with_newer_ones(root):
     """Epochs of schemas 1 and 2 on one day with today's are read as before, tables that they lack as empty."""
-    write_days(tmp_path)
-    as_schema(tmp_path, 3, 1)
-    as_schema(tmp_path, 4, 2)
-    before = seen(tmp_path)
+    write_days(root)
+    as_schema(root, 3, 1)
+    as_schema(root, 4, 2)
+    before = seen(root)
 
-    fold(tmp_path)
+    fold(root)
 
-    assert seen(tmp_path) == before
-    assert manifest(tmp_path, "epochs", "2026-08-02")["folds"][0]["epochs"] == {
+    assert seen(root) == before
+    assert manifest(root, "epochs", "2026-08-02")["folds"][0]["epochs"] == {
         "3": 1,
         "4": 2,
         "5": 3,
@@ -122,36 +122,36 @@ def test_older_schemas_fold_with_newer_ones(tmp_path):
     }
 
 
-def test_row_groups_are_bounded(tmp_path):
+def test_row_groups_are_bounded(root):
     """A row group ends at so many bytes or rows: whoever goes through transcripts holds few of them."""
     heavy = outcome(1, machines=70)
     verdicts = tuple(replace(v, transcript=os.urandom(1 << 20)) for v in heavy.verdicts)
-    write_epoch(tmp_path, replace(heavy, verdicts=verdicts))
+    write_epoch(root, replace(heavy, verdicts=verdicts))
 
-    fold(tmp_path, tables=["verdicts", "epochs"])
+    fold(root, tables=["verdicts", "epochs"])
 
-    (path,) = (tmp_path / "verdicts").glob("day=*/fold-*.parquet")
+    (path,) = (root / "verdicts").glob("day=*/fold-*.parquet")
     told = pq.read_metadata(path)
     sizes = [told.row_group(at).total_byte_size for at in range(told.num_row_groups)]
     assert len(sizes) > 2
     assert max(sizes) < 2 * MAX_GROUP_BYTES
-    assert read_epoch(tmp_path, 1).verdicts == verdicts
+    assert read_epoch(root, 1).verdicts == verdicts
 
 
-def test_a_day_with_a_damaged_file_stays_as_it_is(tmp_path):
+def test_a_day_with_a_damaged_file_stays_as_it_is(root):
     """It is told, and every other day is folded."""
-    write_days(tmp_path)
-    damaged = tmp_path / "scores/day=2026-08-02/epoch-4.parquet"
+    write_days(root)
+    damaged = root / "scores/day=2026-08-02/epoch-4.parquet"
     damaged.write_bytes(b"PAR1")
 
-    done = fold(tmp_path, tables=["scores"])
+    done = fold(root, tables=["scores"])
 
     assert [(f.day, f.files_after, str(damaged) in f.trouble) for f in done] == [
         ("2026-08-01", 1, False),
         ("2026-08-02", 0, True),
         ("2026-08-03", 1, False),
     ]
-    assert len(files(tmp_path, "scores")["2026-08-02"]) == 4
+    assert len(files(root, "scores")["2026-08-02"]) == 4
 
 
 @pytest.mark.parametrize(
@@ -163,23 +163,23 @@ def test_a_day_with_a_damaged_file_stays_as_it_is(tmp_path):
         b'{"folds": [{"file": "fold-%s.parquet", "epochs": {"99999999999999999999": 3}}]}' % (b"0" * 32),
     ],
 )
-def test_a_strange_manifest_is_named(tmp_path, content):
+def test_a_strange_manifest_is_named(root, content):
     """A manifest that is none, names a file elsewhere, or an epoch twice, is damage and is not followed."""
-    write_days(tmp_path)
-    (tmp_path / "scores/day=2026-08-02/_folds.json").write_bytes(content)
+    write_days(root)
+    (root / "scores/day=2026-08-02/_folds.json").write_bytes(content)
 
     with pytest.raises(HistoryDamaged, match=r"day=2026-08-02/_folds\.json cannot be read"):
-        read_table(tmp_path, "scores")
+        read_table(root, "scores")
 
 
-def test_a_fold_that_is_lost_is_damage(tmp_path):
+def test_a_fold_that_is_lost_is_damage(root):
     """A file that the manifest counts on and that is gone is told, not read as empty."""
-    write_days(tmp_path)
-    fold(tmp_path)
-    next((tmp_path / "scores/day=2026-08-02").glob("fold-*")).unlink()
+    write_days(root)
+    fold(root)
+    next((root / "scores/day=2026-08-02").glob("fold-*")).unlink()
 
     with pytest.raises(HistoryDamaged, match="fold-"):
-        read_table(tmp_path, "scores")
+        read_table(root, "scores")
 
 
 # --- killed ----------------------------------------------------------------------------------------
@@ -215,16 +215,16 @@ def test_killed_at_any_line_no_row_is_lost_or_doubled(tmp_path, every):
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"scores", b"scores nope", b"nope 2026-08-01"])
-def test_a_mark_that_lost_its_content_stops_nobody(tmp_path, content):
+def test_a_mark_that_lost_its_content_stops_nobody(root, content):
     """After a loss of power the file may be there without what was in it: epochs are archived and days folded."""
-    write_days(tmp_path, epochs=2)
-    (tmp_path / history.UNFINISHED).write_bytes(content)
+    write_days(root, epochs=2)
+    (root / history.UNFINISHED).write_bytes(content)
 
-    write_epoch(tmp_path, outcome(3))
-    fold(tmp_path)
+    write_epoch(root, outcome(3))
+    fold(root)
 
-    assert history.archived_epochs(tmp_path) == [1, 2, 3]
-    assert not (tmp_path / history.UNFINISHED).exists()
+    assert history.archived_epochs(root) == [1, 2, 3]
+    assert not (root / history.UNFINISHED).exists()
 
 
 @pytest.mark.parametrize("day", ["2026-08-01", "2026-08-02"])
@@ -256,42 +256,42 @@ def test_killed_while_a_folded_epoch_is_archived_again(tmp_path, day):
 # --- at the same time ------------------------------------------------------------------------------
 
 
-def test_readers_beside_a_compaction_see_every_row_once(tmp_path):
+def test_readers_beside_a_compaction_see_every_row_once(root):
     """While days are folded, archived again and folded again, each look gives each epoch's rows once."""
-    write_days(tmp_path, epochs=8)
-    expected, done = rows(tmp_path), threading.Event()
+    write_days(root, epochs=8)
+    expected, done = rows(root), threading.Event()
 
     def keep_folding():
         for _ in range(3):
-            fold(tmp_path, tables=["scores", "epochs", "verdicts"])
+            fold(root, tables=["scores", "epochs", "verdicts"])
             for epoch in (1, 4, 7):
-                write_epoch(tmp_path, outcome(epoch))
+                write_epoch(root, outcome(epoch))
         done.set()
 
     writer = threading.Thread(target=keep_folding)
     writer.start()
     looks = 0
     while not done.is_set():
-        assert rows(tmp_path) == expected
-        assert [v.transcript for v in read_epoch(tmp_path, 4).verdicts] == [b"4 0", b"4 1"]
+        assert rows(root) == expected
+        assert [v.transcript for v in read_epoch(root, 4).verdicts] == [b"4 0", b"4 1"]
         looks += 1
     writer.join()
 
     assert looks > 1
 
 
-def test_an_epoch_archived_again_while_it_is_folded_wins(tmp_path):
+def test_an_epoch_archived_again_while_it_is_folded_wins(root):
     """What was read for the fold counts no more, so the fold is given up: nothing of the new epoch is lost."""
-    write_days(tmp_path)
-    (folder,) = (tmp_path / "scores").glob("day=2026-08-02")
+    write_days(root)
+    (folder,) = (root / "scores").glob("day=2026-08-02")
     parts = folders.parts_of(folder)
 
     def meanwhile(table):
         if table["epoch"][0].as_py() == 5:
-            write_epoch(tmp_path, outcome(4, machines=3))
+            write_epoch(root, outcome(4, machines=3))
         return table
 
-    assert not compaction.fold_parts(tmp_path, "scores", parts, meanwhile)
+    assert not compaction.fold_parts(root, "scores", parts, meanwhile)
 
-    assert len(read_table(tmp_path, "scores", epoch=4)) == 3
-    assert list(compact(tmp_path, LAST_DAY, ["scores"]))[1].files_after == 1
+    assert len(read_table(root, "scores", epoch=4)) == 3
+    assert list(compact(root, LAST_DAY, ["scores"]))[1].files_after == 1

@@ -16,9 +16,9 @@ from tests.storage.histories import as_schema, fold, outcome, rows, write_days
 
 
 @pytest.fixture(scope="module")
-def history(tmp_path_factory):
+def history(root_factory):
     """Three days: one folded whole, one folded with an epoch archived again, one not folded; epochs of all schemas."""
-    root = tmp_path_factory.mktemp("it's a history")
+    root = root_factory.mktemp("it's a history")
     write_days(root)
     as_schema(root, 3, 1)
     as_schema(root, 4, 2)
@@ -40,37 +40,37 @@ def test_a_view_has_the_rows_of_our_reader(history, name):
     assert found.dtypes["epoch"] == ours.dtypes["epoch"]
 
 
-def test_an_empty_history_has_all_tables(tmp_path):
+def test_an_empty_history_has_all_tables(root):
     """A table without a file has its columns and no rows."""
-    found = query(tmp_path, "select count(*) as n, sum(score) as s from scores where reasons[1].code = 'X'")
+    found = query(root, "select count(*) as n, sum(score) as s from scores where reasons[1].code = 'X'")
 
     assert (found["n"][0], pd.isna(found["s"][0])) == (0, True)
-    assert len(query(tmp_path, "show tables")) == len(SCHEMAS)
+    assert len(query(root, "show tables")) == len(SCHEMAS)
 
 
-def test_a_column_that_old_files_lack_is_null(tmp_path):
+def test_a_column_that_old_files_lack_is_null(root):
     """Also a field within a list of structs."""
-    write_days(tmp_path, epochs=2)
-    (path,) = (tmp_path / "scores").glob("day=*/epoch-1.parquet")
+    write_days(root, epochs=2)
+    (path,) = (root / "scores").glob("day=*/epoch-1.parquet")
     table = pq.ParquetFile(path).read()
     pq.write_table(table.drop_columns(["uptime"]), path)
 
-    found = query(tmp_path, "select epoch, uptime, reasons[1].code as code from scores order by epoch")
+    found = query(root, "select epoch, uptime, reasons[1].code as code from scores order by epoch")
 
     assert found["uptime"].isna().tolist() == [True, True, False, False]
     assert set(found["code"]) == {"GPU_VRAM_MISMATCH"}
 
 
-def test_a_history_of_old_files_alone_has_all_columns(tmp_path):
+def test_a_history_of_old_files_alone_has_all_columns(root):
     """What nobody knew then is null, also within a list of structs, and tables of later schemas are empty."""
-    write_days(tmp_path, epochs=1)
-    as_schema(tmp_path, 1, 1)
+    write_days(root, epochs=1)
+    as_schema(root, 1, 1)
 
-    found = query(tmp_path, "select formula, reasons[1].code as code, reasons[1].is_shadow as s from scores")
+    found = query(root, "select formula, reasons[1].code as code, reasons[1].is_shadow as s from scores")
 
     assert found["code"].tolist() == ["GPU_VRAM_MISMATCH"] * 2
     assert found[["formula", "s"]].isna().all().all()
-    assert query(tmp_path, "select count(*) as n from standings")["n"].tolist() == [0]
+    assert query(root, "select count(*) as n from standings")["n"].tolist() == [0]
 
 
 def test_sums_are_plain_numbers(history):
@@ -160,37 +160,37 @@ def test_a_mistake_points_at_its_place(history):
         query(history, "select scor from scores")
 
 
-def test_damage_and_newer_files_are_named(tmp_path):
+def test_damage_and_newer_files_are_named(root):
     """As our readers name them: a file of newer code is not guessed at."""
-    write_days(tmp_path, epochs=2)
-    (path,) = (tmp_path / "scores").glob("day=*/epoch-2.parquet")
+    write_days(root, epochs=2)
+    (path,) = (root / "scores").glob("day=*/epoch-2.parquet")
     table = pq.ParquetFile(path).read()
     pq.write_table(table.replace_schema_metadata({"schema_version": str(VERSION + 1)}), path)
 
     with pytest.raises(SchemaUnknown, match=r"epoch-2\.parquet has schema 4, this code knows 3"):
-        query(tmp_path, "select * from scores")
+        query(root, "select * from scores")
 
     path.write_bytes(b"PAR1")
     with pytest.raises(StorageError, match=r"epoch-2\.parquet"):
-        query(tmp_path, "select * from scores")
+        query(root, "select * from scores")
 
 
-def test_a_lost_file_is_damage(tmp_path):
+def test_a_lost_file_is_damage(root):
     """A fold that the manifest counts on and that is gone is told."""
-    write_days(tmp_path, epochs=2)
-    fold(tmp_path)
-    next((tmp_path / "scores").glob("day=*/fold-*")).unlink()
+    write_days(root, epochs=2)
+    fold(root)
+    next((root / "scores").glob("day=*/fold-*")).unlink()
 
     with pytest.raises(HistoryDamaged, match="fold-"):
-        query(tmp_path, "select * from scores")
+        query(root, "select * from scores")
 
 
-def test_a_path_that_reads_like_a_pattern_is_refused(tmp_path):
+def test_a_path_that_reads_like_a_pattern_is_refused(root):
     """DuckDB would look for other files."""
-    write_days(tmp_path / "history[1]", epochs=1)
+    write_days(root / "history[1]", epochs=1)
 
     with pytest.raises(StorageError, match=r"can't read a history under a path with"):
-        query(tmp_path / "history[1]", "select * from scores")
+        query(root / "history[1]", "select * from scores")
 
 
 def test_a_path_that_reads_like_a_column_is_refused(tmp_path):
@@ -201,22 +201,22 @@ def test_a_path_that_reads_like_a_column_is_refused(tmp_path):
         query(tmp_path / "epoch=9", "select * from scores")
 
 
-def test_queries_beside_a_compaction_see_every_row_once(tmp_path, monkeypatch):
+def test_queries_beside_a_compaction_see_every_row_once(root, monkeypatch):
     """While days are folded and archived again, each answer has each row once."""
-    write_days(tmp_path)
-    expected, done = rows(tmp_path), threading.Event()
+    write_days(root)
+    expected, done = rows(root), threading.Event()
     assert queries.LOOKS > 10
 
     def keep_folding():
         for _ in range(3):
-            fold(tmp_path, tables=["scores"])
+            fold(root, tables=["scores"])
             for epoch in (1, 4, 7):
-                write_epoch(tmp_path, replace(outcome(epoch)))
+                write_epoch(root, replace(outcome(epoch)))
         done.set()
 
     writer = threading.Thread(target=keep_folding)
     writer.start()
     while not done.is_set():
-        found = query(tmp_path, "select epoch, executor_key from scores order by all")
+        found = query(root, "select epoch, executor_key from scores order by all")
         assert list(found.itertuples(index=False, name=None)) == expected
     writer.join()

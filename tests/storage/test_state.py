@@ -206,7 +206,7 @@ def test_the_database_itself_allows_one_open_epoch(engine):
             row = connection.execute(copy).mappings().one()
             connection.execute(sa.insert(tables.epochs).values(epoch=8, **row))
 
-    with pytest.raises(StorageError, match="(?i)unique"):
+    with pytest.raises(StorageError, match=r"(?i)unique"):
         open_a_copy()
 
 
@@ -295,7 +295,7 @@ def test_a_report_of_a_machine_that_was_not_discovered_is_refused(engine):
     state = state_at(engine)
     state.open_epoch(header(7))
 
-    with pytest.raises(StorageError, match="(?i)foreign key"):
+    with pytest.raises(StorageError, match=r"(?i)foreign key"):
         state.save_verdicts(7, [verdict("5Mallory/m-0")])
 
 

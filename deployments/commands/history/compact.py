@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 
 import click
 from rich.console import Console
@@ -15,6 +14,7 @@ from rich.text import Text
 from deployments.histories import history_option, json_option, own_history
 from deployments.view import cell, make_console
 from storage.compaction import Folded, compact
+from storage.places import Place
 from storage.schemas import SCHEMAS
 
 
@@ -29,7 +29,7 @@ from storage.schemas import SCHEMAS
 )
 @history_option
 @json_option
-def command(*, before: datetime | None, tables: tuple[str, ...], history: Path | None, as_json: bool) -> int:
+def command(*, before: datetime | None, tables: tuple[str, ...], history: Place | None, as_json: bool) -> int:
     """Fold the files of past days, one per table and epoch, into few: one per table and day, or one per GiB of it.
 
     No row is hidden or doubled for a reader meanwhile, and a process that is killed leaves no work but its own to be

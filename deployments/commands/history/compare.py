@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import groupby
-from pathlib import Path
 
 import click
 from rich import box
@@ -17,6 +16,7 @@ from deployments.histories import FOLDER, json_option, span_of
 from deployments.numbers import FiniteRange
 from deployments.view import cell, make_console
 from storage.comparison import Comparison, OtherSubnet, Varied, compare
+from storage.places import Place
 from tasks.errors import SettingError, UserError
 
 SHOWN = 20
@@ -35,7 +35,7 @@ SHOWN = 20
     help="Numbers that differ by no more than this share of the larger are the same.",
 )
 @json_option
-def command(*, a: Path, b: Path, span: str | None, tolerance: float, as_json: bool) -> int:
+def command(*, a: Place, b: Place, span: str | None, tolerance: float, as_json: bool) -> int:
     """Lay two histories beside each other: epochs, scores with every term, verdicts, and the weights that were meant.
 
     Validators measure for themselves, so some terms always differ a little: see --tolerance. Exit code 0: nothing

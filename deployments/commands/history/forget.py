@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import groupby
-from pathlib import Path
 
 import click
 from rich.console import Console
 
 from deployments.histories import history_option, json_option, own_settings
 from deployments.view import make_console
+from storage.places import Place
 from storage.retention import Forgotten, Keep, forget, forgettable
 from tasks.errors import UserError
 
@@ -35,7 +35,7 @@ MAX_DAYS = 36_500
 @history_option
 @json_option
 def command(
-    *, transcripts_days: int | None, days: int | None, yes: bool, history: Path | None, as_json: bool
+    *, transcripts_days: int | None, days: int | None, yes: bool, history: Place | None, as_json: bool
 ) -> None:
     """Forget old days of the history: their transcripts, by far the most of it, or everything.
 

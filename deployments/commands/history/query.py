@@ -9,7 +9,6 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
-from pathlib import Path
 
 import click
 import pyarrow as pa
@@ -21,6 +20,7 @@ from deployments.histories import history_option, json_option, own_history
 from deployments.numbers import FiniteRange
 from deployments.view import cell, make_console
 from storage.errors import QueryRefused
+from storage.places import Place
 from storage.query import Limits, query_arrow
 from tasks.errors import SettingError, UserError
 
@@ -55,7 +55,14 @@ MAX_SQL_CHARACTERS = 100_000
 )
 @json_option
 def command(
-    *, sql: str, history: Path | None, as_csv: bool, rows: int, seconds: float, memory_mib: int, as_json: bool
+    *,
+    sql: str,
+    history: Place | None,
+    as_csv: bool,
+    rows: int,
+    seconds: float,
+    memory_mib: int,
+    as_json: bool,
 ) -> None:
     """Ask the history anything: one SELECT in DuckDB's SQL, or `-` to read it from standard input.
 

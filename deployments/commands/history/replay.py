@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import click
@@ -16,6 +15,7 @@ from deployments.histories import epochs_of, history_option, json_option, own_hi
 from deployments.memory import memory_bounded
 from deployments.view import cell, make_console
 from storage.errors import HistoryDamaged, SchemaUnknown
+from storage.places import Place
 from storage.records import Reason
 from tasks.errors import UserError
 from tasks.replaying import replay_epoch
@@ -34,7 +34,7 @@ _STYLES = {Standing.IDENTICAL: "green", Standing.NOTHING: "yellow"}
 @history_option
 @json_option
 @memory_bounded
-def command(*, epoch: int | None, span: str | None, history: Path | None, as_json: bool) -> int:
+def command(*, epoch: int | None, span: str | None, history: Place | None, as_json: bool) -> int:
     """Make the scores and weights of archived epochs again, from the archive alone, and compare them bit for bit.
 
     What scores are made from is archived with them: reports, verdicts, the policy's values, what earlier epochs knew
@@ -62,7 +62,7 @@ def command(*, epoch: int | None, span: str | None, history: Path | None, as_jso
     return 0 if all(one.standing in _STYLES for one in done) else 1
 
 
-def _replay(root: Path, number: int) -> Replay:
+def _replay(root: Place, number: int) -> Replay:
     try:
         return replay_epoch(root, number)
     except (HistoryDamaged, SchemaUnknown) as error:

@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import click
 from rich.console import Console
@@ -16,6 +15,7 @@ from deployments.histories import epochs_of, history_option, json_option, own_hi
 from deployments.memory import memory_bounded
 from deployments.view import cell, make_console
 from storage.history import archived_since, read_arrow, read_epoch, read_scores
+from storage.places import Place
 from tasks.errors import PolicyRefused, SettingError, UserError
 from tasks.policy import ShadowPolicy, policy_of
 from tasks.scoring.shadowed import POOLED, Change, changes, enforced_alone
@@ -30,7 +30,7 @@ SHOWN = 40
 @history_option
 @json_option
 @memory_bounded
-def command(*, epoch: int | None, days: int | None, history: Path | None, as_json: bool) -> None:
+def command(*, epoch: int | None, days: int | None, history: Place | None, as_json: bool) -> None:
     """Show whom each check and term in shadow would have changed: machine, score now, score then, and why.
 
     What runs in shadow is named by the policy that each epoch is archived with (shadow.checks, shadow.terms): it is
@@ -52,7 +52,7 @@ def command(*, epoch: int | None, days: int | None, history: Path | None, as_jso
         _show(make_console(), numbers, policies, found)
 
 
-def _numbers(root: Path, epoch: int | None, days: int | None) -> Sequence[int]:
+def _numbers(root: Place, epoch: int | None, days: int | None) -> Sequence[int]:
     if days is None:
         return epochs_of(root, epoch, None, None, all_=False)
     if epoch is not None:
@@ -64,7 +64,7 @@ def _numbers(root: Path, epoch: int | None, days: int | None) -> Sequence[int]:
     return found
 
 
-def _shadows(root: Path, numbers: Sequence[int]) -> Iterator[tuple[int, ShadowPolicy]]:
+def _shadows(root: Place, numbers: Sequence[int]) -> Iterator[tuple[int, ShadowPolicy]]:
     """What each epoch had in shadow; epochs without scores, or of a policy that this code does not know, are left out."""
     for number in numbers:
         (values,) = read_arrow(root, "epochs", epoch=number, columns=["policy_values"])[
@@ -79,7 +79,7 @@ def _shadows(root: Path, numbers: Sequence[int]) -> Iterator[tuple[int, ShadowPo
             yield number, shadow
 
 
-def _changes(root: Path, number: int, shadow: ShadowPolicy) -> tuple[Change, ...]:
+def _changes(root: Place, number: int, shadow: ShadowPolicy) -> tuple[Change, ...]:
     scores = read_scores(root, number)
     if shadow.terms and any(score.formula in POOLED for score in scores):
         epoch = read_epoch(root, number, transcripts=False)

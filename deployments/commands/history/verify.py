@@ -18,6 +18,7 @@ from deployments.histories import epochs_of, own_history
 from deployments.memory import memory_bounded
 from deployments.view import cell, make_console
 from storage.errors import HistoryDamaged, SchemaUnknown
+from storage.places import Place
 from tasks.errors import SettingError
 from tasks.proof.audit import Audit, audit_epoch
 from tasks.proof.evidence import Evidence, Standing
@@ -57,7 +58,7 @@ def command(
     all_: bool,
     executors: tuple[str, ...],
     miners: tuple[str, ...],
-    history: Path | None,
+    history: Place | None,
     threads: int | None,
     as_json: bool,
 ) -> int:

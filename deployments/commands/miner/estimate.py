@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import click
 from rich.console import Console
@@ -16,6 +15,7 @@ from deployments.sites import local_substrate
 from deployments.view import cell, make_console
 from flows.settings import Settings
 from storage.history import archived_epochs, read_epoch
+from storage.places import Place
 from storage.records import ALPHA_TAO, TAO_USD, TOKEN, EpochOutcome, Quote, Reason
 from tasks.errors import SettingError, UserError
 from tasks.estimating import (
@@ -83,7 +83,7 @@ def command(
     alpha_tao: float | None,
     epoch: int | None,
     alone: bool,
-    history: Path | None,
+    history: Place | None,
     as_json: bool,
     **more: object,
 ) -> None:
@@ -145,7 +145,7 @@ def _read_emission(settings: Settings) -> float:
         chain.close()
 
 
-def _world(root: Path, number: int | None) -> EpochOutcome:
+def _world(root: Place, number: int | None) -> EpochOutcome:
     known = archived_epochs(root)
     wanted = number if number is not None else (known[-1] if known else None)
     found = read_epoch(root, wanted, transcripts=False) if wanted in known and wanted is not None else None

@@ -10,13 +10,13 @@ import resource
 import signal
 import sys
 from datetime import date
-from pathlib import Path
 
 import flows.caches  # noqa: F401  before matplotlib
 from deployments.marketplace.pages import charts
 from deployments.marketplace.pages.frame import text_of
 from storage.errors import StorageError
 from storage.history import archived_since
+from storage.places import Place, place_of
 from tasks.reporting.headlines import headlines
 from tasks.reporting.period import Period
 from tasks.reporting.reading import read_frames
@@ -28,7 +28,7 @@ MOST_BYTES = 6 << 30
 """Of address space, most of it libraries."""
 
 
-def html_of(history: Path, period: Period) -> str:
+def html_of(history: Place, period: Period) -> str:
     """The archive's days as charts, from the first one that has any epoch."""
     archived = [date.fromisoformat(one.day) for one in archived_since(history, period.first.isoformat())]
     days = [day for day in archived if day <= period.last]
@@ -52,7 +52,7 @@ def main(arguments: list[str]) -> int:
     resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
     history, last, days = arguments
     try:
-        text = html_of(Path(history), Period(date.fromisoformat(last), int(days)))
+        text = html_of(place_of(history, os.environ), Period(date.fromisoformat(last), int(days)))
     except StorageError as error:
         sys.stderr.write(f"Error: {error}\n")
         return 1

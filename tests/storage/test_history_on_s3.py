@@ -1,0 +1,159 @@
+"""The history on S3: what readers see is what they see on a disk, whatever happens on the way."""
+
+import os
+import signal
+import subprocess
+import sys
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from storage.errors import HistoryDamaged, StorageError
+from storage.history import archived_epochs, read_epoch, read_table, write_epoch
+from storage.query import query
+from storage.retention import Keep, forget, forgettable
+from storage.s3 import S3Path, s3_path
+from tests.s3 import s3_environment, s3_folder
+from tests.storage.histories import fold, manifest, outcome, plain_rows, rows, seen
+
+SCORES = "select epoch, day, executor_key, score, reasons from scores order by all"
+TODAY = date(2026, 8, 4)
+
+
+@pytest.fixture
+def bucket(tmp_path):
+    """An empty history on S3."""
+    return s3_folder(tmp_path)
+
+
+def test_a_life_on_s3_is_one_on_a_disk(bucket, tmp_path):
+    """Archived, read, asked in SQL, folded, archived again and forgotten: at every step both histories tell the same."""
+    disk = tmp_path / "disk"
+    for root in (bucket, disk):
+        for epoch in (1, 2, 3):
+            write_epoch(root, outcome(epoch))
+    assert seen(bucket) == seen(disk)
+    pd.testing.assert_frame_equal(query(bucket, SCORES), query(disk, SCORES))
+
+    for root in (bucket, disk):
+        fold(root, tables=["scores", "epochs", "verdicts"])
+        write_epoch(root, outcome(2, machines=3))
+    assert len(manifest(bucket, "scores", "2026-08-01")["folds"]) == 1
+    assert (rows(bucket), read_epoch(bucket, 2)) == (rows(disk), read_epoch(disk, 2))
+    pd.testing.assert_frame_equal(query(bucket, SCORES), query(disk, SCORES))
+
+    for root in (bucket, disk):
+        for old in forgettable(root, Keep(days=1, transcript_days=0), TODAY):
+            if old.table in {"scores", "epochs", "verdicts"}:
+                forget(root, old)
+    assert archived_epochs(bucket) == archived_epochs(disk) == [3]
+    assert plain_rows(bucket) == rows(bucket) == rows(disk)
+    assert read_epoch(bucket, 3) == read_epoch(disk, 3)
+
+
+def test_a_query_of_a_file_that_is_lost_says_which(bucket):
+    """As on a disk: never fewer rows in silence."""
+    write_epoch(bucket, outcome(1))
+    fold(bucket, tables=["scores"])
+    next(bucket.glob("scores/day=*/fold-*")).unlink()
+
+    with pytest.raises(HistoryDamaged, match="not there any more"):
+        query(bucket, SCORES)
+    with pytest.raises(HistoryDamaged):
+        read_table(bucket, "scores")
+
+
+def test_what_breaks_off_is_not_put_there(bucket):
+    """A writer that fails half way leaves no object, not even a hidden one."""
+
+    def half():
+        with (bucket / ".hidden").written() as file:
+            file.write(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        half()
+
+    assert not (bucket / ".hidden").exists()
+
+
+def test_who_has_no_state_does_not_write(bucket):
+    """S3 has no locks: without the database that keeps writers apart, a history there is only read."""
+    bare = s3_path(str(bucket), s3_environment())
+
+    with pytest.raises(StorageError, match="only beside a state"):
+        write_epoch(bare, outcome(1))
+    assert archived_epochs(bare) == []
+
+
+def _do(act: str, root: str, state: str, line: int) -> subprocess.CompletedProcess[str]:
+    """What `tests.storage.dying_on_s3` does in a process of its own."""
+    words = [sys.executable, "-m", "tests.storage.dying_on_s3", act, root, state, str(line)]
+    here = Path(__file__).parents[2]
+    environment = os.environ | s3_environment() | {"PYTHONPATH": str(here)}
+    return subprocess.run(words, cwd=here, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("act", ["archive", "fold"])
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.long)])
+def test_killed_at_any_request_that_changes_s3(tmp_path, act, every):
+    """After kill -9 before any change, readers see every row once, and doing it again ends as if nothing had been."""
+    state = f"sqlite:///{tmp_path}/state.sqlite"
+    dry = s3_folder(tmp_path)
+    counted = _do(act, str(dry), state, -1)
+    assert counted.returncode == 0, counted.stderr
+    expected, changes = rows(dry), int(counted.stdout)
+    assert changes > 5
+
+    for line in range(0, changes, every):
+        root: S3Path = s3_folder(tmp_path)
+        assert _do(act, str(root), state, line).returncode == -signal.SIGKILL
+        assert rows(root) in (expected, [row for row in expected if row[0] != 2])
+        assert set(plain_rows(root)) >= set(rows(root))
+
+        assert _do(act, str(root), state, -1).returncode == 0
+        assert rows(root) == expected
+        assert list(root.glob("scores/*/.fold*")) == []
+
+
+def test_the_rows_come_through_arrow_with_their_types(bucket):
+    """What SQL gives has the types that it has from a disk: lists of structs, times in UTC, 64 bits."""
+    write_epoch(bucket, outcome(1))
+
+    found = query(bucket, "select started_at, epoch from epochs")
+
+    assert str(found.dtypes["started_at"]).endswith("UTC]")
+    assert found.dtypes["epoch"] == pd.Int64Dtype()
+    assert pa.array(found["epoch"]).type == pa.int64()
+
+
+@pytest.mark.parametrize(
+    "text", ["s3://", "s3://b", "s3://Bucket/x", "s3://bucket/a//b", "s3://bucket/a b", "s3://u:p@bucket"]
+)
+def test_an_address_that_is_none_is_refused(text):
+    """A bucket, and folders below it."""
+    with pytest.raises(StorageError, match="an address such as"):
+        s3_path(text, {})
+
+
+def test_nothing_that_is_shown_of_a_history_has_a_secret():
+    """Neither its path nor its repr holds the credentials, or the database's password."""
+    environment = {
+        "AWS_SECRET_ACCESS_KEY": "hidden-1",
+        "AWS_ENDPOINT_URL": "https://s3.example",
+        "AWS_REGION": "eu",
+    }
+    path = s3_path("s3://bucket/a/history/", environment, "postgresql://me:hidden-2@db/x")
+
+    assert str(path) == "s3://bucket/a/history"
+    assert "hidden" not in repr(path) + str(path)
+    assert (path.bucket.endpoint, path.bucket.region) == ("https://s3.example", "eu")
+
+
+def test_credentials_within_the_servers_address_are_refused():
+    """They would be shown wherever the address is."""
+    with pytest.raises(StorageError, match="AWS_ENDPOINT_URL is not of the form"):
+        s3_path("s3://bucket/history", {"AWS_ENDPOINT_URL": "http://me:secret@host:9000"})
