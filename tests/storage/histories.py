@@ -21,6 +21,7 @@ from storage.history import (
     read_transcripts,
     write_epoch,
 )
+from storage.places import parquet, written
 from storage.records import Card, HostFacts, HostReport
 from storage.schemas import SCHEMAS, since
 from tests.storage.outcomes import NOON, small_outcome
@@ -105,12 +106,13 @@ def as_schema(root, epoch, version):
             if since(name) > version:
                 path.unlink()
                 continue
-            table = pq.ParquetFile(path).read().drop_columns(_later_columns(name, version))
+            table = parquet(path).read().drop_columns(_later_columns(name, version))
             for at, field in enumerate(table.schema):
                 if field.name in {"reasons", "incidents"}:
                     rows = [[{k: r[k] for k in _REASON} for r in listed] for listed in table[at].to_pylist()]
                     table = table.set_column(at, field.name, pa.array(rows, _REASONS))
-            pq.write_table(table.replace_schema_metadata({"schema_version": str(version)}), path)
+            with written(path) as file:
+                pq.write_table(table.replace_schema_metadata({"schema_version": str(version)}), file)
 
 
 _REASON = ("code", "severity", "got", "wanted", "mend")

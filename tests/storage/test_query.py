@@ -12,13 +12,15 @@ from storage.errors import HistoryDamaged, QueryRefused, SchemaUnknown, StorageE
 from storage.history import read_table, write_epoch
 from storage.query import Limits, query
 from storage.schemas import SCHEMAS, VERSION
+from tests.s3 import s3_folder
 from tests.storage.histories import as_schema, fold, outcome, rows, write_days
 
 
-@pytest.fixture(scope="module")
-def history(root_factory):
+@pytest.fixture(scope="module", params=["disk", pytest.param("s3", marks=pytest.mark.long)])
+def history(request, tmp_path_factory):
     """Three days: one folded whole, one folded with an epoch archived again, one not folded; epochs of all schemas."""
-    root = root_factory.mktemp("it's a history")
+    folder = tmp_path_factory.mktemp("it's a history")
+    root = folder if request.param == "disk" else s3_folder(folder)
     write_days(root)
     as_schema(root, 3, 1)
     as_schema(root, 4, 2)
