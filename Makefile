@@ -73,8 +73,8 @@ format-check: setup
 # Program:package; the container engines are started by the tests themselves, beside whatever runs already.
 SYSTEM_PACKAGES := sshd:openssh-server ssh:openssh-client dockerd:docker.io podman:podman runc:runc dropbear:dropbear-bin \
   sftp-server:openssh-sftp-server busybox:busybox-static ip:iproute2 nsenter:util-linux iptables:iptables rsync:rsync \
-  chromium:chromium
-SYSTEM_PATH := /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/lib/openssh
+  chromium:chromium initdb:postgresql redis-server:redis-server
+SYSTEM_PATH := /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/lib/openssh:/usr/lib/postgresql/15/bin:/usr/lib/postgresql/17/bin
 
 .PHONY: system-packages
 system-packages:

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -20,6 +19,7 @@ import pyarrow.compute as pc
 
 from storage.errors import HistoryDamaged
 from storage.history import archived_since, read_arrow
+from storage.places import Place
 from storage.records import ProvedEpoch, Severity
 from tasks.reporting.checked import checks_of
 from tasks.reporting.false_zeros import FALSE_ZERO, Judge, Zeros
@@ -75,7 +75,7 @@ class _Past:
 class Following:
     """Reads what is new in a history; safe for threads."""
 
-    def __init__(self, history: Path) -> None:
+    def __init__(self, history: Place) -> None:
         self._history, self._past = history, _Past()
         self._lock = threading.Lock()
 
@@ -137,5 +137,5 @@ def _plain(rows: pd.DataFrame, *columns: str) -> list[list[Any]]:
     return [list(row) for row in zip(*(rows[column].tolist() for column in columns), strict=True)]
 
 
-def _read(history: Path, one: ProvedEpoch, table: str, *columns: str) -> pa.Table:
+def _read(history: Place, one: ProvedEpoch, table: str, *columns: str) -> pa.Table:
     return read_arrow(history, table, epoch=one.epoch, day=one.day, columns=columns).drop_columns("day")

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import sqlalchemy as sa
 from prometheus_client import CollectorRegistry, Metric, generate_latest, start_http_server
@@ -22,6 +21,7 @@ from deployments.gauges.families import Figures, families_of
 from deployments.marketplace.affairs import Affairs
 from deployments.marketplace.board import Board
 from storage.lease_events import LeaseEvents
+from storage.places import Place
 from storage.rental import LeaseEvent
 from storage.rentals import Rentals
 from storage.running import Running
@@ -38,7 +38,7 @@ class Sources:
     """Where figures come from."""
 
     engine: sa.Engine
-    history: Path | None = None
+    history: Place | None = None
     """None: nothing is told of the archive."""
 
 

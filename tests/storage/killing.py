@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from storage import compaction, folders, history, retention
+from storage import compaction, folders, history, locks, places, retention
 
 EVERY_OTHER_OR_EACH = pytest.mark.parametrize("every", [2, pytest.param(1, marks=pytest.mark.long)])
 """Which of the moments a test kills at: every other one each day, each of them in the long tests."""
 
-_TRACED = {module.__file__ for module in (compaction, folders, history, retention)}
+_TRACED = {module.__file__ for module in (compaction, folders, history, locks, places, retention)}
 
 
 def _at_each_line(act, at_line):

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pyarrow.parquet as pq
 import pytest
 
-from storage import compaction, folders, history
+from storage import compaction, folders, history, places
 from storage.compaction import MAX_GROUP_BYTES, compact
 from storage.convert import tables_of
 from storage.errors import HistoryDamaged
@@ -205,7 +205,7 @@ def test_killed_at_any_line_no_row_is_lost_or_doubled(tmp_path, every):
 
         assert rows(root) == expected
         assert set(plain_rows(root)) >= set(expected)
-        with folders.alone(root):  # as whoever archives the next epoch begins
+        with places.alone(root):  # as whoever archives the next epoch begins
             history.finish_tidying(root)
         assert rows(root) == expected
         fold(root, tables=["scores"])
