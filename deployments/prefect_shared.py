@@ -29,7 +29,7 @@ from prefect.server.database import provide_database_interface
 from prefect.server.models.block_registration import run_block_auto_registration
 
 async def register():
-    async with provide_database_interface().session_context(begin_transaction=True) as session:
+    async with provide_database_interface().session_context() as session:
         await run_block_auto_registration(session=session)
 
 asyncio.run(register())

@@ -121,6 +121,25 @@ def test_what_may_be_a_secret_is_not_repeated(key, value, expected):
     assert not any(part in str(caught.value) for part in ("secret", "ret@", "51"))
 
 
+def test_a_history_on_s3_has_the_server_of_awss_variables_and_the_states_locks():
+    """SUBNET_HISTORY says where; the rest is what AWS's own tools read, and credentials are nowhere in it."""
+    environment = {
+        "SUBNET_HISTORY": "s3://archive/subnet-51",
+        "SUBNET_DATABASE_URL": "postgresql://me:secret@db/state",
+        "AWS_ENDPOINT_URL": "https://minio.example:9000",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+    }
+
+    history = read_settings(environment).history
+
+    assert str(history) == "s3://archive/subnet-51"
+    assert history.bucket.endpoint == "https://minio.example:9000"
+    assert history.bucket.locks == environment["SUBNET_DATABASE_URL"]
+    assert "secret" not in repr(read_settings(environment).history)
+    with pytest.raises(SettingError, match="SUBNET_HISTORY"):
+        read_settings({"SUBNET_HISTORY": "s3://Not A Bucket"})
+
+
 def test_the_example_file_documents_every_setting():
     """`.env.example` has each key of the settings, and no other."""
 
