@@ -346,7 +346,7 @@ executor_records = sa.Table(
     _added("kept_scores", WHOLE, "0", "epochs without a verdict for which the last score was kept"),
     _column("swapped_at", UtcDateTime, "UTC; the newest swap of cards that counted", nullable=True),
     _added("announced_uuids", sa.Text, "'[]'", "JSON list: cards that the swap announced, until they pass"),
-    _added("carried_over", sa.Integer, "0", "epochs in a row that did not come to it"),
+    _added("carried_over", WHOLE, "0", "epochs in a row that did not come to it"),
     _column("last_epoch", sa.BigInteger, "the last epoch that is counted here"),
 )
 
