@@ -25,7 +25,7 @@ from tasks.inspection.step import visit_of
 from tasks.policy import LOCALNET
 
 ENOUGH_BYTES = 1 << 30
-PATIENT = replace(LOCALNET, inspection=replace(LOCALNET.inspection, session_deadline_s=200.0))
+PATIENT = replace(LOCALNET, inspection=replace(LOCALNET.inspection, session_deadline_s=800.0))
 """However busy the computer is, an honest machine is in time."""
 HANDS_PROGRAM = """#!{python}
 import sys, time
@@ -112,7 +112,7 @@ def hands_that_may_hang(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setattr(rosters, "sys", SimpleNamespace(executable=program(folder, "hand", text)))
 
 
-async def came_to(condition: Callable[[], object], limit_s: float = 90.0) -> bool:
+async def came_to(condition: Callable[[], object], limit_s: float = 900.0) -> bool:
     """Whether the condition came to hold within the limit."""
     until = asyncio.get_running_loop().time() + limit_s
     while not condition():

@@ -38,6 +38,12 @@ from tests.tasks.inspection.runs import edges_in, list_in_state, run_over
 pytestmark = pytest.mark.filterwarnings("ignore:Logger 'subnet")
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """However busy the computer is, hands that start are waited for."""
+    monkeypatch.setattr("tasks.crew.foreman.HELLO_S", 900.0)
+
+
 def codes(report: HostReport) -> list[str]:
     return [reason.code for reason in report.reasons]
 
@@ -65,7 +71,7 @@ def test_reports_come_in_the_order_of_the_visits(tmp_path):
         async def visited():
             run.progress.begin("inspection", 3)
             async with crew_of(run, Threads(), 1) as crew:
-                reports = await crew.visit(visits_of(run, machines), 220.0)
+                reports = await crew.visit(visits_of(run, machines), 900.0)
                 assert await came_to(lambda: run.progress._phase.done == 3)
                 return reports
 
@@ -140,7 +146,7 @@ def test_a_hands_machines_are_visited_by_another_when_it_is_lost(tmp_path, end, 
         async def visited():
             async with crew_of(run, processes(), 2) as crew:
                 parts = [
-                    asyncio.create_task(crew.visit(visits_of(run, shard), 220.0)) for shard in (mine, others)
+                    asyncio.create_task(crew.visit(visits_of(run, shard), 900.0)) for shard in (mine, others)
                 ]
                 assert await came_to(lambda: len(host.commands) == 3)
                 lost = grip_of(crew, mine[0])
@@ -172,7 +178,7 @@ def test_a_hand_that_hangs_is_killed_and_its_machine_alone_has_no_verdict(tmp_pa
 
         async def visited():
             async with crew_of(run, processes(), 1, silent_s=12.0) as crew:
-                reports = await crew.visit(visits_of(run, machines), 220.0)
+                reports = await crew.visit(visits_of(run, machines), 900.0)
                 return reports, [grip.pid for grip in grips_of(crew)], dict(crew.lost)
 
         (first, hangs, last), pids, lost = asyncio.run(visited())
@@ -393,7 +399,7 @@ def test_an_epoch_that_is_stopped_leaves_no_process(tmp_path):
             async with crewed(run):
                 await run.hands.hire(1)
                 pids.extend(grip.pid for grip in grips_of(run.hands))
-                await run.hands.visit(visits_of(run, [host.executor(python=python)]), 220.0)
+                await run.hands.visit(visits_of(run, [host.executor(python=python)]), 900.0)
 
         async def stop():
             work = asyncio.create_task(stopped())
