@@ -57,6 +57,9 @@ class Office:
     def sign(self, lines: tuple[str, ...]) -> str:
         return "signed: " + " ".join(lines)
 
+    def is_signed_by(self, text: str, hotkey: str) -> bool:
+        return text.startswith("signed: ") and bool(hotkey)
+
     def is_ours_elsewhere(self, executor_key: str) -> bool:
         return executor_key.endswith("/ours")
 

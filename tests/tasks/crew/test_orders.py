@@ -44,7 +44,7 @@ def messages(*kinds):
 
 
 def _of(hint, name):
-    return st.sampled_from(["sign", "elsewhere"]) if name == "what" else anything(hint)
+    return st.sampled_from(["sign", "signed", "elsewhere"]) if name == "what" else anything(hint)
 
 
 ORDERS = messages(
