@@ -278,6 +278,7 @@ class Crew:
             head, _ = await _receive(recruit.reader)
         if not isinstance(head, Hello):
             raise HandLost(f"it began with {type(head).__name__}", 0)
+        hand.heard_at = self._clock()
         self._hands[hand.number] = hand
         await self._send(hand, self._begin)
         self._start(self._listen(hand))
