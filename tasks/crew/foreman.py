@@ -48,7 +48,7 @@ from tasks.errors import SubnetError
 from tasks.inspection.ours import our_fault
 
 _log = logging.getLogger("subnet.epoch")
-HELLO_S = 60.0
+HELLO_S = 120.0
 """For a hand to start: it imports Numba, on cores that others want."""
 SILENT_S = 30.0
 """A hand that says nothing for so long hangs: judging its largest shard takes a few seconds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import resource
 import signal
@@ -24,6 +25,7 @@ from tasks.crew.station import Suspect
 STREAM_BYTES = 1 << 26
 """What of a hand's frames waits for us; a frame that is larger is read in pieces."""
 END_S = 3.0
+_PR_SET_PDEATHSIG = 1
 _PAGE_BYTES = resource.getpagesize()
 REPOSITORY = Path(__file__).parents[2]
 PASSED_ON = ("HOME", "LANG", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ", "VIRTUAL_ENV")
@@ -170,6 +172,7 @@ def _serve_here(sock: socket.socket, suspect: Suspect) -> None:
 
 def serve_as_process(number: int, note: int, most_bytes: int) -> None:
     """Be a hand in a process of its own, which ends with its connection."""
+    _die_with_parent()
     # Ctrl-C is for the flow: it ends us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -178,3 +181,13 @@ def serve_as_process(number: int, note: int, most_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (2 * most_bytes, 2 * most_bytes))
     memory = mmap(note, resource.getpagesize())
     serve(socket.socket(fileno=number), Suspect(memory))
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end this process when the flow is killed: one that hangs hears no end of its connection."""
+    if sys.platform != "linux":
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(0)  # it died before the kernel knew

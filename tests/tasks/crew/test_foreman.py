@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +16,7 @@ from storage.records import HostReport, Severity
 from tasks.crew.foreman import MOST_LIVES, HandLost
 from tasks.crew.opening import crewed
 from tasks.crew.orders import Proving
-from tasks.crew.rosters import Threads, surroundings
+from tasks.crew.rosters import REPOSITORY, Threads, surroundings
 from tasks.crew.station import Suspect
 from tasks.inspection.ours import CARRIED_OVER, VALIDATOR_FAILED
 from tasks.inspection.step import inspect
@@ -438,3 +440,29 @@ def test_a_suspect_is_noted_in_memory_that_both_sides_see():
 
     assert Suspect(shared).number == (3 << 16) + 7
     assert Suspect().number == 0
+
+
+FLOW = """
+import asyncio, sys, time
+from tasks.crew.rosters import Processes
+
+async def hire():
+    (recruit,) = await Processes(1 << 30).hire(1)
+    sys.stdout.write(f"{recruit.grip.pid}\\\\n")
+    sys.stdout.flush()
+    time.sleep(60)
+
+asyncio.run(hire())
+"""
+
+
+def test_a_hand_that_hangs_does_not_outlive_a_flow_that_is_killed():
+    """A stopped hand hears no end of its connection: the kernel ends it with the process that hired it."""
+
+    flow = subprocess.Popen([sys.executable, "-c", FLOW], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
+    pid = int(flow.stdout.readline())
+    os.kill(pid, signal.SIGSTOP)
+    flow.kill()
+    flow.communicate()
+
+    assert asyncio.run(came_to(lambda: is_gone(pid)))
