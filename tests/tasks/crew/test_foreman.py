@@ -448,7 +448,7 @@ from tasks.crew.rosters import Processes
 
 async def hire():
     (recruit,) = await Processes(1 << 30).hire(1)
-    sys.stdout.write(f"{recruit.grip.pid}\\\\n")
+    sys.stdout.write(f"{recruit.grip.pid}\\n")
     sys.stdout.flush()
     time.sleep(60)
 
