@@ -56,15 +56,17 @@ def make_venv(wanted: Change, work: Work) -> list[str]:
     work.journal.note("tree", folder)
     wheels = wheels_of(folder)
     clear(folder, wheels if wanted["has_wheels"] else "")
-    done = run([wanted["python"], "-I", "-m", "venv", folder], PIP_S)
+    scratch = f"{folder}/.scratch"  # within the tree that is ours: what a killed pip leaves goes with it
+    done = run([wanted["python"], "-I", "-m", "venv", folder], PIP_S, scratch=scratch)
     if done.returncode != 0:
         raise Failed("PYTHON_FAILED", done.stdout[-WORDS:])
     source = ["--no-index", "--find-links", wheels] if wanted["has_wheels"] else []
     options = ["--disable-pip-version-check", "--no-input", "--no-cache-dir", "--quiet", *source]
-    done = run([own, "-I", "-m", "pip", "install", *options, *wanted["modules"]], PIP_S)
+    done = run([own, "-I", "-m", "pip", "install", *options, *wanted["modules"]], PIP_S, scratch=scratch)
     if done.returncode != 0:
         raise Failed("PIP_FAILED", done.stdout[-WORDS:])
     delete(wheels)
+    delete(scratch)
     replace_whole(mark, text.encode(), 0o644)
     return [own]
 

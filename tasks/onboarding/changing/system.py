@@ -94,9 +94,17 @@ def tool(command: list[str], timeout_s: float = QUICK_S) -> None:
         raise Failed("TOOL_FAILED", f"{' '.join(command)}: {done.stdout[-WORDS:]}")
 
 
-def run(command: list[str], timeout_s: float = QUICK_S) -> subprocess.CompletedProcess[str]:
-    """A program with these words; what it prints is bounded by its time only, and what is told of it by `WORDS`."""
+def run(
+    command: list[str], timeout_s: float = QUICK_S, *, scratch: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """A program with these words; what it prints is bounded by its time only, and what is told of it by `WORDS`.
+
+    `scratch`: a folder for its temporary files, made here; else they are where the machine has them, and stay when it is killed.
+    """
     environment = dict(os.environ, PATH=PATH, LC_ALL="C", DEBIAN_FRONTEND="noninteractive")
+    if scratch:
+        Path(scratch).mkdir(mode=0o700, parents=True, exist_ok=True)
+        environment["TMPDIR"] = scratch
     try:
         return subprocess.run(  # noqa: S603  words of ours: no shell reads them
             command,
