@@ -1,19 +1,16 @@
 """The worker that runs flows inside itself, as a process, against a real Prefect server."""
 
-import asyncio
 import os
 import sys
 import time
 from contextlib import contextmanager
 
-import httpx
 import pytest
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.states import Cancelling
 
 from deployments.bell import bell_of, ring
-from deployments.flow_worker import FlowWorker
-from deployments.prefect_client import client_of, quick_client
+from deployments.prefect_client import client_of
 from deployments.prefect_server import client_environment
 from deployments.processes import start, tail
 from deployments.sites import REPOSITORY
@@ -141,39 +138,6 @@ def test_a_file_tells_that_prefect_hears_it(client, worker, folder, tmp_path):
     state_of(client, run)
 
     assert (folder / "alive").exists()
-
-
-class Nameless:
-    """A client whose server has no time to take a worker's name."""
-
-    def __init__(self, client):
-        self._client = client
-
-    def __getattr__(self, name):
-        return getattr(self._client, name)
-
-    async def update_flow_run(self, *_, **__):
-        """Never taken."""
-        raise httpx.ConnectError("503")
-
-
-def test_a_run_is_worked_although_its_worker_could_not_leave_its_name(client, server, tmp_path):
-    """A busy server costs the name, which only a kill would need, and not the run."""
-    client.create_work_pool(WorkPoolCreate(name="busy", type="process"))
-    run = asked(client, "write", pool="busy", path=str(tmp_path / "f"), text="done")
-
-    async def live():
-        async with quick_client() as real:
-            worker = FlowWorker(Nameless(real), "busy", limit=1)
-            while not client.read_flow_run(run.id).state.is_final():
-                await worker.take_due()
-                await asyncio.sleep(0.2)
-
-    with client_of(server.access):
-        asyncio.run(asyncio.wait_for(live(), DEADLINE_S))
-
-    assert state_of(client, run).is_completed()
-    assert (tmp_path / "f").read_text() == f"done in {os.getpid()}\n"
 
 
 def test_settings_come_from_the_folders_file(client, worker, tmp_path):
