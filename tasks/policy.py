@@ -427,7 +427,12 @@ FLEET = replace(
     LOCALNET,
     name="fleet",
     inspection=replace(
-        LOCALNET.inspection, session_deadline_s=60.0, bandwidth_probes_at_once=64, bandwidth_turn_s=12.0
+        LOCALNET.inspection,
+        session_deadline_s=60.0,
+        bandwidth_probes_at_once=64,
+        bandwidth_turn_s=12.0,
+        # The cores that the lines are simulated on are the validator's: they are slower than what they stand for.
+        min_mbit_s=5.0,
     ),
     proof=replace(
         LOCALNET.proof,

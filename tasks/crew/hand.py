@@ -211,8 +211,11 @@ class _Hand:
     def _visits(self, order: DoVisits, visits: Sequence[Visit]) -> None:
         station, until = self._at_work, time.monotonic() + order.left_s
         station.admit({v.executor.key: v.access for v in visits})
+        station.patience.expect(len(visits))
         first = order.number << 16
         workers = [self._machine(first + i, self._visit, v, until) for i, v in enumerate(visits, 1)]
+        for worker in workers:
+            worker.is_visit = True
         gevent.joinall(workers)
         reports: Iterable[HostReport] = (worker.value for worker in workers)
         self._tell(Visited(order.number), encode_reports(tuple(reports)))
@@ -233,6 +236,7 @@ class _Hand:
             _log.exception("the visit to %s failed", executor.key)
             return our_fault(executor, error)
         finally:
+            station.patience.end(gevent.getcurrent(), station.clock())
             self._steps += 1
 
     def _proofs(self, order: DoProofs, provings: Sequence[Proving]) -> None:

@@ -16,9 +16,11 @@ from gevent.lock import BoundedSemaphore
 from storage.records import Executor
 from tasks.crew.orders import Access, Begin
 from tasks.crew.pacing import LOOK_S, Pace
+from tasks.crew.patience import Patience
 from tasks.edges import green
 from tasks.edges.bounded import For
 from tasks.edges.shell import EpochKey, Session
+from tasks.errors import HostAway
 from tasks.policy import Policy
 
 Ask = Callable[[str, tuple[str, ...]], str]
@@ -46,6 +48,8 @@ class Worker(gevent.Greenlet):  # type: ignore[misc]  # it has no types
     """The greenlet of one machine."""
 
     number = 0
+    is_visit = False
+    """Whether its time is taken: a proof's is kept by its wave."""
 
 
 class Station:
@@ -59,6 +63,7 @@ class Station:
         self.live = BoundedSemaphore(begin.most_sessions)
         self.waiting, self.until = 0, 0.0
         """Machines that wait for their visit, and when all visits must be over."""
+        self.patience: Patience[Worker] = Patience()
         self._pace = Pace(begin.shell.starts_per_s, begin.shell.starts_per_s)
         self._most_held = begin.most_sessions
         self._probes = BoundedSemaphore(begin.most_probes)
@@ -78,6 +83,11 @@ class Station:
             now = self.clock()
             self._pace = self._pace.next(now - due, self.waiting, self.until - now)
             self.shell.pacer.set_rate(self._pace.now_per_s)
+            for worker in self.patience.late(now):
+                limit_s = self.patience.limit_s
+                # Once: what it is told ends the visit.
+                self.patience.pause(worker, now)
+                worker.kill(HostAway("visit", f"no answer by its deadline of {limit_s:.0f} s"), block=False)
 
     @contextmanager
     def turn(self, until: float) -> Iterator[bool]:
@@ -108,7 +118,9 @@ class Station:
     @contextmanager
     def probe_slot(self, deadline: float) -> Iterator[bool]:
         """A turn to measure bandwidth; False when none is free by the deadline."""
+        self.patience.pause(gevent.getcurrent(), self.clock())
         is_ours = bool(self._probes.acquire(timeout=max(0.0, deadline - self.clock())))
+        self.patience.resume(gevent.getcurrent(), self.clock())
         try:
             yield is_ours
         finally:
@@ -146,5 +158,8 @@ class Station:
     def _wait(self, sock: socket.socket, what: For, timeout_s: float) -> None:
         # Whoever waits keeps nobody from going on.
         self.suspect.note(0)
+        current = gevent.getcurrent()
+        if getattr(current, "is_visit", False):
+            self.patience.begin(current, self.clock())
         green.wait(sock, what, timeout_s)
-        self.suspect.note(getattr(gevent.getcurrent(), "number", 0))
+        self.suspect.note(getattr(current, "number", 0))

@@ -12,8 +12,8 @@ from tests.bench.rig import Rig, rig
 from tests.bench.rows import MS, Group, Row
 from tests.bench.told import Told
 
-ONE, FEW, MANY = 1, 100, 300
-"""Executors. The farms and their provers share the cores with the validator, which keeps MANY below 500."""
+ONE, FEW, MANY = 1, 100, 500
+"""Executors. The farms and their provers share the cores with the validator."""
 RUNS = {ONE: MEDIAN_RUNS, FEW: MEDIAN_RUNS, MANY: 3}
 """An epoch over MANY takes long."""
 NAMES = (

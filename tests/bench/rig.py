@@ -11,9 +11,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from deployments.prefect_server import PrefectServer, client_environment, launch
@@ -48,6 +48,18 @@ class Validator:
 
 
 @dataclass(frozen=True)
+class Kind:
+    """What the farms are like, and by which policy they are validated."""
+
+    policy: str
+    arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+FARM = Kind("farm")
+
+
+@dataclass(frozen=True)
 class Rig:
     """What the rows are measured on."""
 
@@ -74,15 +86,17 @@ class Rig:
 
 
 @contextmanager
-def rig(folder: Path, sizes: Sequence[int]) -> Iterator[Rig]:
+def rig(folder: Path, sizes: Sequence[int], kind: Kind = FARM) -> Iterator[Rig]:
     """A rig with a farm of each size; all that it started ends with the block."""
     shutil.rmtree(folder, ignore_errors=True)
     with ExitStack() as stack:
         server = launch(folder, REPOSITORY)
         stack.callback(server.stop)
-        environment = _environment(folder, server)
+        environment = _environment(folder, server) | kind.environment
         validators = {
-            size: Validator(stack.enter_context(_validator(folder / str(size), size, environment)), size)
+            size: Validator(
+                stack.enter_context(_validator(folder / str(size), size, environment, kind)), size
+            )
             for size in sizes
         }
         server.wait()
@@ -103,10 +117,12 @@ def group_cpu_s(group: int) -> float:
 
 
 @contextmanager
-def _validator(folder: Path, executors: int, environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    farm = _start_farm(folder, executors, environment)
+def _validator(
+    folder: Path, executors: int, environment: dict[str, str], kind: Kind
+) -> Iterator[subprocess.Popen[str]]:
+    farm = _start_farm(folder, executors, environment, kind)
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.bench.validator", str(folder)],
+        [sys.executable, "-m", "tests.bench.validator", str(folder), kind.policy],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -122,7 +138,7 @@ def _validator(folder: Path, executors: int, environment: dict[str, str]) -> Ite
         farm.stop()
 
 
-def _start_farm(folder: Path, executors: int, environment: dict[str, str]) -> Child:
+def _start_farm(folder: Path, executors: int, environment: dict[str, str], kind: Kind) -> Child:
     return start(
         f"farm of {executors}",
         [
@@ -133,6 +149,7 @@ def _start_farm(folder: Path, executors: int, environment: dict[str, str]) -> Ch
             str(folder / "localnet"),
             "--executors",
             str(executors),
+            *kind.arguments,
         ],
         log=folder / "farm.log",
         environment=environment,

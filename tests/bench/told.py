@@ -14,3 +14,5 @@ class Told:
     proved: int
     cpu_s: float
     wall_s: float
+    peak_mib: float = 0.0
+    """Of the process and its children, as far as it was looked at."""

@@ -5,7 +5,7 @@
     floor    a bare paramiko session to each machine, and the hashing that the verdicts of their cards can't avoid
     view     the chain's snapshot alone
 
-`python -m tests.bench.validator FOLDER`; an answer is one line of JSON with the fields of `Told`.
+`python -m tests.bench.validator FOLDER POLICY`; an answer is one line of JSON with the fields of `Told`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import socket
 import sys
 import time
@@ -39,13 +40,13 @@ from tasks.discovery import discover, executors_of
 from tasks.edges.shell import EpochKey, Pacer, ShellSettings
 from tasks.epoch import Edges
 from tasks.inspection.models import find, sku
-from tasks.policy import DEFAULT, LOCALNET, Policy
+from tasks.policy import DEFAULT, LOCALNET, Policy, preset
 from tasks.proof.challenge import parameters_for
 from tests.bench.lanes import hash_in_lanes, verdict_compressions
 from tests.bench.measure import cpu_now_s
 from tests.bench.told import Told
 
-POLICY = replace(
+FARM = replace(
     LOCALNET,
     name="farm",
     inspection=replace(LOCALNET.inspection, session_deadline_s=DEFAULT.inspection.session_deadline_s),
@@ -53,8 +54,8 @@ POLICY = replace(
 )
 """Cards of 90 KB that are soon walked: the farm's provers work on the same cores, and a verdict costs the same."""
 KEY_LIFE_S = 900
-SESSION_DEADLINE_S = 30.0
-THREADS = 64
+SESSION_DEADLINE_S = 60.0
+THREADS = 128
 
 
 @dataclass
@@ -62,6 +63,7 @@ class Validator:
     """What the work hangs on."""
 
     layout: Layout
+    policy: Policy = FARM
     reports: tuple[HostReport, ...] = field(default=())
 
 
@@ -80,14 +82,24 @@ async def _run_epoch(validator: Validator, run: Callable[[Layout, Policy], Await
     with closing(Ledger(validator.layout.chain)) as ledger:
         ledger.advance(BLOCKS_PER_EPOCH)
     cpu_s, wall_s = cpu_now_s(), time.perf_counter()
-    await run(validator.layout, POLICY)
+    await run(validator.layout, validator.policy)
     cpu_s, wall_s = cpu_now_s() - cpu_s, time.perf_counter() - wall_s
     outcome = _outcome(validator)
     for incident in outcome.incidents:
         raise RuntimeError(f"{incident.code}: {incident.got}")
     validator.reports = tuple(r for r in outcome.reports if r.may_be_proved)
     proved = [v for v in outcome.verdicts if v.proved]
-    return Told(len(outcome.executors), sum(len(v.cards) for v in proved), len(proved), cpu_s, wall_s)
+    cards = sum(len(v.cards) for v in proved)
+    return Told(len(outcome.executors), cards, len(proved), cpu_s, wall_s, _peak_mib())
+
+
+def _peak_mib() -> float:
+    """The most that this process has held, and for each of its hands the most that one of them has: no less than all did."""
+    hands = len(os.sched_getaffinity(0))
+    own, child = (
+        resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    return (own + hands * child) / 1024
 
 
 def _outcome(validator: Validator) -> EpochOutcome:
@@ -159,9 +171,9 @@ def _compressions(validator: Validator) -> int:
         for card in report.facts.cards:
             model = find(card.model)
             assert model is not None
-            size = sku(model, card.vram_mib, POLICY.inspection.vram_window)
+            size = sku(model, card.vram_mib, validator.policy.inspection.vram_window)
             assert size is not None
-            total += verdict_compressions(parameters_for(size, POLICY.proof))
+            total += verdict_compressions(parameters_for(size, validator.policy.proof))
     return total
 
 
@@ -191,9 +203,9 @@ async def _answer(validator: Validator, word: str) -> Told:
             raise ValueError(f"{word!r} is none of epoch, bare, floor, view")
 
 
-async def main(folder: str) -> None:
+async def main(folder: str, policy: str = FARM.name) -> None:
     """Answer until stdin ends."""
-    validator = Validator(Layout(Path(folder)))
+    validator = Validator(Layout(Path(folder)), FARM if policy == FARM.name else preset(policy))
     while line := await asyncio.to_thread(sys.stdin.readline):
         told = await _answer(validator, line.strip())
         sys.stdout.write(json.dumps(asdict(told)) + "\n")

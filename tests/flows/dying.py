@@ -38,7 +38,7 @@ from storage.records import BLOCKS_PER_EPOCH
 from storage.state import State
 from tasks.errors import EpochBusy
 from tasks.policy import LOCALNET
-from tests.bench.validator import POLICY as SMALL
+from tests.bench.validator import FARM as SMALL
 
 POLICY = replace(
     SMALL,
