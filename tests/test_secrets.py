@@ -25,7 +25,12 @@ NO_SECRETS = {
 """Names that only look like one."""
 REFERENCE = re.compile(r"\{\{ *(\$[A-Z_]+|prefect\.(blocks|variables)\.[\w./-]+) *\}\}")
 """A value that is looked up when a run begins: of the worker's environment, a block or a variable."""
-DEPLOYMENTS = sorted(REPOSITORY.rglob("prefect*.yaml"))
+DEPLOYMENTS = sorted(
+    path
+    for path in REPOSITORY.rglob("prefect*.yaml")
+    if not path.relative_to(REPOSITORY).parts[0].startswith(".")
+)
+"""Ours: a virtual environment has Prefect's own recipes."""
 
 
 def every_flow():

@@ -53,6 +53,7 @@ HELLO_S = 120.0
 SILENT_S = 30.0
 """A hand that says nothing for so long hangs: judging its largest shard takes a few seconds."""
 LOOK_S = 1.0
+ENDING_S = 0.1
 MOST_LIVES = 3
 """How often a visit is given to another hand."""
 
@@ -330,7 +331,8 @@ class Crew:
                 hand.heard_at = self._clock()
                 await self._hear(hand, head, body)
         except (EOFError, ConnectionError):
-            pass
+            # The end of its connection comes before the system can tell how it ended.
+            await asyncio.sleep(ENDING_S)
         except ValueError as error:
             why = f"it said what no hand says: {error}"
         finally:

@@ -113,6 +113,7 @@ class Processes:
                 cwd=REPOSITORY,
                 env=surroundings(os.environ),
                 stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
             )
         finally:
             theirs.close()

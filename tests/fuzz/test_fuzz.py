@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 
@@ -47,9 +48,7 @@ def test_what_is_planted_is_found(name, kind, tmp_path):
 
     (finding,) = run.findings
     assert (finding.target, finding.kind, finding.path.read_bytes()) == (name, kind, b"input 7")
-    assert f"--replay {finding.path.name}" in finding.told().replace("../", "").replace(
-        str(tmp_path)[1:] + "/", ""
-    )
+    assert f"--replay {os.path.relpath(finding.path)}" in finding.told()
     assert main(["--replay", str(finding.path)]) == 1
 
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+import sqlalchemy as sa
 
 from storage.pass_rates import pass_rates
 from storage.records import PassRate, Severity
@@ -34,7 +35,7 @@ def test_a_verdict_that_failed_is_listed_and_not_proved(engine):
     finish(engine, [machine("a"), machine("b")], epoch=5)
     failed = replace(proof(machine("a")), severity=Severity.FAIL)
     with engine.begin() as connection:
-        connection.exec_driver_sql("DELETE FROM verdicts WHERE executor_key LIKE '%/b'")
+        connection.execute(sa.text("DELETE FROM verdicts WHERE executor_key LIKE '%/b'"))
         connection.exec_driver_sql(f"UPDATE verdicts SET severity = '{failed.severity}'")
 
     assert pass_rates(engine, 6, 9) == (PassRate(5, 2, 0),)

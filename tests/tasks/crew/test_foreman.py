@@ -448,6 +448,7 @@ from tasks.crew.rosters import Processes
 
 async def hire():
     (recruit,) = await Processes(1 << 30).hire(1)
+    await recruit.reader.readexactly(8)  # it is at work
     sys.stdout.write(f"{recruit.grip.pid}\\n")
     sys.stdout.flush()
     time.sleep(60)
