@@ -382,7 +382,7 @@ class ShellSession:
 
 
 def connect(address: str, port: int, until: float, wait: Wait = block) -> socket.socket:
-    """A TCP connection to a literal address, which is given up when the other side is gone; HostAway."""
+    """A TCP connection to a literal address that does not block, and is given up when the other side is gone; HostAway."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         sock = socket.socket(family, socket.SOCK_STREAM)

@@ -174,6 +174,7 @@ def greets(address: str, printed: bytes) -> bool:
         return False
     try:
         with connect(address, number, time.monotonic() + PORT_PATIENCE_S) as sock:
+            sock.settimeout(PORT_PATIENCE_S)
             return _received(sock) == token
     except (HostAway, OSError):
         return False
