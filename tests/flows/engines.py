@@ -32,7 +32,7 @@ MACHINES = 70
 """Enough for two hands."""
 POLICY = replace(
     FLEET,
-    inspection=replace(FLEET.inspection, session_deadline_s=14.0),
+    inspection=replace(FLEET.inspection, session_deadline_s=14.0, min_mbit_s=0.001),
     proof=replace(FLEET.proof, fill_deadline_s=6.0, round_deadline_s=6.0),
     # Nothing that a clock or a line measures is in the score, so that equal findings give equal scores.
     scoring=replace(

@@ -11,6 +11,9 @@ import pytest
 from deployments.sites import REPOSITORY
 from tests.flows.engines import MACHINES
 
+pytestmark = pytest.mark.long
+"""Four epochs, and clusters that are started for two of them: more than two minutes."""
+
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
@@ -48,7 +51,6 @@ def test_dask_gives_the_same_findings_and_scores_as_threads(told):
     assert told["dask"] == told["threads"]
 
 
-@pytest.mark.long
 @pytest.mark.xdist_group("engines")
 @pytest.mark.parametrize("engine", ["processes", "ray"])
 def test_the_other_engines_do_so_too(told_by_all, engine):
