@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter
 
@@ -18,7 +18,6 @@ from tasks.policy import Policy
 from tasks.proof.challenge import ProofKind
 from tasks.proof.population import Population
 
-R = TypeVar("R")
 YES, NO = "yes", "no"
 """Answers to what is asked of the foreman."""
 

@@ -7,7 +7,6 @@ verdicts of a shard together
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -25,7 +24,6 @@ from tasks.proof.slots import place_of, turns
 from tasks.proof.wave import gate_limits_s
 from tasks.stepping import step
 
-_log = logging.getLogger("subnet.epoch")
 IDLE_S = 120.0
 """A session that would wait longer for its wave is closed, and opened again then: its lifetime is bounded."""
 
