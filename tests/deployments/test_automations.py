@@ -78,10 +78,10 @@ def made(environment, url_file):
 
 @pytest.fixture(scope="module")
 def zombie(environment, made):
-    """A run that gives one sign of life, and never another; it has to give one every ten seconds."""
+    """A run that gives one sign of life, and never another; it has to give one every ten seconds, as long as these tests last."""
     quick = crash_silent_runs(timedelta(seconds=10)).model_copy(update={"name": "the same, quicker"})
     with client_of(environment) as client:
-        client.create_automation(quick)
+        automation = client.create_automation(quick)
         flow_id = client.create_flow_from_name("keep")
         run = client.request(
             "POST",
@@ -94,7 +94,10 @@ def zombie(environment, made):
             resource=Resource({"prefect.resource.id": f"prefect.flow-run.{run['id']}"}),
         )
         client.request("POST", "/events", json=[heartbeat.model_dump(mode="json")])
-        return run["id"]
+    yield run["id"]
+    # Other tests' runs on the same server last longer than ten seconds.
+    with client_of(environment) as client:
+        client.delete_automation(automation)
 
 
 @pytest.fixture(scope="module")
