@@ -57,7 +57,7 @@ class Settings:
     """The address that renters send TAO to; empty: only operators credit them."""
     chain_deadline_s: float = 45.0
     miner_deadline_s: float = 10.0
-    executors_per_shard: int = 50
+    executors_per_shard: int = 100
     max_sessions: int = 1_000
     """SSH sessions that one wave holds open; a network with more is proved in several waves."""
     crew: str = "processes"

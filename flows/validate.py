@@ -75,7 +75,7 @@ async def validate_epoch(edges: Edges, epoch: int | None, policy: Policy) -> Epo
             outcome = await archive(run)
         await announce(run, outcome)
         await tell(run, outcome)
-        await explain(run)
+        await explain(run, outcome)
         return outcome
 
 

@@ -8,7 +8,7 @@ What is saved for a machine replaces what was saved before, so a step that is re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -488,6 +488,17 @@ class State:
                 grounds=_grounds(connection, epoch),
                 phases=_phases(connection, epoch),
                 events=_events(connection, epoch),
+            )
+
+    def load_end(self, known: EpochOutcome) -> EpochOutcome:
+        """An epoch that was read before it was closed, with what that has added: its end, its phases, what it led to."""
+        with reading(self._engine) as connection:
+            head = connection.execute(_of_epoch(tables.epochs, known.epoch)).mappings().one()
+            return replace(
+                known,
+                finished_at=head["finished_at"],
+                phases=_phases(connection, known.epoch),
+                events=_events(connection, known.epoch),
             )
 
     # --- compare and set ---------------------------------------------------------------------------

@@ -46,8 +46,8 @@ def _close(run: EpochRun) -> EpochOutcome:
         state.finish_counted(run.epoch, records, resets_of(run.records, records, now))
     else:
         state.finish_epoch(run.epoch)
-    finished = archive_closed(run.edges, state, run.epoch)
+    finished = state.load_end(known)
+    archive_closed(run.edges, state, finished)
     state.prune(KEPT_EPOCHS)
     state.forget_records(run.epoch - REMEMBERED_EPOCHS)
-    assert finished is not None
     return finished

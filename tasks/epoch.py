@@ -62,7 +62,7 @@ class Edges:
     history: Place
     own_hotkey: str
     is_embedded: bool
-    executors_per_shard: int = 50
+    executors_per_shard: int = 100
     max_sessions: int = 1_000
     monotonic: Callable[[], float] = field(default=time.monotonic)
     sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep)

@@ -26,6 +26,8 @@ from tasks.stepping import is_in_flow_run, step
 
 _log = logging.getLogger("subnet.epoch")
 PROGRESS_PERIOD_S = 2.0
+MAX_MACHINES_SHOWN = 500
+"""In the table: as many as a page of Prefect's UI can bear."""
 MAX_MACHINES_EXPLAINED = 1_000
 MAX_TEXT = 300
 _MARKUP = re.compile(r"[\\`*_{}\[\]<>()#+!|~&]")
@@ -74,17 +76,12 @@ async def _name_flow_run(name: str) -> None:
 
 
 @step("explain", deadline_s=60.0)
-async def explain(run: EpochRun) -> None:
+async def explain(run: EpochRun, outcome: EpochOutcome) -> None:
     """Leave the table artifact with every score's terms and the Markdown artifact that explains each zero."""
     if not is_in_flow_run():
         return
-    outcome = await asyncio.to_thread(run.state.load_outcome, run.epoch)
-    if outcome is None:
-        return
     await acreate_table_artifact(
-        score_rows(outcome),
-        key="epoch-scores",
-        description=f"Epoch {outcome.epoch}: every score with its terms",
+        score_rows(outcome)[:MAX_MACHINES_SHOWN], key="epoch-scores", description=_about_scores(outcome)
     )
     if run.looks:
         await acreate_table_artifact(
@@ -97,6 +94,13 @@ async def explain(run: EpochRun) -> None:
         key="epoch-reasons",
         description=f"Epoch {outcome.epoch}: why machines are not paid",
     )
+
+
+def _about_scores(outcome: EpochOutcome) -> str:
+    about, count = f"Epoch {outcome.epoch}: every score with its terms", len(outcome.scores)
+    if count <= MAX_MACHINES_SHOWN:
+        return about
+    return f"{about}, the best {MAX_MACHINES_SHOWN} of {count}: `subnet show --epoch {outcome.epoch}` and the archive have all"
 
 
 def score_rows(outcome: EpochOutcome) -> list[dict[str, object]]:

@@ -52,7 +52,8 @@ def _open(edges: Edges, header: EpochHeader, policy: Policy, view: SubnetView) -
         run.kept = kept_of(state, header.epoch)
     for earlier in opening.unarchived:
         try:
-            archive_closed(edges, state, earlier)
+            if (outcome := state.load_outcome(earlier)) is not None:
+                archive_closed(edges, state, outcome)
         except StorageError as error:
             # A full disk must not keep the epoch from being worked and weights from being set.
             run.note_incident(error)
@@ -72,18 +73,16 @@ def kept_of(state: State, epoch: int) -> Kept:
     )
 
 
-def archive_closed(edges: Edges, state: State, epoch: int) -> EpochOutcome | None:
-    """Write a closed epoch into the history, and give it back; repeating it changes nothing.
+def archive_closed(edges: Edges, state: State, outcome: EpochOutcome) -> None:
+    """Write a closed epoch into the history; repeating it changes nothing.
 
     Asked only after reading: another run may archive it meanwhile, and what is read later has no transcripts.
     """
-    outcome = state.load_outcome(epoch)
-    if outcome is None or state.is_archived(epoch):
-        return outcome
+    if state.is_archived(outcome.epoch):
+        return
     if not _is_older(edges, outcome):
         write_epoch(edges.history, outcome)
-    state.mark_archived(epoch)
-    return outcome
+    state.mark_archived(outcome.epoch)
 
 
 def _is_older(edges: Edges, outcome: EpochOutcome) -> bool:

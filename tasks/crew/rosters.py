@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import gc
 import os
 import resource
 import signal
@@ -25,6 +26,8 @@ from tasks.crew.station import Suspect
 STREAM_BYTES = 1 << 26
 """What of a hand's frames waits for us; a frame that is larger is read in pieces."""
 END_S = 3.0
+COLLECTED_AT = 20_000
+"""Objects of a hand's that are made and not freed before circles are looked for: some ten sessions'."""
 _PR_SET_PDEATHSIG = 1
 _PAGE_BYTES = resource.getpagesize()
 REPOSITORY = Path(__file__).parents[2]
@@ -181,6 +184,9 @@ def serve_as_process(number: int, note: int, most_bytes: int) -> None:
     # Twice what it is killed for: an allocation that would take the machine down fails at once.
     resource.setrlimit(resource.RLIMIT_DATA, (2 * most_bytes, 2 * most_bytes))
     memory = mmap(note, resource.getpagesize())
+    # What was imported stays; sessions that end in circles may be many before they are looked for.
+    gc.freeze()
+    gc.set_threshold(COLLECTED_AT)
     serve(socket.socket(fileno=number), Suspect(memory))
 
 

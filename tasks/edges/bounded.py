@@ -45,8 +45,8 @@ MAX_PACKET_BYTES = 35_000
 """What RFC 4253 (6.1) obliges a peer to take, and more than the 32 KiB of data that we announce."""
 MAX_BANNER_LINES = 8
 MAX_BANNER_BYTES = 2_048
-TICK_S = 1.0
-"""How often a session that waits looks whether it was closed meanwhile."""
+TICK_S = 5.0
+"""How often a session that waits looks whether it was closed meanwhile, where closing does not wake it."""
 
 BULK = 10_000
 """Messages that come with data, by default: `Bounds.bulk_messages`."""

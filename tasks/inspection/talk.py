@@ -23,7 +23,7 @@ import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -183,7 +183,7 @@ def start_prover(
     With the form `cuda` its kernels are compiled and loaded first, for at most `warm_s`; what is not done then is done
     after GO.
     """
-    digest = hashlib.blake2s(archive).hexdigest()
+    digest = _digest_of(archive)
     request = {"do": "prove", "cache": cache_folder, "digest": digest, "form": form, "warm_s": warm_s}
     _ask(session, request, deadline)
     session.send(archive, deadline=deadline)
@@ -240,6 +240,12 @@ _RAN: TypeAdapter[_Ran | _Refusal] = TypeAdapter(_Ran | _Refusal)
 _INSTALLED: TypeAdapter[_Installed | _Refusal] = TypeAdapter(_Installed | _Refusal)
 _SUNK: TypeAdapter[_Sunk | _Refusal] = TypeAdapter(_Sunk | _Refusal)
 _PROVING: TypeAdapter[_Proving | _Refusal] = TypeAdapter(_Proving | _Refusal)
+
+
+@lru_cache(maxsize=2)
+def _digest_of(archive: bytes) -> str:
+    """The same archive goes to every machine."""
+    return hashlib.blake2s(archive).hexdigest()
 
 
 @cache

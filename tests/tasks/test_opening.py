@@ -34,8 +34,8 @@ def test_archiving_twice_keeps_the_transcripts(tmp_path):
 
     with edges_in(tmp_path) as edges:
         state = closed(edges, 7)
-        archive_closed(edges, state, 7)
-        archive_closed(edges, state, 7)
+        archive_closed(edges, state, state.load_outcome(7))
+        archive_closed(edges, state, state.load_outcome(7))
 
     archived = read_epoch(tmp_path / "history", 7)
     assert [v.transcript for v in archived.verdicts] == [v.transcript for v in small_outcome(7).verdicts]
@@ -45,13 +45,14 @@ def test_a_state_of_yesterday_takes_nothing_from_the_archive(tmp_path):
     """Put back from a copy that was made in the middle of an epoch: the archive has it whole, and keeps it."""
 
     with edges_in(tmp_path) as edges:
-        archive_closed(edges, closed(edges, 7), 7)
+        state = closed(edges, 7)
+        archive_closed(edges, state, state.load_outcome(7))
     (tmp_path / "copy").mkdir()
     with edges_in(tmp_path / "copy") as older:
         state = State(older.engine, clock=lambda: datetime.now(UTC) - timedelta(days=1))
         state.open_epoch(header(7))
         state.abandon_epoch(7)
-        archive_closed(replace(older, history=tmp_path / "history"), state, 7)
+        archive_closed(replace(older, history=tmp_path / "history"), state, state.load_outcome(7))
 
         assert state.is_archived(7)
     assert read_epoch(tmp_path / "history", 7).verdicts == small_outcome(7).verdicts
@@ -102,7 +103,8 @@ def test_a_damaged_history_costs_an_incident(tmp_path):
     """A broken file in the archive is told, and the epoch opens with what the others say: here nothing, so vendors' floors."""
 
     with edges_in(tmp_path) as edges:
-        archive_closed(edges, closed(edges, 7), 7)
+        state = closed(edges, 7)
+        archive_closed(edges, state, state.load_outcome(7))
         (path,) = (tmp_path / "history" / "verdicts").rglob("*.parquet")
         path.write_bytes(b"PAR1")
 
