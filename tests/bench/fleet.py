@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 
 from tests.bench.epochs import Series
 from tests.bench.paths import FOLDER
-from tests.bench.rig import Kind, rig
+from tests.bench.rig import Kind, Validator, rig
 from tests.bench.rows import MS, Group, Row
 
 FEW, THOUSAND, MOST = 100, 1_000, 10_000
 WAIT_MOST_S = 20.0
 STARTS_PER_S = 150.0
 """All hands together: the usual rate of `ShellSettings`."""
-RUNS = 2
+RUNS = 3
 
 
 def fleet(sessions: int) -> Kind:
@@ -30,21 +30,26 @@ def names_of(size: int) -> tuple[str, str, str]:
 def _measured(size: int, sessions: int) -> Callable[[], Iterator[Row]]:
     def measure() -> Iterator[Row]:
         with rig(FOLDER / "bench-fleet", (FEW, size), fleet(sessions)) as made:
-            series: dict[int, Series] = {}
+            series = {executors: Series() for executors in made.validators}
             for executors, validator in made.validators.items():
-                series[executors] = told = Series()
                 validator.ask("epoch")
+                validator.ask("floor")
                 with made.server_cpu() as used_s:
                     for _ in range(RUNS):
-                        epoch = validator.ask("epoch")
-                        if epoch.proved < 0.98 * executors:
-                            raise RuntimeError(f"{epoch.proved} of {executors} machines were proved")
-                        told.told.setdefault("epoch", []).append(epoch)
-                told.told["floor"] = [validator.ask("floor")]
-                told.server_s = used_s[0] / RUNS
+                        _take_turns(validator, executors, series[executors])
+                series[executors].server_s = used_s[0] / RUNS
         yield from rows(series[FEW], series[size], size, sessions)
 
     return measure
+
+
+def _take_turns(validator: Validator, executors: int, series: Series) -> None:
+    """An epoch, and what it is compared with."""
+    epoch = validator.ask("epoch")
+    if epoch.proved < 0.98 * executors:
+        raise RuntimeError(f"{epoch.proved} of {executors} machines were proved")
+    series.told.setdefault("epoch", []).append(epoch)
+    series.told.setdefault("floor", []).append(validator.ask("floor"))
 
 
 def rows(few: Series, many: Series, size: int, sessions: int) -> Iterator[Row]:
