@@ -1,7 +1,7 @@
 """The farm: thousands of machines in one process or a few, for measuring what a validator costs.
 
     python -m deployments.localnet.farm --folder FOLDER --executors 100 [--miners 2] [--processes 1]
-        [--seed 1] [--rtt-ms 0 | --rtt-ms far] [--wait 5-20] [--faults 0.1] [--lines]
+        [--seed 1] [--rtt-ms 0 | --rtt-ms far] [--wait 5-20] [--faults 0.1 | --honest 500] [--lines]
 
 Every machine has an asyncssh listener on a loopback address of its own and its own host key; sessions are answered
 in this process (`scripted.py`), as far away and as broken as the machine's profile has it (`fleet/profiles.py`). One
@@ -134,7 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
     die_with_parent()
     miners = given.miners or max(1, -(-given.executors // EXECUTORS_PER_MINER))
     try:
-        conditions = Conditions(given.seed, given.rtt_ms, given.wait, given.faults, given.lines)
+        conditions = Conditions(given.seed, given.rtt_ms, given.wait, given.faults, given.lines, given.honest)
         prepare = partial(prepare_farm, given.folder, given.executors, miners)
         processes = min(miners, given.processes or -(-given.executors // EXECUTORS_PER_PROCESS))
         given.folder.mkdir(parents=True, exist_ok=True)
@@ -159,6 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rtt-ms", type=rtt_of, default=0.0)
     parser.add_argument("--wait", type=wait_of, default=(0.0, 0.0))
     parser.add_argument("--faults", type=float, default=0.0)
+    parser.add_argument("--honest", type=int, default=None)
     parser.add_argument("--lines", action="store_true", help="machines have lines of 50 to 1,000 Mbit/s")
     return parser
 

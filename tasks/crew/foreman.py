@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from storage.records import Executor, HostReport, Verdict
 from tasks.crew import frames
-from tasks.crew.gates import Gate
+from tasks.crew.gates import Count, Gate
 from tasks.crew.orders import (
     NO,
     YES,
@@ -213,16 +213,20 @@ class Crew:
         block: int,
         block_hash: str,
         attempt: int,
+        *,
+        hurried: frozenset[str] = frozenset(),
     ) -> int:
         """A wave of these machines; its gates are opened from now on."""
         self._wave_number += 1
         number, by_hand = self._wave_number, defaultdict[int, list[str]](list)
         for executor in members:
             by_hand[self._home[executor.key]].append(executor.key)
-        standing = {hand: (0, len(keys)) for hand, keys in by_hand.items()}
-        self._wave = _Wave(number, limits_s, Gate(0, self._clock() + limits_s[0], standing))
+        standing = {hand: Count(0, len(keys), len(keys)) for hand, keys in by_hand.items()}
+        now = self._clock()
+        self._wave = _Wave(number, limits_s, Gate(0, now, now + limits_s[0], standing))
         for hand, keys in by_hand.items():
-            order = BeginWave(number, tuple(keys), limits_s, block, block_hash, attempt)
+            strangers = tuple(key for key in keys if key in hurried)
+            order = BeginWave(number, tuple(keys), limits_s, block, block_hash, attempt, strangers)
             await self._send(self._hands[hand], order)
         self._start(self._keep_gates(self._wave))
         return number
@@ -349,7 +353,7 @@ class Crew:
                     answer.set_result((head, body))
             case AtGate():
                 if self._wave is not None and self._wave.number == head.wave:
-                    self._wave.gate = self._wave.gate.told(hand.number, head)
+                    self._wave.gate = self._wave.gate.told(hand.number, head, self._clock())
                     self._wave.changed.set()
             case Ask(what="sign"):
                 await self._send(hand, Answer(head.number, self._office.sign(head.lines)))
@@ -382,7 +386,7 @@ class Crew:
         self.lost[why] += 1
         _log.error("a process of the epoch was lost: %s", why)
         if self._wave is not None:
-            self._wave.gate = self._wave.gate.lost(hand.number)
+            self._wave.gate = self._wave.gate.lost(hand.number, self._clock())
             self._wave.changed.set()
         for answer in hand.waiting.values():
             if not answer.done():

@@ -49,6 +49,7 @@ from tasks.crew.orders import (
     encode_verdicts,
 )
 from tasks.crew.station import Station, Suspect, Worker
+from tasks.errors import HostAway
 from tasks.inspection.ours import carried_over, is_late, our_fault
 from tasks.inspection.visit import visit
 from tasks.proof.busy import Notary
@@ -77,6 +78,8 @@ class _Hand:
         self._station: Station | None = None
         self._begin: Begin | None = None
         self._waves: dict[int, tuple[BeginWave, HandWave]] = {}
+        self._provers: dict[str, Worker] = {}
+        """The greenlets of the wave's machines."""
         self._workers: set[Any] = set()
 
     def run(self) -> None:
@@ -167,15 +170,23 @@ class _Hand:
             case Keep():
                 self._keep(order)
             case BeginWave():
-                wave = HandWave(order.wave, order.members, order.limits_s, self._tell_gate)
+                wave = HandWave(
+                    order.wave, order.members, order.limits_s, self._tell_gate, hurried=order.hurried
+                )
                 self._waves = {order.wave: (order, wave)}
             case DoProofs():
                 self._spawn(self._proofs, order, decode(tuple[Proving, ...], body))
             case OpenGate():
                 if order.wave in self._waves:
-                    self._waves[order.wave][1].open(order.gate)
+                    self._go_on_without(self._waves[order.wave][1].open(order.gate))
             case Answer():
                 self._questions.pop(order.number).set(order.value)
+
+    def _go_on_without(self, left_behind: Iterable[str]) -> None:
+        """Nothing is waited for that would come too late."""
+        for key in left_behind:
+            if (worker := self._provers.pop(key, None)) is not None:
+                worker.kill(HostAway("proof", "no answer when all others were there"), block=False)
 
     def _tell_gate(self, standing: AtGate) -> None:
         self._tell(standing)
@@ -214,8 +225,8 @@ class _Hand:
         station.patience.expect(len(visits))
         first = order.number << 16
         workers = [self._machine(first + i, self._visit, v, until) for i, v in enumerate(visits, 1)]
-        for worker in workers:
-            worker.is_visit = True
+        for worker, wanted in zip(workers, visits, strict=True):
+            worker.is_visit, worker.is_hurried = True, wanted.is_hurried
         gevent.joinall(workers)
         reports: Iterable[HostReport] = (worker.value for worker in workers)
         self._tell(Visited(order.number), encode_reports(tuple(reports)))
@@ -257,7 +268,11 @@ class _Hand:
             self._machine(first + i, self._prove, occasion, gates, proving)
             for i, proving in enumerate(provings, 1)
         ]
+        mine = dict(zip((p.executor.key for p in provings), workers, strict=True))
+        self._provers |= mine
         gevent.joinall(workers)
+        for key in mine:
+            self._provers.pop(key, None)
         station.release(p.executor.key for p in provings)
         self._suspect.note(0)
         verdicts = verdicts_of([w.value for w in workers if w.value is not None], station.policy)

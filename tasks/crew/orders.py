@@ -41,6 +41,8 @@ class Visit:
     record: ExecutorRecord
     access: Access
     measures_bandwidth: bool
+    is_hurried: bool = False
+    """Whether nobody waits for it (`tasks/strangers.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,8 @@ class BeginWave:
     block: int
     block_hash: str
     attempt: int
+    hurried: tuple[str, ...] = ()
+    """Of the members, those for whom the first gates do not wait."""
     kind: Literal["wave"] = "wave"
 
 
@@ -188,6 +192,8 @@ class AtGate:
     gate: int
     arrived: int
     members: int
+    awaited: int
+    """Of those who are not there yet, how many are waited for."""
     kind: Literal["gate"] = "gate"
 
 

@@ -1,7 +1,8 @@
 """How long a visit may take, measured by what the others took: who hangs costs the epoch no more than a few seconds.
 
-Nothing is cut while most are not through, and whoever is slow has ten seconds however quick the others are. What a
-visit waits for on our side (its turn to connect, and to measure bandwidth) does not count.
+Nothing is cut while most are not through, and whoever is slow has ten seconds however quick the others are; a stranger in
+a hurried epoch (`tasks/strangers.py`) has four for each answer. What a visit waits for on our side (its turn to connect, and
+to measure bandwidth) does not count.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ SHARE = 0.75
 TIMES = 3.0
 """What the median took, so often."""
 LEAST_S = 10.0
+ANSWER_S = 4.0
+"""For one answer of a stranger, or what a whole visit took in the median, if that is more."""
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -26,15 +29,25 @@ class Patience(Generic[Key]):
         self._expected = self._over = 0
         self._took_s: list[float] = []
         self._began: dict[Key, float] = {}
+        self._heard: dict[Key, float] = {}
+        """Of strangers alone, when they had answered last."""
         self._paused: dict[Key, float] = {}
 
     def expect(self, count: int) -> None:
         """So many visits more are asked for."""
         self._expected += count
 
-    def begin(self, key: Key, now: float) -> None:
+    def begin(self, key: Key, now: float, *, is_hurried: bool = False) -> None:
         """The first word to a machine; a second beginning changes nothing."""
-        self._began.setdefault(key, now)
+        if key not in self._began:
+            self._began[key] = now
+            if is_hurried:
+                self._heard[key] = now
+
+    def hear(self, key: Key, now: float) -> None:
+        """It has answered."""
+        if key in self._heard:
+            self._heard[key] = now
 
     def pause(self, key: Key, now: float) -> None:
         """From now on it waits for us."""
@@ -43,12 +56,14 @@ class Patience(Generic[Key]):
     def resume(self, key: Key, now: float) -> None:
         """And no longer."""
         waited_s = now - self._paused.pop(key, now)
-        if key in self._began:
-            self._began[key] += waited_s
+        for instants in (self._began, self._heard):
+            if key in instants:
+                instants[key] += waited_s
 
     def end(self, key: Key, now: float) -> None:
         """The visit is over, whatever it came to."""
         self._paused.pop(key, None)
+        self._heard.pop(key, None)
         self._over += 1
         began = self._began.pop(key, None)
         if began is not None:
@@ -59,11 +74,18 @@ class Patience(Generic[Key]):
         """What a visit may take; None while most are not through."""
         if not self._over or self._over < SHARE * self._expected:
             return None
-        return max(LEAST_S, TIMES * median(self._took_s or [0.0]))
+        return max(LEAST_S, TIMES * self._median_s)
 
-    def late(self, now: float) -> list[Key]:
-        """Whose visits have taken longer."""
+    @property
+    def _median_s(self) -> float:
+        return median(self._took_s or [0.0])
+
+    def late(self, now: float) -> dict[Key, float]:
+        """Whose visits have taken longer, each with the seconds that it had."""
         limit_s = self.limit_s
         if limit_s is None:
-            return []
-        return [k for k, began in self._began.items() if now - began > limit_s and k not in self._paused]
+            return {}
+        answer_s = max(ANSWER_S, self._median_s)
+        silent = {key: answer_s for key, heard in self._heard.items() if now - heard > answer_s}
+        slow = {key: limit_s for key, began in self._began.items() if now - began > limit_s}
+        return {key: had_s for key, had_s in (silent | slow).items() if key not in self._paused}

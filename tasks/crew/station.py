@@ -50,6 +50,8 @@ class Worker(gevent.Greenlet):  # type: ignore[misc]  # it has no types
     number = 0
     is_visit = False
     """Whether its time is taken: a proof's is kept by its wave."""
+    is_hurried = False
+    """Whether nobody waits for it."""
 
 
 class Station:
@@ -83,11 +85,10 @@ class Station:
             now = self.clock()
             self._pace = self._pace.next(now - due, self.waiting, self.until - now)
             self.shell.pacer.set_rate(self._pace.now_per_s)
-            for worker in self.patience.late(now):
-                limit_s = self.patience.limit_s
+            for worker, had_s in self.patience.late(now).items():
                 # Once: what it is told ends the visit.
                 self.patience.pause(worker, now)
-                worker.kill(HostAway("visit", f"no answer by its deadline of {limit_s:.0f} s"), block=False)
+                worker.kill(HostAway("visit", f"no answer by its deadline of {had_s:.0f} s"), block=False)
 
     @contextmanager
     def turn(self, until: float) -> Iterator[bool]:
@@ -114,6 +115,10 @@ class Station:
         if key is None:
             key = self._keys[access.seed] = EpochKey.of(access.seed)
         return key if access.certificate is None else key.certified(access.certificate)
+
+    def hear(self) -> None:
+        """The machine that is being visited has answered."""
+        self.patience.hear(gevent.getcurrent(), self.clock())
 
     @contextmanager
     def probe_slot(self, deadline: float) -> Iterator[bool]:
@@ -160,6 +165,6 @@ class Station:
         self.suspect.note(0)
         current = gevent.getcurrent()
         if getattr(current, "is_visit", False):
-            self.patience.begin(current, self.clock())
+            self.patience.begin(current, self.clock(), is_hurried=current.is_hurried)
         green.wait(sock, what, timeout_s)
         self.suspect.note(getattr(current, "number", 0))

@@ -17,6 +17,7 @@ from tasks.inspection.checks.bans import CODES, with_bans
 from tasks.inspection.measuring import is_measured
 from tasks.shadow import report_in_shadow
 from tasks.stepping import step
+from tasks.strangers import hurried
 
 PHASE_DEADLINE_S = 240.0
 """For all visits together: however many machines are announced that only hang, the epoch goes on to its end."""
@@ -30,9 +31,10 @@ async def inspect(run: EpochRun, executors: Sequence[Executor]) -> tuple[HostRep
     if asked:
         await run.hands.hire(hands_for(len(asked), run.edges.most_hands))
     until = run.clock() + PHASE_DEADLINE_S
+    strangers = hurried(asked, run.records, run.view.head.block_hash)
     parts = await asyncio.gather(
         *(
-            inspect_shard(run, shard, until)
+            inspect_shard(run, shard, until, strangers)
             for shard in shards(in_turns(asked, run.records), run.edges.executors_per_shard)
         )
     )
@@ -55,18 +57,21 @@ async def inspect(run: EpochRun, executors: Sequence[Executor]) -> tuple[HostRep
 
 
 @step("inspect", run_name="inspect-shard-{shard.number}", deadline_s=600.0)
-async def inspect_shard(run: EpochRun, shard: Shard, until: float) -> tuple[HostReport, ...]:
+async def inspect_shard(
+    run: EpochRun, shard: Shard, until: float, strangers: frozenset[str]
+) -> tuple[HostReport, ...]:
     """Have the machines of one shard visited side by side, and keep what they told."""
-    visits = [visit_of(run, executor) for executor in shard.executors]
+    visits = [visit_of(run, executor, strangers) for executor in shard.executors]
     reports = await run.hands.visit(visits, max(0.0, until - run.clock()))
     await asyncio.to_thread(run.state.save_reports, run.epoch, reports)
     return reports
 
 
-def visit_of(run: EpochRun, executor: Executor) -> Visit:
+def visit_of(run: EpochRun, executor: Executor, strangers: frozenset[str]) -> Visit:
     """What a hand needs to know to visit this machine."""
     record = run.record_of(executor.key)
-    return Visit(executor, record, run.access_to(executor), is_measured(record, run.view.head.block_hash))
+    measures = is_measured(record, run.view.head.block_hash)
+    return Visit(executor, record, run.access_to(executor), measures, executor.key in strangers)
 
 
 def in_turns(executors: Iterable[Executor], records: Mapping[str, ExecutorRecord]) -> tuple[Executor, ...]:

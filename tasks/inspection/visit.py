@@ -56,6 +56,10 @@ class Visitor(Protocol):
         """How to log in; BadAnswer when the miner's certificate is none."""
         ...
 
+    def hear(self) -> None:
+        """The machine has answered."""
+        ...
+
     def probe_slot(self, deadline: float) -> AbstractContextManager[bool]:
         """A turn to measure bandwidth; False when none was free by the deadline."""
         ...
@@ -81,9 +85,11 @@ def visit(
     try:
         session = _connect(visitor, executor, deadline)
         connected, watch = visitor.clock(), StopWatch()
+        visitor.hear()
         start_runner(session, deadline=deadline)
         outputs = ask_facts(session, COMMANDS, deadline=deadline)
         watch.note("facts")
+        visitor.hear()
         bandwidth = _measure(visitor, session, deadline) if measures_bandwidth else None
         watch.note("bandwidth")
         facts, unreadable = read_facts({output.name: output for output in outputs})
@@ -136,6 +142,7 @@ def _measure(visitor: Visitor, session: Session, deadline: float) -> Bandwidth |
             return None
         end = min(deadline, visitor.clock() + policy.bandwidth_turn_s)
         first = measure_bandwidth(session, policy.bandwidth_probe_bytes, deadline=end)
+        visitor.hear()
         if min(first.up_mbit_s, first.down_mbit_s) >= policy.min_mbit_s:
             return first
         second = measure_bandwidth(session, policy.bandwidth_repeat_bytes, deadline=end)

@@ -23,6 +23,7 @@ from tasks.proof.proving import ASSEMBLY_S
 from tasks.proof.slots import place_of, turns
 from tasks.proof.wave import gate_limits_s
 from tasks.stepping import step
+from tasks.strangers import hurried
 
 IDLE_S = 120.0
 """A session that would wait longer for its wave is closed, and opened again then: its lifetime is bounded."""
@@ -101,7 +102,10 @@ async def _prove_wave(
     size = run.edges.executors_per_shard
     parts = [part for group in run.hands.by_home(members) for part in shards(group, size)]
     limits_s = gate_limits_s(run.policy.proof, ASSEMBLY_S)
-    wave = await run.hands.begin_wave(members, limits_s, head.block, head.block_hash, attempt)
+    strangers = hurried(members, run.records, run.view.head.block_hash)
+    wave = await run.hands.begin_wave(
+        members, limits_s, head.block, head.block_hash, attempt, hurried=strangers
+    )
     numbered = (Shard(number, part.executors) for number, part in enumerate(parts))
     found = await asyncio.gather(*(prove_shard(run, ShardOfWave(part, wave, reports)) for part in numbered))
     return {verdict.executor_key: verdict for part in found for verdict in part}

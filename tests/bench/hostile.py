@@ -10,9 +10,12 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
+from tests.bench.fleet import fleet
 from tests.bench.measure import RUNS
-from tests.bench.paths import REPOSITORY
+from tests.bench.paths import FOLDER, REPOSITORY
+from tests.bench.rig import rig
 from tests.bench.rows import Group, Row
 from tests.bench.visitor import Seen
 from tests.tasks.edges.besieging import hostile_servers
@@ -21,12 +24,12 @@ HONEST, HOSTILE, MANY = 100, 100, 500
 WAIT_S = 3.0
 """For which an honest machine works before it answers."""
 NAMES = ("hostile_cpu", "hostile_among_500_honest")
-VISITS_RUNS = 3
+EPOCHS = 3
 """Of 600 machines each, whose servers work on the same cores."""
 
 
 def _cpu() -> Iterator[Row]:
-    honest, seen = _raced("sessions", HONEST, WAIT_S, RUNS)
+    honest, seen = _raced()
     value, floor = (statistics.median(s.cpu_s for s in told) for told in (seen, honest))
     late_s = statistics.median(s.honest_s for s in seen) - statistics.median(s.honest_s for s in honest)
     note = (
@@ -38,37 +41,42 @@ def _cpu() -> Iterator[Row]:
 
 
 def _among() -> Iterator[Row]:
-    honest, seen = _raced("visits", MANY, 0.0, VISITS_RUNS)
-    value, floor = (statistics.median(s.honest_s for s in told) for told in (seen, honest))
+    """The same 500 machines, with and without 100 others that hang, drop, stall and lie."""
+    arguments = (*fleet(MANY + HOSTILE).arguments, "--honest", str(MANY))
+    kind = replace(fleet(MANY + HOSTILE), arguments=arguments)
+    with rig(FOLDER / "bench-hostile", (MANY, MANY + HOSTILE), kind) as made:
+        alone, mixed = made.validators.values()
+        turns = [(alone.ask("epoch"), mixed.ask("epoch")) for _ in range(EPOCHS + 1)][1:]
+    value, floor = (statistics.median(told.wall_s for told in series) for series in zip(*turns, strict=True))
+    proved = [(one.proved, other.proved) for one, other in turns]
     note = (
-        f"until the last of {MANY} honest machines was visited, {HOSTILE} hostile ones among them: "
-        f"{min(s.honest_ok for s in seen)} honest were heard, all together took "
-        f"{statistics.median(s.wall_s for s in seen):.1f} s; floor: the honest ones alone"
+        f"a warm epoch over {MANY} executors 100 ms away that work for 5 to 20 s and {HOSTILE} broken or hostile ones, each of "
+        f"ten kinds; proved without and with those: {', '.join(f'{a} and {b}' for a, b in proved)}; floor: the {MANY} alone"
     )
-    yield Row(NAMES[1], value, "s wall", floor, VISITS_RUNS, note)
+    yield Row(NAMES[1], value, "s wall", floor, EPOCHS, note)
 
 
-def _raced(what: str, honest: int, wait_s: float, runs: int) -> tuple[list[Seen], list[Seen]]:
+def _raced() -> tuple[list[Seen], list[Seen]]:
     """What the honest machines took alone, and with the hostile ones, in turns; the first turn is no run."""
     with ExitStack() as stack:
         servers = stack.enter_context(hostile_servers())
-        hosts = stack.enter_context(_child("tests.bench.honest_hosts", str(honest), str(wait_s)))
+        hosts = stack.enter_context(_child("tests.bench.honest_hosts", str(HONEST), str(WAIT_S)))
         assert hosts.stdout is not None
         good = [(int(port), key) for port, key in json.loads(hosts.stdout.readline()).items()]
         ports = itertools.islice(itertools.cycle(servers.ports.values()), HOSTILE)
         bad = [(port, servers.host_key.hex()) for port in ports]
         visitor = stack.enter_context(_child("tests.bench.visitor"))
         _say(visitor, json.dumps({"honest": good, "hostile": bad}))
-        turns = [(_asked(visitor, what, "honest"), _asked(visitor, what, "all")) for _ in range(runs + 1)][1:]
+        turns = [(_asked(visitor, "honest"), _asked(visitor, "all")) for _ in range(RUNS + 1)][1:]
     return [alone for alone, _ in turns], [mixed for _, mixed in turns]
 
 
-def _asked(visitor: subprocess.Popen[str], *words: str) -> Seen:
-    _say(visitor, " ".join(words))
+def _asked(visitor: subprocess.Popen[str], whom: str) -> Seen:
+    _say(visitor, whom)
     assert visitor.stdout is not None
     line = visitor.stdout.readline()
     if not line:
-        raise RuntimeError(f"the visitor ended in {words} with status {visitor.wait()}")
+        raise RuntimeError(f"the visitor ended in {whom!r} with status {visitor.wait()}")
     return Seen(**json.loads(line))
 
 

@@ -1,33 +1,26 @@
-"""A validator's process for the rows of hostile machines: `python -m tests.bench.visitor`.
+"""A validator's process for the row of hostile servers: `python -m tests.bench.visitor`.
 
 The first line on stdin are the machines, as JSON: {"honest": [[port, host key in hex], ...], "hostile": [...]}. Each line after it
-is `sessions` or `visits`, and `honest` or `all`; its answer is a line of JSON with the fields of `Seen`.
+is `honest` or `all`; its answer is a line of JSON with the fields of `Seen`.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass
 
 from storage.records import Executor
 from tasks.edges.shell import EpochKey, Shell
-from tasks.epoch import EpochRun
 from tasks.errors import SubnetError
 from tasks.inspection.facts import COMMANDS
 from tasks.inspection.talk import ask_facts, start_runner
-from tasks.inspection.visit import visit
-from tasks.policy import FLEET
-from tests.tasks.inspection.runs import edges_in, run_over
 
-SESSION_S, VISIT_S = 12.0, 30.0
+SESSION_S = 12.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +39,9 @@ def main() -> None:
     """Do what stdin asks for."""
     told = json.loads(sys.stdin.readline())
     honest, hostile = ([_executor(kind, *at) for at in told[kind]] for kind in ("honest", "hostile"))
-    policy = replace(FLEET, inspection=replace(FLEET.inspection, session_deadline_s=VISIT_S))
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        edges_in(Path(folder), max_sessions=1_000) as edges,
-        run_over(edges, policy=policy) as run,
-    ):
-        for line in sys.stdin:
-            what, whom = line.split()
-            machines = honest if whom == "honest" else _mixed(honest, hostile)
-            go = _sessions(machines) if what == "sessions" else _visits(run)
-            print(json.dumps(asdict(_seen(go, machines))), flush=True)
+    for line in sys.stdin:
+        machines = honest if line.strip() == "honest" else _mixed(honest, hostile)
+        print(json.dumps(asdict(_seen(_sessions(machines), machines))), flush=True)
 
 
 def _executor(kind: str, port: int, key: str) -> Executor:
@@ -113,17 +98,6 @@ def _sessions(machines: Sequence[Executor]) -> Callable[[Executor], bool]:
                 return len(ask_facts(session, COMMANDS, deadline=deadline)) == len(COMMANDS)
         except SubnetError:
             return False
-
-    return go
-
-
-def _visits(run: EpochRun) -> Callable[[Executor], bool]:
-    """A whole visit each, bandwidth and checks included; no session is kept."""
-
-    def go(executor: Executor) -> bool:
-        report = visit(run, executor, math.inf)
-        run.release([executor.key])
-        return bool(report.facts.cards)
 
     return go
 

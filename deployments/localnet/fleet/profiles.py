@@ -60,6 +60,8 @@ class Conditions:
     """Share of the machines with which something is wrong, each fault as often as any other."""
     is_line_bounded: bool = False
     """Whether machines have a bandwidth of their own, log-uniform; else they send as fast as this computer does."""
+    honest: int | None = None
+    """With the first so many machines nothing is wrong, and with every other one something is; None: drawn by `faults`."""
 
     def __post_init__(self) -> None:
         """SettingError for what makes no sense."""
@@ -96,6 +98,8 @@ def draw(conditions: Conditions, number: int) -> Profile:
         drawn_ms = MEDIAN_RTT_MS * math.exp(chance("rtt").gauss(0.0, RTT_SIGMA))
         rtt_ms = min(MOST_RTT_MS, max(LEAST_RTT_MS, drawn_ms))
     is_faulty = chance("is faulty").random() < conditions.faults
+    if conditions.honest is not None:
+        is_faulty = number >= conditions.honest
     return Profile(
         rtt_ms=rtt_ms,
         mbit_s=_log_uniform(chance("line"), LEAST_MBIT_S, MOST_MBIT_S)

@@ -79,7 +79,7 @@ async def crew_of(
 
 def visits_of(run: EpochRun, machines: Sequence[Executor]) -> list[Visit]:
     """To all of them, without a measurement."""
-    return [replace(visit_of(run, machine), measures_bandwidth=False) for machine in machines]
+    return [replace(visit_of(run, machine, frozenset()), measures_bandwidth=False) for machine in machines]
 
 
 def processes() -> Processes:

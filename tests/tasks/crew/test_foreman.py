@@ -14,10 +14,12 @@ import pytest
 
 from storage.records import HostReport, Severity
 from tasks.crew.foreman import MOST_LIVES, HandLost
+from tasks.crew.gates import Count
 from tasks.crew.opening import crewed
 from tasks.crew.orders import Proving
 from tasks.crew.rosters import REPOSITORY, Threads, surroundings
 from tasks.crew.station import Suspect
+from tasks.errors import HostAway
 from tasks.inspection.ours import CARRIED_OVER, VALIDATOR_FAILED
 from tasks.inspection.step import inspect
 from tasks.proof.challenge import ProofKind
@@ -322,6 +324,41 @@ def proving(run, machine) -> Proving:
     return Proving(machine, run.access_to(machine), (), "NVIDIA L4", 23_034, ProofKind.FULL, None)
 
 
+def test_a_stranger_that_stalls_is_left_behind_and_keeps_nobody(tmp_path, monkeypatch):
+    """Of two hands three members are known: they go on without the fourth, whose conversation ends there and then."""
+
+    members = [replace(executor(n), address="127.0.0.1", port=1) for n in range(4)]
+    stranger, passed, ended = members[3].key, [], []
+
+    def stand(_station, _occasion, gates, proving, _draw):
+        key = proving.executor.key
+        with gates.seat(key):
+            try:
+                passed.append(gates.pass_gate(key, 0))
+                if key == stranger:
+                    gevent.sleep(600.0)
+                passed.append(gates.pass_gate(key, 1))
+            except HostAway as error:
+                ended.append((key, error.phase))
+
+    monkeypatch.setattr("tasks.crew.hand.prove_machine", stand)
+    with edges_in(tmp_path) as edges, run_over(edges) as run:
+
+        async def proved():
+            async with crew_of(run, Threads(), 2) as crew:
+                groups = crew.by_home(members)
+                limits_s = (600.0,) * 2
+                wave = await crew.begin_wave(members, limits_s, 350, "0xab", 1, hurried=frozenset({stranger}))
+                proofs = (crew.prove(wave, [proving(run, m) for m in group]) for group in groups)
+                return await asyncio.wait_for(asyncio.gather(*proofs), 60.0)
+
+        assert asyncio.run(proved()) == [[], []]
+
+    assert len(passed) == 7
+    assert None not in passed
+    assert ended == [(stranger, "proof")]
+
+
 def test_the_hands_part_of_a_wave_is_lost_with_it(tmp_path, monkeypatch):
     """Its machines have no verdict, and the gates open for the others as soon as it is gone."""
 
@@ -345,7 +382,9 @@ def test_the_hands_part_of_a_wave_is_lost_with_it(tmp_path, monkeypatch):
                     asyncio.create_task(crew.prove(wave, [proving(run, m) for m in group]))
                     for group in groups
                 ]
-                assert await came_to(lambda: crew._wave.gate.standing == {1: (1, 1), 2: (0, 1)})
+                assert await came_to(
+                    lambda: crew._wave.gate.standing == {1: Count(1, 1, 0), 2: Count(0, 1, 1)}
+                )
                 crew._lose(crew._hands[2], "as if it had died")
                 return await asyncio.wait_for(asyncio.gather(*proofs), 30.0)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tasks.crew.pacing import Pace
-from tasks.crew.patience import LEAST_S, Patience
+from tasks.crew.patience import ANSWER_S, LEAST_S, Patience
 
 USUAL = Pace(usual_per_s=100.0, now_per_s=100.0)
 
@@ -59,8 +59,8 @@ def test_who_takes_three_times_as_long_as_the_others_is_late():
     patience = visited(5.0, 5.0, 5.0, asked=4)
     patience.begin("slow", 100.0)
 
-    assert patience.late(115.0) == []
-    assert patience.late(115.1) == ["slow"]
+    assert patience.late(115.0) == {}
+    assert patience.late(115.1) == {"slow": 15.0}
 
 
 def test_who_waits_for_us_is_not_late():
@@ -69,10 +69,38 @@ def test_who_waits_for_us_is_not_late():
     patience.begin("patient", 0.0)
     patience.pause("patient", 1.0)
 
-    assert patience.late(100.0) == []
+    assert patience.late(100.0) == {}
     patience.resume("patient", 100.0)
-    assert patience.late(108.0) == []
-    assert patience.late(110.0) == ["patient"]
+    assert patience.late(108.0) == {}
+    assert patience.late(110.0) == {"patient": LEAST_S}
+
+
+def test_a_stranger_in_a_hurry_has_four_seconds_for_each_answer():
+    """And ten in all; whoever is known has the ten for one answer. What it waits for us does not count here either."""
+    patience = visited(1.0, 1.0, 1.0, asked=6)
+    for _ in range(3):
+        patience.end("none", 0.0)
+    for key in ("silent", "slow", "known"):
+        patience.begin(key, 0.0, is_hurried=key != "known")
+    patience.hear("slow", 3.0)
+    patience.pause("slow", 4.0)
+    patience.resume("slow", 5.0)
+    patience.hear("known", 3.0)
+
+    assert patience.late(4.0) == {}
+    assert patience.late(4.1) == {"silent": ANSWER_S}
+    assert patience.late(8.0) == {"silent": ANSWER_S}
+    assert patience.late(8.1) == {"silent": ANSWER_S, "slow": ANSWER_S}
+    assert patience.late(10.1)["known"] == LEAST_S
+
+
+def test_where_visits_take_long_a_strangers_answer_may_take_as_long_as_one():
+    """A validator that is busy, or a network far away, is nobody's fault."""
+    patience = visited(9.0, 9.0, 9.0, asked=4)
+    patience.begin("far", 0.0, is_hurried=True)
+
+    assert patience.late(9.0) == {}
+    assert patience.late(9.1) == {"far": 9.0}
 
 
 def test_a_visit_that_never_began_is_counted_as_done():

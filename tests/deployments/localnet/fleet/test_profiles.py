@@ -109,3 +109,12 @@ def test_conditions_that_make_no_sense_are_refused_by_name(wrong, key):
         Conditions(**wrong)
 
     assert refused.value.key == key
+
+
+def test_the_first_so_many_machines_may_be_honest_and_all_others_not():
+    """For measuring what others cost the honest: those are the same machines in both fleets, and every fault is among the rest."""
+    mixed = Conditions(seed=7, rtt_ms=None, wait_s=(5.0, 20.0), honest=40)
+    alone = replace(mixed, honest=None)
+
+    assert [draw(mixed, n) for n in range(40)] == [draw(alone, n) for n in range(40)]
+    assert {draw(mixed, n).fault for n in range(40, 240)} == set(Fault)
