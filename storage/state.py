@@ -496,6 +496,7 @@ class State:
             head = connection.execute(_of_epoch(tables.epochs, known.epoch)).mappings().one()
             return replace(
                 known,
+                state=EpochState(head["state"]),
                 finished_at=head["finished_at"],
                 phases=_phases(connection, known.epoch),
                 events=_events(connection, known.epoch),

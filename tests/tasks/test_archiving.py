@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from storage.records import ExecutorRecord
+from storage.history import read_epoch
+from storage.records import EpochState, ExecutorRecord
 from storage.state import State
 from tasks.archiving import close
 from tests.tasks.inspection.runs import HEADER, NOON, edges_in, run_over
@@ -25,6 +26,19 @@ def test_our_own_trouble_is_nobodys_silence(tmp_path, is_scored):
 
     assert outcome.epoch == HEADER.epoch
     assert [r.passed_since for r in known.values()] == ([None] if is_scored else [])
+
+
+@pytest.mark.parametrize("is_scored", [True, False])
+def test_the_archive_has_the_epoch_as_it_ended(tmp_path, is_scored):
+    """It is finished there, too: what was read before the end has got all that the end has added."""
+
+    with edges_in(tmp_path) as edges, run_over(edges) as run:
+        run.is_scored = is_scored
+        outcome = asyncio.run(close(run))
+
+        assert outcome == run.state.load_outcome(HEADER.epoch)
+    assert read_epoch(tmp_path / "history", HEADER.epoch) == outcome
+    assert outcome.state is EpochState.FINISHED
 
 
 def test_the_state_keeps_the_newest_epochs_only(tmp_path, monkeypatch):
