@@ -426,6 +426,22 @@ def test_counting_and_closing_are_one_piece(engine):
     assert state.load_records() == {"5Alice/m-0": record}
 
 
+def test_what_was_read_before_the_close_is_the_closed_epoch_once_its_end_is_read(engine):
+    """Archiving reads the epoch once and then only what closing it has added: what it led to, when, and that it is closed."""
+    later, reset = NOON + timedelta(minutes=5), Event(NOON, "RECORD_RESET", "5Alice/m-0", "FAILURE_BUDGET")
+    run = this_run()
+    state, closing = state_at(engine, run=run), state_at(engine, later, run)
+    state.open_epoch(header(7))
+    save(state, small_outcome(7))
+    known = state.load_outcome(7)
+    closing.finish_counted(7, [ExecutorRecord("5Alice/m-0")], [reset])
+
+    finished = closing.load_end(known)
+
+    assert finished == closing.load_outcome(7)
+    assert (finished.state, finished.finished_at, finished.events) == (EpochState.FINISHED, later, (reset,))
+
+
 def test_an_archived_epochs_proofs_are_added_exactly_once(engine):
     """The proofs of two epochs of a day are added up; the second count of an epoch, by whomever, changes nothing."""
     day = ProvedDay("2026-08-01", "5Alice/m-0", "L4", 24_570, 1, 270_000_000)
