@@ -76,6 +76,10 @@ class S3Path:
         """Beside it, by another name."""
         return self.parent / name
 
+    def locked_by(self, database_url: str) -> S3Path:
+        """The same, whose writers this database keeps apart."""
+        return replace(self, bucket=replace(self.bucket, locks=database_url))
+
     def absolute(self) -> S3Path:
         """Itself."""
         return self

@@ -42,7 +42,9 @@ class Layout:
     def settings(self, environment: Mapping[str, str]) -> Settings:
         """The validator's settings on the local subnet: everything under this folder, but a PostgreSQL or S3 that was asked for."""
         given = read_settings(environment)
-        is_own_state = given.database_url.startswith("sqlite")
+        database_url = given.database_url
+        if database_url.startswith("sqlite"):
+            database_url = f"sqlite:///{self.folder / 'validator.sqlite'}"
         return replace(
             given,
             network="embedded",
@@ -51,10 +53,10 @@ class Layout:
             wallet_hotkey="default",
             # A file of one's own may change what is in shadow; presets for real cards mean nothing here.
             policy=given.policy if given.policy.endswith(SUFFIX) else "localnet",
-            database_url=f"sqlite:///{self.folder / 'validator.sqlite'}"
-            if is_own_state
-            else given.database_url,
-            history=self.folder / "history" if isinstance(given.history, Path) else given.history,
+            database_url=database_url,
+            history=self.folder / "history"
+            if isinstance(given.history, Path)
+            else given.history.locked_by(database_url),
             cache=self.folder / "cache",
             secrets_key=self.folder / "secrets.key",
             backups=self.folder / "backups",
