@@ -9,7 +9,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -47,10 +47,15 @@ POLICY = replace(
 """A machine that hangs is given up soon, but after who is only slow to log us in."""
 
 
-@flow(name="validate", persist_result=False, validate_parameters=False)
-async def _validate(settings: Settings, layout: Layout) -> None:
-    async with open_edges(settings, lambda: LocalSubstrate(layout.chain)) as edges:
-        await validate_epoch(edges, None, POLICY)
+def validate_once(settings: Settings, substrate: Callable[[], LocalSubstrate]) -> None:
+    """The epoch in which the chain is that is connected to so."""
+
+    @flow(name="validate", persist_result=False)
+    async def validate() -> None:
+        async with open_edges(settings, substrate) as edges:
+            await validate_epoch(edges, None, POLICY)
+
+    asyncio.run(validate())
 
 
 def validated(layout: Layout, engine: str) -> EpochOutcome:
@@ -66,7 +71,12 @@ def validated(layout: Layout, engine: str) -> EpochOutcome:
         database_url=f"sqlite:///{folder}/state.sqlite",
         history=folder / "history",
     )
-    asyncio.run(_validate(settings, layout))
+    validate_once(settings, lambda: LocalSubstrate(layout.chain))
+    return newest_outcome(settings)
+
+
+def newest_outcome(settings: Settings) -> EpochOutcome:
+    """Of the state that these settings name."""
     database = open_database(settings.database_url)
     try:
         state = State(database)
@@ -92,13 +102,16 @@ def found(outcome: EpochOutcome) -> dict[str, object]:
 
 
 @contextmanager
-def _farm(layout: Layout) -> Iterator[None]:
+def farmed(
+    layout: Layout, machines: int = MACHINES, miners: int | None = None, seed: int = 4
+) -> Iterator[None]:
+    """So many machines, three in ten of them broken or hostile, while the block lasts."""
     command = [sys.executable, "-m", "deployments.localnet.farm", "--folder", str(layout.subnet)]
     command += [
         "--executors",
-        str(MACHINES),
+        str(machines),
         "--seed",
-        "4",
+        str(seed),
         "--faults",
         "0.3",
         "--rtt-ms",
@@ -106,6 +119,7 @@ def _farm(layout: Layout) -> Iterator[None]:
         "--wait",
         "0-0",
     ]
+    command += [] if miners is None else ["--miners", str(miners)]
     farm = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
     assert farm.stdout is not None
     try:
@@ -119,7 +133,7 @@ def _farm(layout: Layout) -> Iterator[None]:
 def main(folder: str, *engines: str) -> None:
     """See above."""
     layout = Layout(Path(folder))
-    with _farm(layout), prefect_test_harness(server_startup_timeout=120):
+    with farmed(layout), prefect_test_harness(server_startup_timeout=120):
         told = {engine: found(validated(layout, engine)) for engine in engines}
     sys.stdout.write("\n" + json.dumps(told) + "\n")
 
