@@ -4,7 +4,7 @@ hand: 37 of 50 at gate 2 -> ... -> 50 of 50 --.
 hand: 50 of 50 -----------------------------  foreman: open gate 2, to all of them at once
 
 Until the first nonce is out it does not wait for strangers (`tasks/strangers.py`): once all others are there, they have a
-tenth more of the time that those took. Later gates are a few seconds apart, and wait for everybody.
+twentieth more of the time that those took. Later gates are a few seconds apart, and wait for everybody.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tasks.crew.orders import AtGate
 
 HURRIED_GATES = frozenset({0, 1})
 """Before GO, and before the first nonce: who is not there then has no verdict, and has lost nothing."""
-GRACE_SHARE, LEAST_GRACE_S = 0.1, 1.0
+GRACE_SHARE, LEAST_GRACE_S = 0.05, 1.0
 LATE_S = 30.0
 """After a gate's time a hand waits so much longer for the foreman to open it, and gives the wave up then."""
 

@@ -1,7 +1,7 @@
 """How long a visit may take, measured by what the others took: who hangs costs the epoch no more than a few seconds.
 
 Nothing is cut while most are not through, and whoever is slow has ten seconds however quick the others are; a stranger in
-a hurried epoch (`tasks/strangers.py`) has four for each answer. What a visit waits for on our side (its turn to connect, and
+a hurried epoch (`tasks/strangers.py`) has three for each answer. What a visit waits for on our side (its turn to connect, and
 to measure bandwidth) does not count.
 """
 
@@ -16,7 +16,7 @@ SHARE = 0.75
 TIMES = 3.0
 """What the median took, so often."""
 LEAST_S = 10.0
-ANSWER_S = 4.0
+ANSWER_S = 3.0
 """For one answer of a stranger, or what a whole visit took in the median, if that is more."""
 
 Key = TypeVar("Key", bound=Hashable)

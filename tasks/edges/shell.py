@@ -232,7 +232,8 @@ class Pacer:
 class StopWatch:
     """Takes the time of steps that follow each other."""
 
-    def __init__(self) -> None:
+    def __init__(self, hear: Callable[[], object] | None = None) -> None:
+        self._hear = hear
         self._last = time.monotonic()
         self._steps: list[StepTime] = []
 
@@ -241,6 +242,8 @@ class StopWatch:
         now = time.monotonic()
         self._steps.append(StepTime(name, round(now - self._last, 6)))
         self._last = now
+        if self._hear is not None:
+            self._hear()
 
     @property
     def steps(self) -> tuple[StepTime, ...]:
@@ -257,10 +260,12 @@ class Shell:
         self.settings, self._wait = settings or ShellSettings(), wait
         self.pacer = pacer or Pacer(self.settings.starts_per_s, self.settings.max_handshakes)
 
-    def open(self, executor: Executor, key: EpochKey, *, deadline: float) -> ShellSession:
-        """Connect, check the host key, log in and start the loader, all by the deadline."""
+    def open(
+        self, executor: Executor, key: EpochKey, *, deadline: float, hear: Callable[[], object] | None = None
+    ) -> ShellSession:
+        """Connect, check the host key, log in and start the loader, all by the deadline; `hear` is told of each step."""
         target = Target.of(executor, is_public_only=self.settings.is_public_only)
-        watch = StopWatch()
+        watch = StopWatch(hear)
         with self.pacer.turn(deadline):
             watch.note("turn")
             until = min(deadline, time.monotonic() + self.settings.connect_deadline_s)

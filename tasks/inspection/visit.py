@@ -84,12 +84,10 @@ def visit(
     connected = began
     try:
         session = _connect(visitor, executor, deadline)
-        connected, watch = visitor.clock(), StopWatch()
-        visitor.hear()
+        connected, watch = visitor.clock(), StopWatch(visitor.hear)
         start_runner(session, deadline=deadline)
         outputs = ask_facts(session, COMMANDS, deadline=deadline)
         watch.note("facts")
-        visitor.hear()
         bandwidth = _measure(visitor, session, deadline) if measures_bandwidth else None
         watch.note("bandwidth")
         facts, unreadable = read_facts({output.name: output for output in outputs})
@@ -122,7 +120,7 @@ def _connect(visitor: Visitor, executor: Executor, deadline: float) -> Session:
     key = visitor.key_for(executor)
     for attempt in range(1, CONNECT_ATTEMPTS + 1):
         try:
-            return visitor.shell.open(executor, key, deadline=deadline)
+            return visitor.shell.open(executor, key, deadline=deadline, hear=visitor.hear)
         except HostAway as error:
             is_final = attempt == CONNECT_ATTEMPTS or error.phase not in ONCE_MORE
             if is_final or visitor.clock() > deadline - 1.0:

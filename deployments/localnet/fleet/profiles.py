@@ -47,6 +47,10 @@ class Fault(StrEnum):
     """It answers with another host key than its miner announced."""
 
 
+HOSTILE = tuple(fault for fault in Fault if fault is not Fault.SLOW_AUTH)
+"""A machine that is slow to let in is an honest one, and its cards are proved."""
+
+
 @dataclass(frozen=True, slots=True)
 class Conditions:
     """What a fleet is like; the defaults are those of the old farm: near, instant, honest."""
@@ -61,7 +65,7 @@ class Conditions:
     is_line_bounded: bool = False
     """Whether machines have a bandwidth of their own, log-uniform; else they send as fast as this computer does."""
     honest: int | None = None
-    """With the first so many machines nothing is wrong, and with every other one something is; None: drawn by `faults`."""
+    """The first so many machines are honest, and every other one is broken or hostile; None: drawn by `faults`."""
 
     def __post_init__(self) -> None:
         """SettingError for what makes no sense."""
@@ -98,15 +102,16 @@ def draw(conditions: Conditions, number: int) -> Profile:
         drawn_ms = MEDIAN_RTT_MS * math.exp(chance("rtt").gauss(0.0, RTT_SIGMA))
         rtt_ms = min(MOST_RTT_MS, max(LEAST_RTT_MS, drawn_ms))
     is_faulty = chance("is faulty").random() < conditions.faults
+    faults = tuple(Fault)
     if conditions.honest is not None:
-        is_faulty = number >= conditions.honest
+        is_faulty, faults = number >= conditions.honest, HOSTILE
     return Profile(
         rtt_ms=rtt_ms,
         mbit_s=_log_uniform(chance("line"), LEAST_MBIT_S, MOST_MBIT_S)
         if conditions.is_line_bounded
         else None,
         wait_s=chance("wait").uniform(*conditions.wait_s),
-        fault=chance("fault").choice(list(Fault)) if is_faulty else None,
+        fault=chance("fault").choice(faults) if is_faulty else None,
         slow_auth_s=chance("auth").uniform(LEAST_SLOW_AUTH_S, MOST_SLOW_AUTH_S),
     )
 

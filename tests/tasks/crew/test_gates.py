@@ -72,16 +72,16 @@ def test_a_count_of_another_gate_says_nothing():
 
 
 def test_nobody_waits_for_strangers_before_the_first_nonce():
-    """Once all others are there, they have a tenth of the time that those took, and a second at least."""
+    """Once all others are there, they have a twentieth of the time that those took, and a second at least."""
 
     second = FIRST.opened(10.0, 90.0)
     some = second.told(1, at(1, 1, 2, awaited=0), 20.0)
     known = some.told(2, at(1, 2, 3, awaited=0), 30.0)
 
     assert not some.is_due(99.0)
-    assert not known.is_due(31.9)
-    assert known.is_due(32.0)
-    assert known.told(1, at(1, 2, 2, awaited=0), 31.0).opens_at == pytest.approx(32.0)
+    assert not known.is_due(30.9)
+    assert known.is_due(31.0)
+    assert known.told(1, at(1, 2, 3, awaited=0), 30.5).opens_at == pytest.approx(31.0)
     assert FIRST.told(1, at(0, 2, 2), 0.5).told(2, at(0, 1, 3, awaited=0), 0.5).is_due(1.5)
 
 

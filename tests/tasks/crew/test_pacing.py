@@ -75,22 +75,22 @@ def test_who_waits_for_us_is_not_late():
     assert patience.late(110.0) == {"patient": LEAST_S}
 
 
-def test_a_stranger_in_a_hurry_has_four_seconds_for_each_answer():
+def test_a_stranger_in_a_hurry_has_three_seconds_for_each_answer():
     """And ten in all; whoever is known has the ten for one answer. What it waits for us does not count here either."""
     patience = visited(1.0, 1.0, 1.0, asked=6)
     for _ in range(3):
         patience.end("none", 0.0)
     for key in ("silent", "slow", "known"):
         patience.begin(key, 0.0, is_hurried=key != "known")
-    patience.hear("slow", 3.0)
-    patience.pause("slow", 4.0)
-    patience.resume("slow", 5.0)
-    patience.hear("known", 3.0)
+    patience.hear("slow", 2.0)
+    patience.pause("slow", 2.5)
+    patience.resume("slow", 3.5)
+    patience.hear("known", 2.0)
 
-    assert patience.late(4.0) == {}
-    assert patience.late(4.1) == {"silent": ANSWER_S}
-    assert patience.late(8.0) == {"silent": ANSWER_S}
-    assert patience.late(8.1) == {"silent": ANSWER_S, "slow": ANSWER_S}
+    assert patience.late(3.0) == {}
+    assert patience.late(3.1) == {"silent": ANSWER_S}
+    assert patience.late(6.0) == {"silent": ANSWER_S}
+    assert patience.late(6.1) == {"silent": ANSWER_S, "slow": ANSWER_S}
     assert patience.late(10.1)["known"] == LEAST_S
 
 

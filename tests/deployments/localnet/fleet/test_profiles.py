@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from deployments.localnet.fleet.profiles import (
+    HOSTILE,
     LEAST_MBIT_S,
     LEAST_RTT_MS,
     MOST_MBIT_S,
@@ -112,9 +113,9 @@ def test_conditions_that_make_no_sense_are_refused_by_name(wrong, key):
 
 
 def test_the_first_so_many_machines_may_be_honest_and_all_others_not():
-    """For measuring what others cost the honest: those are the same machines in both fleets, and every fault is among the rest."""
+    """For measuring what others cost the honest: those are the same machines in both fleets, and the rest are broken and hostile in every way."""
     mixed = Conditions(seed=7, rtt_ms=None, wait_s=(5.0, 20.0), honest=40)
     alone = replace(mixed, honest=None)
 
     assert [draw(mixed, n) for n in range(40)] == [draw(alone, n) for n in range(40)]
-    assert {draw(mixed, n).fault for n in range(40, 240)} == set(Fault)
+    assert {draw(mixed, n).fault for n in range(40, 240)} == set(HOSTILE)
