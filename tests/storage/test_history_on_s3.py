@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -89,34 +91,44 @@ def test_who_has_no_state_does_not_write(bucket):
     assert archived_epochs(bare) == []
 
 
-def _do(act: str, root: str, state: str, line: int) -> subprocess.CompletedProcess[str]:
-    """What `tests.storage.dying_on_s3` does in a process of its own."""
-    words = [sys.executable, "-m", "tests.storage.dying_on_s3", act, root, state, str(line)]
+@contextmanager
+def dying(act: str, state: str) -> Iterator[Callable[[S3Path, int], tuple[int, str]]]:
+    """How to do it in a process that is killed: its exit status, and the count of its requests if it lived."""
+    words = [sys.executable, "-m", "tests.storage.dying_on_s3", act, state]
     here = Path(__file__).parents[2]
     environment = os.environ | s3_environment() | {"PYTHONPATH": str(here)}
-    return subprocess.run(words, cwd=here, env=environment, capture_output=True, text=True, check=False)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(words, cwd=here, env=environment, text=True, **pipes) as process:
+
+        def do(root: S3Path, line: int) -> tuple[int, str]:
+            process.stdin.write(f"{root} {line}\n")
+            process.stdin.flush()
+            status, _, count = process.stdout.readline().rstrip().partition(" ")
+            return int(status), count
+
+        yield do
 
 
 @pytest.mark.parametrize("act", ["archive", "fold"])
 @pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.long)])
 def test_killed_at_any_request_that_changes_s3(tmp_path, act, every):
     """After kill -9 before any change, readers see every row once, and doing it again ends as if nothing had been."""
-    state = f"sqlite:///{tmp_path}/state.sqlite"
-    dry = s3_folder(tmp_path)
-    counted = _do(act, str(dry), state, -1)
-    assert counted.returncode == 0, counted.stderr
-    expected, changes = rows(dry), int(counted.stdout)
-    assert changes > 5
+    with dying(act, f"sqlite:///{tmp_path}/state.sqlite") as do:
+        dry = s3_folder(tmp_path)
+        status, count = do(dry, -1)
+        assert status == 0
+        expected, changes = rows(dry), int(count)
+        assert changes > 5
 
-    for line in range(0, changes, every):
-        root: S3Path = s3_folder(tmp_path)
-        assert _do(act, str(root), state, line).returncode == -signal.SIGKILL
-        assert rows(root) in (expected, [row for row in expected if row[0] != 2])
-        assert set(plain_rows(root)) >= set(rows(root))
+        for line in range(0, changes, every):
+            root: S3Path = s3_folder(tmp_path)
+            assert do(root, line) == (-signal.SIGKILL, "")
+            assert rows(root) in (expected, [row for row in expected if row[0] != 2])
+            assert set(plain_rows(root)) >= set(rows(root))
 
-        assert _do(act, str(root), state, -1).returncode == 0
-        assert rows(root) == expected
-        assert list(root.glob("scores/*/.fold*")) == []
+            assert do(root, -1)[0] == 0
+            assert rows(root) == expected
+            assert list(root.glob("scores/*/.fold*")) == []
 
 
 def test_the_rows_come_through_arrow_with_their_types(bucket):
