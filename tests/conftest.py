@@ -1,4 +1,6 @@
-"""What all tests share: how hypothesis looks for examples, and container engines, each started once for a worker that needs it."""
+"""What all tests share: how hypothesis looks for examples, which tests run on one worker, and container engines, each started
+once for a worker that needs it.
+"""
 
 import pytest
 from hypothesis import settings
@@ -10,6 +12,19 @@ from tests.engines import docker_rig, podman_rig
 settings.register_profile("search", deadline=None)
 settings.register_profile("same", deadline=None, derandomize=True)
 settings.load_profile("same")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Tests that share a fixture of their module are a group, unless they name one: on three workers it would be made thrice."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None and _shares_with_its_module(item):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+def _shares_with_its_module(item):
+    definitions = item._fixtureinfo.name2fixturedefs.values()
+    return any(definition.scope == "module" for (*_, definition) in definitions)
 
 
 @pytest.fixture(scope="session")
