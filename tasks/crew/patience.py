@@ -1,7 +1,7 @@
 """How long a visit may take, measured by what the others took: who hangs costs the epoch no more than a few seconds.
 
 Nothing is cut while most are not through, and whoever is slow has ten seconds however quick the others are; a stranger in
-a hurried epoch (`tasks/strangers.py`) has three for each answer. What a visit waits for on our side (its turn to connect, and
+a hurried epoch (`tasks/strangers.py`) has three for each answer, once some are through. What a visit waits for on our side (its turn to connect, and
 to measure bandwidth) does not count.
 """
 
@@ -13,6 +13,8 @@ from typing import Generic, TypeVar
 
 SHARE = 0.75
 """Of a hand's visits that must be over before any is cut."""
+SOME = 10
+"""Visits that must be over before a stranger is cut: they tell how busy we are ourselves."""
 TIMES = 3.0
 """What the median took, so often."""
 LEAST_S = 10.0
@@ -82,10 +84,10 @@ class Patience(Generic[Key]):
 
     def late(self, now: float) -> dict[Key, float]:
         """Whose visits have taken longer, each with the seconds that it had."""
-        limit_s = self.limit_s
-        if limit_s is None:
-            return {}
-        answer_s = max(ANSWER_S, self._median_s)
-        silent = {key: answer_s for key, heard in self._heard.items() if now - heard > answer_s}
-        slow = {key: limit_s for key, began in self._began.items() if now - began > limit_s}
-        return {key: had_s for key, had_s in (silent | slow).items() if key not in self._paused}
+        late: dict[Key, float] = {}
+        if self._over >= min(SOME, SHARE * self._expected):
+            answer_s = max(ANSWER_S, self._median_s)
+            late |= {key: answer_s for key, heard in self._heard.items() if now - heard > answer_s}
+        if (limit_s := self.limit_s) is not None:
+            late |= {key: limit_s for key, began in self._began.items() if now - began > limit_s}
+        return {key: had_s for key, had_s in late.items() if key not in self._paused}

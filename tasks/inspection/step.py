@@ -35,7 +35,7 @@ async def inspect(run: EpochRun, executors: Sequence[Executor]) -> tuple[HostRep
     parts = await asyncio.gather(
         *(
             inspect_shard(run, shard, until, strangers)
-            for shard in shards(in_turns(asked, run.records), run.edges.executors_per_shard)
+            for shard in shards(in_turns(asked, run.records, strangers), run.edges.executors_per_shard)
         )
     )
     unheard = {k: HostReport(k, HostFacts(), (), None, why, 0.0, 0.0) for k, why in run.unheard.items()}
@@ -74,21 +74,27 @@ def visit_of(run: EpochRun, executor: Executor, strangers: frozenset[str]) -> Vi
     return Visit(executor, record, run.access_to(executor), measures, executor.key in strangers)
 
 
-def in_turns(executors: Iterable[Executor], records: Mapping[str, ExecutorRecord]) -> tuple[Executor, ...]:
+def in_turns(
+    executors: Iterable[Executor],
+    records: Mapping[str, ExecutorRecord],
+    strangers: frozenset[str] = frozenset(),
+) -> tuple[Executor, ...]:
     """The order of visits: who was not come to before, then machines on a run of passed epochs, then each miner's first,
     second, and so on.
 
     Connections are opened a few at a time, so that a miner that announces hundreds that hang would come before others.
+    Strangers for whom nobody waits come first: they hold a place for three seconds, and are through while others are visited.
     """
     announced: Counter[str] = Counter()
-    turns: list[tuple[int, bool, int, Executor]] = []
+    turns: list[tuple[int, bool, bool, int, Executor]] = []
     for executor in executors:
         record = records.get(executor.key)
         is_known = record is not None and record.passed_since is not None
         waited = 0 if record is None else record.carried_over
-        turns.append((-waited, not is_known, announced[executor.miner_hotkey], executor))
+        is_late = not is_known and executor.key not in strangers
+        turns.append((-waited, is_late, is_known, announced[executor.miner_hotkey], executor))
         announced[executor.miner_hotkey] += 1
-    return tuple(turn[-1] for turn in sorted(turns, key=itemgetter(0, 1, 2)))
+    return tuple(turn[-1] for turn in sorted(turns, key=itemgetter(0, 1, 2, 3)))
 
 
 def with_duplicates(

@@ -94,6 +94,18 @@ def test_a_stranger_in_a_hurry_has_three_seconds_for_each_answer():
     assert patience.late(10.1)["known"] == LEAST_S
 
 
+def test_a_stranger_is_cut_as_soon_as_some_are_through():
+    """Ten of a hundred: they tell that we are not late ourselves. Whoever is known is cut when most are through."""
+    patience = visited(*[1.0] * 9, asked=100)
+    patience.begin("silent", 0.0, is_hurried=True)
+    patience.begin("known", 0.0)
+    assert patience.late(50.0) == {}
+    patience.begin("tenth", 0.0)
+    patience.end("tenth", 1.0)
+
+    assert patience.late(50.0) == {"silent": ANSWER_S}
+
+
 def test_where_visits_take_long_a_strangers_answer_may_take_as_long_as_one():
     """A validator that is busy, or a network far away, is nobody's fault."""
     patience = visited(9.0, 9.0, 9.0, asked=4)

@@ -185,6 +185,18 @@ def test_hundreds_of_one_miner_come_after_the_first_of_each():
     assert sorted(e.key for e in order) == sorted(e.key for e in [*crowd, new, known])
 
 
+def test_strangers_for_whom_nobody_waits_come_first():
+    """Each holds a place for seconds only, and is through while the others are visited; who was not come to is before them."""
+    known, new, fallen, waiting = (machine("5Alice", f"a-{n}") for n in range(4))
+    records = {
+        known.key: ExecutorRecord(known.key, passed_since=NOON),
+        waiting.key: ExecutorRecord(waiting.key, passed_since=NOON, carried_over=1),
+    }
+    strangers = frozenset({new.key, fallen.key})
+
+    assert in_turns([known, new, fallen, waiting], records, strangers) == (waiting, new, fallen, known)
+
+
 def test_who_was_not_come_to_is_first_the_next_time():
     """Whoever waits longest comes before the machines on a run of passed epochs."""
 
