@@ -15,6 +15,8 @@ export MYPY_CACHE_DIR := $(CURDIR)/.local/mypy
 export RUFF_CACHE_DIR := $(CURDIR)/.local/ruff
 export MPLCONFIGDIR := $(CURDIR)/.local/cache/matplotlib
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Containers often forbid Python to keep what it has compiled: here hundreds of processes import the same modules.
+export PYTHONDONTWRITEBYTECODE :=
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
