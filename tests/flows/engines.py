@@ -15,7 +15,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from prefect import flow
-from prefect.testing.utilities import prefect_test_harness
 
 from deployments.localnet.chain.ledger import Ledger
 from deployments.localnet.chain.substrate import LocalSubstrate
@@ -133,6 +132,8 @@ def farmed(
 def main(folder: str, *engines: str) -> None:
     """See above."""
     layout = Layout(Path(folder))
+    from prefect.testing.utilities import prefect_test_harness  # it imports all of the server
+
     with farmed(layout), prefect_test_harness(server_startup_timeout=120):
         told = {engine: found(validated(layout, engine)) for engine in engines}
     sys.stdout.write("\n" + json.dumps(told) + "\n")

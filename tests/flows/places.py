@@ -15,8 +15,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from prefect.testing.utilities import prefect_test_harness
-
 from deployments.localnet.chain.clock import ManualClock
 from deployments.localnet.chain.ledger import Ledger
 from deployments.localnet.chain.substrate import LocalSubstrate
@@ -45,6 +43,8 @@ def _copied(chain: Path, to: Path) -> Path:
 def main(folder: Path, places: Mapping[str, Mapping[str, str]]) -> None:
     """See above."""
     layout = Layout(folder)
+    from prefect.testing.utilities import prefect_test_harness  # it imports all of the server
+
     with farmed(layout, MACHINES, MINERS, SEED), prefect_test_harness(server_startup_timeout=120):
         with closing(Ledger(layout.chain)) as ledger:
             head = ledger.advance(BLOCKS_PER_EPOCH)
