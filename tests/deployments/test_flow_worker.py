@@ -15,7 +15,7 @@ from deployments.prefect_server import client_environment
 from deployments.processes import start, tail
 from deployments.sites import REPOSITORY
 
-DEADLINE_S = 60.0
+DEADLINE_S = 300.0
 pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.xdist_group("flow worker")]
 
 
@@ -53,7 +53,7 @@ def working(folder, server, name, *options, pool="flows"):
     try:
         yield worker
     finally:
-        worker.stop(grace_s=20.0)
+        worker.stop(grace_s=120.0)
 
 
 @pytest.fixture(scope="module")

@@ -247,7 +247,7 @@ def test_a_hand_that_does_not_start_costs_only_itself(tmp_path):
 
         async def visited():
             async with crew_of(run, DeadOnArrival(1), 2) as crew:
-                reports = await crew.visit(visits_of(run, [machine]), 60.0)
+                reports = await crew.visit(visits_of(run, [machine]), 900.0)
                 return crew.hands, reports, sum(crew.lost.values())
 
         hands, (report,), lost = asyncio.run(visited())
@@ -267,7 +267,7 @@ def test_without_any_hand_there_are_no_verdicts_and_no_end(tmp_path):
                 async with crew_of(run, roster, 1):
                     pass
             async with crew_of(run, roster, 0) as crew:
-                return await crew.visit(visits_of(run, [executor()]), 60.0)
+                return await crew.visit(visits_of(run, [executor()]), 900.0)
 
         (report,) = asyncio.run(visited())
 
@@ -301,7 +301,7 @@ def test_a_wave_over_two_hands_opens_its_gates_together(tmp_path, monkeypatch):
         async def proved():
             async with crew_of(run, Threads(), 2) as crew:
                 groups = crew.by_home(members)
-                wave = await crew.begin_wave(members, (60.0,) * 3, 350, "0xab", 1)
+                wave = await crew.begin_wave(members, (900.0,) * 3, 350, "0xab", 1)
                 told = await asyncio.gather(
                     *(crew.prove(wave, [proving(run, m) for m in group]) for group in groups)
                 )
@@ -350,7 +350,7 @@ def test_a_stranger_that_stalls_is_left_behind_and_keeps_nobody(tmp_path, monkey
                 limits_s = (600.0,) * 2
                 wave = await crew.begin_wave(members, limits_s, 350, "0xab", 1, hurried=frozenset({stranger}))
                 proofs = (crew.prove(wave, [proving(run, m) for m in group]) for group in groups)
-                return await asyncio.wait_for(asyncio.gather(*proofs), 60.0)
+                return await asyncio.wait_for(asyncio.gather(*proofs), 300.0)
 
         assert asyncio.run(proved()) == [[], []]
 
@@ -368,7 +368,7 @@ def test_the_hands_part_of_a_wave_is_lost_with_it(tmp_path, monkeypatch):
     def stand(_station, _occasion, gates, proving, _draw):
         key = proving.executor.key
         if key == members[1].key:
-            gevent.sleep(60.0)
+            gevent.sleep(900.0)
         passed[key] = gates.pass_gate(key, 0)
 
     monkeypatch.setattr("tasks.crew.hand.prove_machine", stand)
@@ -377,7 +377,7 @@ def test_the_hands_part_of_a_wave_is_lost_with_it(tmp_path, monkeypatch):
         async def proved():
             async with crew_of(run, Threads(), 2) as crew:
                 groups = crew.by_home(members)
-                wave = await crew.begin_wave(members, (60.0,), 350, "0xab", 1)
+                wave = await crew.begin_wave(members, (900.0,), 350, "0xab", 1)
                 proofs = [
                     asyncio.create_task(crew.prove(wave, [proving(run, m) for m in group]))
                     for group in groups
@@ -386,7 +386,7 @@ def test_the_hands_part_of_a_wave_is_lost_with_it(tmp_path, monkeypatch):
                     lambda: crew._wave.gate.standing == {1: Count(1, 1, 0), 2: Count(0, 1, 1)}
                 )
                 crew._lose(crew._hands[2], "as if it had died")
-                return await asyncio.wait_for(asyncio.gather(*proofs), 30.0)
+                return await asyncio.wait_for(asyncio.gather(*proofs), 300.0)
 
         assert asyncio.run(proved()) == [[], []]
 
@@ -490,7 +490,7 @@ async def hire():
     await recruit.reader.readexactly(8)  # it is at work
     sys.stdout.write(f"{recruit.grip.pid}\\n")
     sys.stdout.flush()
-    time.sleep(60)
+    time.sleep(900)
 
 asyncio.run(hire())
 """
