@@ -25,7 +25,7 @@ from tasks.scoring.bills import TERMS
 from tasks.stepping import is_in_flow_run, step
 
 _log = logging.getLogger("subnet.epoch")
-PROGRESS_PERIOD_S = 2.0
+PROGRESS_PERIOD_S = 5.0
 MAX_MACHINES_SHOWN = 500
 """In the table: as many as a page of Prefect's UI can bear."""
 MAX_MACHINES_EXPLAINED = 1_000
@@ -56,10 +56,14 @@ async def _follow(run: EpochRun) -> None:
         artifact = await acreate_progress_artifact(
             0.0, key="epoch-progress", description=f"Epoch {run.epoch}"
         )
+        shown = 0.0
         try:
             while True:
                 await asyncio.sleep(PROGRESS_PERIOD_S)
-                await aupdate_progress_artifact(artifact, run.progress.share)
+                # While provers work nothing comes on, and each update is a write on Prefect's server.
+                if (share := run.progress.share) != shown:
+                    await aupdate_progress_artifact(artifact, share)
+                    shown = share
         finally:
             await aupdate_progress_artifact(artifact, run.progress.share)
     except (PrefectException, httpx.HTTPError) as error:
