@@ -13,7 +13,8 @@ FEW, THOUSAND, MOST = 100, 1_000, 10_000
 WAIT_MOST_S = 20.0
 STARTS_PER_S = 150.0
 """All hands together: the usual rate of `ShellSettings`."""
-RUNS = 3
+RUNS = {THOUSAND: 3, MOST: 1}
+"""An epoch over MOST takes minutes."""
 
 
 def fleet(sessions: int) -> Kind:
@@ -35,9 +36,9 @@ def _measured(size: int, sessions: int) -> Callable[[], Iterator[Row]]:
                 validator.ask("epoch")
                 validator.ask("floor")
                 with made.server_cpu() as used_s:
-                    for _ in range(RUNS):
+                    for _ in range(RUNS[size]):
                         _take_turns(validator, executors, series[executors])
-                series[executors].server_s = used_s[0] / RUNS
+                series[executors].server_s = used_s[0] / RUNS[size]
         yield from rows(series[FEW], series[size], size, sessions)
 
     return measure
@@ -61,20 +62,20 @@ def rows(few: Series, many: Series, size: int, sessions: int) -> Iterator[Row]:
         f"marginal, from warm epochs over {size:,} and {FEW} executors 100 ms away, Prefect's server and the hands in, fleet "
         "out; floor: a bare paramiko session each, over the same way, and the compressions of their verdicts"
     )
-    yield Row(cpu, each_s * MS, "ms", floor_s * MS, RUNS, note)
+    yield Row(cpu, each_s * MS, "ms", floor_s * MS, RUNS[size], note)
     waves = -(-size // sessions)
     note = (
         f"whole warm epoch, {waves} wave(s); floor: the longest wait of each, and all starts at {STARTS_PER_S:g} a second; "
         "fleet, its provers and the validator share two cores"
     )
-    yield Row(wall, many.wall_s("epoch"), "s wall", waves * WAIT_MOST_S + size / STARTS_PER_S, RUNS, note)
+    yield Row(wall, many.wall_s("epoch"), "s wall", waves * WAIT_MOST_S + size / STARTS_PER_S, RUNS[size], note)
     peak_mib = max(told.peak_mib for told in many.told["epoch"])
     yield Row(
         memory,
         peak_mib,
         "MiB",
         None,
-        RUNS,
+        RUNS[size],
         "the flow's process and its hands, at most, all epochs of the run in",
     )
 
