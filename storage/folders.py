@@ -112,6 +112,8 @@ def parts_of(folder: Place) -> list[Part]:
     the manifest has changed.
     """
     if isinstance(folder, S3Path) and MANIFEST not in (found := _listing(folder) or []):
+        if not found and folder.is_file():
+            raise HistoryDamaged(str(folder), "it is no folder")
         return _parts(folder, Manifest(), found)  # a listing there is of one moment
     for _ in range(LOOKS):
         before = _manifest_bytes(folder)

@@ -81,13 +81,17 @@ def rows(root, name="scores"):
     return list(zip(table["epoch"], table["executor_key"], strict=True))
 
 
-def plain_rows(root, name="scores"):
-    """The same as any other tool sees them in the folder, sorted."""
+def data_set(root, name):
+    """A table's folder as Arrow, which knows nothing of us, reads it."""
     where = root / name
     kind = {} if isinstance(where, Path) else {"filesystem": where.filesystem}
     source = where if isinstance(where, Path) else where.source
-    dataset = pyarrow.dataset.dataset(source, partitioning="hive", format="parquet", **kind)
-    table = dataset.to_table(["epoch", "executor_key"])
+    return pyarrow.dataset.dataset(source, partitioning="hive", format="parquet", **kind)
+
+
+def plain_rows(root, name="scores"):
+    """The same as any other tool sees them in the folder, sorted."""
+    table = data_set(root, name).to_table(["epoch", "executor_key"])
     return sorted(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
 
@@ -111,8 +115,7 @@ def as_schema(root, epoch, version):
                 if field.name in {"reasons", "incidents"}:
                     rows = [[{k: r[k] for k in _REASON} for r in listed] for listed in table[at].to_pylist()]
                     table = table.set_column(at, field.name, pa.array(rows, _REASONS))
-            with written(path) as file:
-                pq.write_table(table.replace_schema_metadata({"schema_version": str(version)}), file)
+            write_parquet(path, table.replace_schema_metadata({"schema_version": str(version)}))
 
 
 _REASON = ("code", "severity", "got", "wanted", "mend")
@@ -126,6 +129,12 @@ def _later_columns(name, version):
         return ["policy_values", "scored_at", "owner_hotkey", "weight_first_epoch"]
     names = SCHEMAS[name].names
     return names[names.index("reasons") + 1 :] if name == "scores" else []
+
+
+def write_parquet(path, table):
+    """Put this in the place of a file of the history."""
+    with written(path) as file:
+        pq.write_table(table, file)
 
 
 def manifest(root, name, day):

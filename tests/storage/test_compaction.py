@@ -6,7 +6,6 @@ import threading
 from dataclasses import replace
 from datetime import timedelta
 
-import pyarrow.parquet as pq
 import pytest
 
 from storage import compaction, folders, history, places
@@ -131,7 +130,7 @@ def test_row_groups_are_bounded(root):
     fold(root, tables=["verdicts", "epochs"])
 
     (path,) = (root / "verdicts").glob("day=*/fold-*.parquet")
-    told = pq.read_metadata(path)
+    told = places.parquet(path).metadata
     sizes = [told.row_group(at).total_byte_size for at in range(told.num_row_groups)]
     assert len(sizes) > 2
     assert max(sizes) < 2 * MAX_GROUP_BYTES

@@ -10,8 +10,6 @@ from datetime import UTC, datetime, timedelta
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute
-import pyarrow.dataset
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 
@@ -26,6 +24,7 @@ from storage.history import (
     read_transcripts,
     write_epoch,
 )
+from storage.places import parquet, size_of
 from storage.query import query
 from storage.records import (
     Card,
@@ -38,7 +37,7 @@ from storage.records import (
     Severity,
 )
 from storage.schemas import SCHEMAS, VERSION, since
-from tests.storage.histories import as_schema
+from tests.storage.histories import as_schema, data_set, write_parquet
 from tests.storage.outcomes import NOON, outcomes, small_outcome
 
 
@@ -195,7 +194,7 @@ def test_other_tools_read_the_folder_as_one_table(root):
     write_epoch(root, small_outcome(8, day=NOON + timedelta(days=1)))
     (root / "scores/day=2026-08-01/.epoch-9.parquet.123").write_bytes(b"PAR1 half")
 
-    data = pyarrow.dataset.dataset(root / "scores", partitioning="hive").to_table()
+    data = data_set(root, "scores").to_table()
 
     assert data.num_rows == 4
     assert set(data["day"].to_pylist()) == {"2026-08-01", "2026-08-02"}
@@ -204,7 +203,7 @@ def test_other_tools_read_the_folder_as_one_table(root):
 def test_files_are_zstd_with_dictionaries_and_say_their_schema(root):
     """Text is dictionary-encoded, transcripts are not; the file names its schema's version and each column's meaning."""
     write_epoch(root, small_outcome(7))
-    file = pq.ParquetFile(root / "verdicts/day=2026-08-01/epoch-7.parquet")
+    file = parquet(root / "verdicts/day=2026-08-01/epoch-7.parquet")
     columns = [file.metadata.row_group(0).column(i) for i in range(file.metadata.num_columns)]
     encodings = {c.path_in_schema: "RLE_DICTIONARY" in c.encodings for c in columns}
 
@@ -266,8 +265,8 @@ def test_a_file_that_is_no_parquet_is_named(root, content):
 
 
 def _rewrite(path, change):
-    table = change(pq.ParquetFile(path).read())
-    pq.write_table(table, path)
+    table = change(parquet(path).read())
+    write_parquet(path, table)
 
 
 @pytest.mark.parametrize(
@@ -284,10 +283,10 @@ def test_an_epoch_with_a_cell_that_can_not_be_is_damaged(root, name, column, val
     """What no code of ours writes is not read as if it were the default, or as if it were not there."""
     write_epoch(root, small_outcome(1))
     (path,) = (root / name).glob("day=*/epoch-1.parquet")
-    table = pq.ParquetFile(path).read()
+    table = parquet(path).read()
     at = table.column_names.index(column)
     cells = pa.array([value, *table[column].to_pylist()[1:]], table.schema.field(at).type)
-    pq.write_table(table.set_column(at, column, cells), path)
+    write_parquet(path, table.set_column(at, column, cells))
 
     with pytest.raises(HistoryDamaged, match=said):
         read_epoch(root, 1)
@@ -297,8 +296,8 @@ def test_passed_machines_of_a_file_of_other_types_are_damage(root):
     """Columns of our names with something else in them."""
     write_epoch(root, small_outcome(1))
     (path,) = (root / "verdicts").glob("day=*/epoch-1.parquet")
-    table = pq.ParquetFile(path).read()
-    pq.write_table(table.set_column(0, "epoch", pa.array(["one"] * len(table))), path)
+    table = parquet(path).read()
+    write_parquet(path, table.set_column(0, "epoch", pa.array(["one"] * len(table))))
     (archived,) = archived_since(root, "2026-08-01")
 
     with pytest.raises(HistoryDamaged, match="epoch 1 cannot be read"):
@@ -340,7 +339,7 @@ def test_an_epoch_has_one_file_name(root):
 
 def test_a_file_of_an_older_schema_is_read_with_nulls(root):
     """A column that an older file lacks is null in its rows."""
-    (path,) = [p for p in write_epoch(root, small_outcome(7)) if p.parts[-3] == "scores"]
+    (path,) = [p for p in write_epoch(root, small_outcome(7)) if p.parent.parent.name == "scores"]
     _rewrite(path, lambda table: table.drop_columns(["uptime"]))
 
     assert read_table(root, "scores")["uptime"].isna().all()
@@ -350,7 +349,7 @@ def test_an_epoch_of_an_older_schema_is_read_whole(root):
     """Tables that came later have no file for it: it has no grounds, and everything else."""
     outcome = small_outcome(7)
     for path in write_epoch(root, outcome):
-        name = path.parts[-3]
+        name = path.parent.parent.name
         if since(name) > 2:
             path.unlink()
         elif name == "epochs":
@@ -362,12 +361,12 @@ def test_an_epoch_of_an_older_schema_is_read_whole(root):
 def test_scores_of_an_older_schema_have_neutral_terms(root):
     """A term that came later counts as 1 in an older file's scores, and nothing of them was ever in shadow."""
     outcome = small_outcome(7)
-    (path,) = [p for p in write_epoch(root, outcome) if p.parts[-3] == "scores"]
+    (path,) = [p for p in write_epoch(root, outcome) if p.parent.parent.name == "scores"]
     later = {name for name, field in Score.__dataclass_fields__.items() if field.default is not MISSING}
     as_schema(root, 7, 2)
 
     assert "capacity" in later
-    assert not later & set(pq.read_schema(path).names)
+    assert not later & set(parquet(path).schema_arrow.names)
     assert read_epoch(root, 7).scores == outcome.scores
 
 
@@ -386,12 +385,12 @@ def test_a_table_that_does_not_exist_is_refused(root):
         read_table(root, "score")
 
 
-def test_a_disk_that_does_not_take_it_is_said(root):
+def test_a_disk_that_does_not_take_it_is_said(tmp_path):
     """A root that cannot be written is our trouble, in one sentence."""
-    (root / "history").write_text("a file where a folder should be")
+    (tmp_path / "history").write_text("a file where a folder should be")
 
     with pytest.raises(StorageError, match="cannot be written"):
-        write_epoch(root / "history", small_outcome(7))
+        write_epoch(tmp_path / "history", small_outcome(7))
 
 
 def test_an_abandoned_epoch_is_archived_too(root):
@@ -406,8 +405,8 @@ def test_five_hundred_machines_take_little(root):
     outcome = small_outcome(7, machines=500)
     start = time.process_time()
 
-    paths = {path.parts[-3]: path for path in write_epoch(root, outcome)}
+    paths = {path.parent.parent.name: path for path in write_epoch(root, outcome)}
 
     assert time.process_time() - start < 1.5
-    assert paths["scores"].stat().st_size / 500 < 60
-    assert pa.compute.sum(pq.ParquetFile(paths["scores"]).read()["card_count"]).as_py() == 500
+    assert size_of(paths["scores"]) / 500 < 60
+    assert pa.compute.sum(parquet(paths["scores"]).read()["card_count"]).as_py() == 500

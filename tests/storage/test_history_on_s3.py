@@ -91,6 +91,14 @@ def test_who_has_no_state_does_not_write(bucket):
     assert archived_epochs(bare) == []
 
 
+def test_a_bucket_that_is_not_there_is_said(tmp_path):
+    """As a disk that does not take it: our trouble, in one sentence."""
+    nowhere = s3_path("s3://no-such-bucket/x", s3_environment(), f"sqlite:///{tmp_path}/state.sqlite")
+
+    with pytest.raises(StorageError, match="cannot be written"):
+        write_epoch(nowhere, outcome(1))
+
+
 @contextmanager
 def dying(act: str, state: str) -> Iterator[Callable[[S3Path, int], tuple[int, str]]]:
     """How to do it in a process that is killed: its exit status, and the count of its requests if it lived."""
@@ -143,7 +151,11 @@ def test_the_rows_come_through_arrow_with_their_types(bucket):
 
 
 @pytest.mark.parametrize(
-    "text", ["s3://", "s3://b", "s3://Bucket/x", "s3://bucket/a//b", "s3://bucket/a b", "s3://u:p@bucket"]
+    "text",
+    [
+        *("s3://", "s3://b", "s3://Bucket/x", "s3://bucket/a//b", "s3://bucket/a b", "s3://u:p@bucket"),
+        *("s3://bucket/history[1]", "s3://bucket/a*", "s3://bucket/a?"),
+    ],
 )
 def test_an_address_that_is_none_is_refused(text):
     """A bucket, and folders below it."""
