@@ -48,6 +48,7 @@ from tasks.renting.provisioning import (
     pull_now,
 )
 from tasks.renting.reserving import funds_for
+from tasks.renting.room import make_room
 from tasks.stepping import step
 
 _log = logging.getLogger("subnet.lease")
@@ -174,6 +175,7 @@ async def _stand_still(job: Job, deadline: float) -> None:
 
 
 def _start(job: Job, deadline: float) -> None:
+    make_room(job, deadline, keep=access_of(job).container)
     _let_ourselves_in(job, deadline)
     site_of(job).engine(deadline).start(access_of(job).container, deadline=deadline)
 

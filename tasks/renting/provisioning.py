@@ -46,6 +46,7 @@ from tasks.renting.moves import handed_over, let_go, moved, noted
 from tasks.renting.proving import Subject, certificate_of
 from tasks.renting.readying import Ready, Readying
 from tasks.renting.reserving import funds_for, give_up
+from tasks.renting.room import make_room
 from tasks.renting.settling import commit
 from tasks.renting.site import Site
 from tasks.stepping import step
@@ -97,13 +98,13 @@ def _let_volumes_go(job: Job) -> None:
 
 @step("enter", deadline_s=LONG_S)
 async def enter(job: Job) -> None:
-    """Come to the machine, and remove what an earlier attempt of this lease has left there."""
+    """Come to the machine, and remove what earlier attempts of this lease, and others that had its cards, have left there."""
     await job.market.call(lambda: job.claim(job.market.policy.renting.enter_s))
     if job.lease.state is RentalState.RESERVED:
         await job.move(lambda one: moved(one, RentalState.PROVISIONING, job.market.now()))
     await come(job)
     job.undo.append(("volumes", partial(_give_volumes_back, job)))
-    await job.step("clean", job.market.policy.renting.stop_s, partial(clear_away, job))
+    await job.step("clean", job.market.policy.renting.stop_s, partial(make_room, job))
 
 
 async def come(job: Job, bounds: Bounds | None = None) -> Site:

@@ -159,6 +159,43 @@ def test_its_cards_may_be_anothers_when_it_wants_to_start(town):
     assert set(town.market.rentals.held().values()) == {"l-2"}
 
 
+@pytest.mark.parametrize("is_stubborn", [False, True])
+def test_nothing_of_another_lease_runs_with_its_cards_when_it_starts(town, is_stubborn):
+    """A lease had them while it was stopped, and failed without its container being removed: it goes now, or nothing starts."""
+    do(town, OperationKind.STOP)
+    disk = town.disks[A]
+    refused = ContainerRefused("remove", "REFUSED", "did not receive an exit event")
+    disk.fails |= {"knock": HostAway("connect", "refused"), "remove": refused}
+    town.ask("l-2")
+    asyncio.run(rent_lease(town.market, "l-2"))
+    assert disk.containers["subnet-l-2-1"].is_running
+    disk.fails = {"remove": refused} if is_stubborn else {}
+    told = do(town, OperationKind.START)
+
+    running = [name for name, container in disk.containers.items() if container.is_running]
+    if is_stubborn:
+        assert (told.state, told.party) == (OperationState.FAILED, Party.MACHINE)
+        assert (town.lease().state, running) == (RentalState.STOPPED, ["subnet-l-2-1"])
+    else:
+        assert told.state is OperationState.DONE
+        assert running == ["subnet-l-1-1"]
+
+
+def test_a_container_that_runs_while_its_lease_is_stopped_stands_still_before_its_cards_are_anothers(town):
+    """A start that failed on a machine that was away: what it has started does not share the cards."""
+    do(town, OperationKind.STOP)
+    disk = town.disks[A]
+    disk.containers["subnet-l-1-1"] = replace(disk.containers["subnet-l-1-1"], status="running")
+    town.ask("l-2")
+    asyncio.run(rent_lease(town.market, "l-2"))
+
+    assert town.lease("l-2").state is RentalState.ACTIVE
+    assert {name: c.status for name, c in disk.containers.items()} == {
+        "subnet-l-1-1": "exited",
+        "subnet-l-2-1": "running",
+    }
+
+
 @pytest.mark.parametrize("what", ["start", "knock", "prove leased", "keys"])
 def test_a_start_that_fails_is_stopped_again(town, what):
     """Whatever fails: the container stands still, the cards are free, nothing is paid."""

@@ -216,6 +216,66 @@ def test_a_machine_that_goes_away_for_good_takes_no_volume_along(town):
     assert town.market.volumes.get("r-l-1", "data").lease_id == ""
 
 
+def left_running(town, name="l-1"):
+    """A lease fails on the first machine, whose engine does not remove its container either: it is let go all the same."""
+    disk = town.disks[A]
+    disk.fails |= {
+        "knock": HostAway("connect", "refused"),
+        "remove": ContainerRefused("remove", "REFUSED", "did not receive an exit event"),
+    }
+    town.ask(name)
+    lease = rent(town, name)
+    del disk.fails["knock"]
+    assert A in lease.tried
+    assert disk.containers[f"subnet-{name}-1"].is_running
+    return lease
+
+
+def test_what_another_lease_has_left_is_gone_before_its_cards_are_proved_for_the_next(town):
+    """Its engine obeys again: nothing of another lease runs on the machine when the next one's container is made."""
+    town.disks[B].fails["enter"] = HostAway("connect", "refused")
+    assert left_running(town).state is RentalState.FAILED
+    disk = town.disks[A]
+    disk.fails.clear()
+    disk.done.clear()
+    town.ask("l-2")
+    lease = rent(town, "l-2")
+
+    assert (lease.state, lease.executor_key) == (RentalState.ACTIVE, A)
+    assert town.containers == ["subnet-l-2-1"]
+    done = [what for what, *_ in disk.done]
+    assert done.index("remove") < done.index("prove full") < done.index("start")
+
+
+def test_a_lease_that_looks_elsewhere_has_left_nothing_behind_that_counts_as_its_own(town):
+    """It was let go here and stands on another machine: what it has here goes, also while somebody works on it."""
+    lease = left_running(town)
+    assert (lease.state, lease.executor_key) == (RentalState.ACTIVE, B)
+    town.disks[A].fails.clear()
+    later = town.clock().replace(year=2099)
+    town.market.claims.take("l-1", "another", later, town.clock())
+    town.ask("l-2")
+
+    assert rent(town, "l-2").executor_key == A
+    assert town.containers == ["subnet-l-1-2", "subnet-l-2-1"]
+
+
+def test_a_machine_that_removes_no_container_gets_no_other_lease(town):
+    """Two leases' containers would have the same cards: the next machine is tried, and it is this one's fault."""
+    town.disks[B].fails["enter"] = HostAway("connect", "refused")
+    left_running(town)
+    town.disks[B].fails.clear()
+    town.disks[A].done.clear()
+    town.ask("l-2")
+    lease = rent(town, "l-2")
+
+    assert (lease.state, lease.executor_key, lease.tried) == (RentalState.ACTIVE, B, (A,))
+    assert town.failures("l-2") == [
+        ("clean", Party.MACHINE, "remove: REFUSED: did not receive an exit event")
+    ]
+    assert not {"prove full", "create", "start"} & {what for what, *_ in town.disks[A].done}
+
+
 def test_nobody_gives_way_to_who_cannot_pay(town):
     """A machine that a spot lease has: without money it is not even told; with money it gets its notice."""
     spot = Wish(executor_key=A, mode=Mode.SPOT, bid_micro_usd_per_hour=2_000_000)
