@@ -372,6 +372,15 @@ class Volume:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftVolume:
+    """What may be left of a volume on a machine that is not, or no more, the volume's: it is wiped there, its name is free."""
+
+    renter_id: str
+    name: str
+    executor_key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Backup:
     """A copy of a volume or of a folder of a container, byte for byte."""
 

@@ -591,6 +591,14 @@ volumes = sa.Table(
     sa.Index("ix_volumes_lease_id", "lease_id"),
 )
 
+left_volumes = sa.Table(
+    "left_volumes",
+    metadata,
+    sa.Column("renter_id", sa.Text, primary_key=True, info={"about": "whose it was"}),
+    sa.Column("name", sa.Text, primary_key=True, info={"about": "as its renter calls it"}),
+    sa.Column("executor_key", sa.Text, primary_key=True, info={"about": "the machine that it is left on"}),
+)
+
 backups = sa.Table(
     "backups",
     metadata,

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from storage.convert import record_of, row_of
 from storage.database import reading, writing
 from storage.errors import VolumeBusy
-from storage.rental import Volume, VolumeState
-from storage.tables import volumes
+from storage.rental import LeftVolume, Volume, VolumeState
+from storage.tables import left_volumes, volumes
 from storage.upserts import insert_into
 
 
@@ -51,6 +51,8 @@ class Volumes:
             found = None if row is None else record_of(Volume, row)
             if done.rowcount != 1 or found is None:
                 raise VolumeBusy(name, _why_busy(found, lease_id, executor_key))
+            here = _left(LeftVolume(renter_id, name, executor_key))
+            connection.execute(sa.delete(left_volumes).where(here))
             return found
 
     def keep(self, lease_id: str) -> None:
@@ -60,10 +62,40 @@ class Volumes:
     def detach(self, lease_id: str) -> None:
         """Take them from a lease; those that were made on no machine are free for any."""
         with writing(self._engine) as connection:
-            mine = volumes.c.lease_id == lease_id
-            unmade = sa.and_(mine, volumes.c.state == VolumeState.NEW.value)
-            connection.execute(sa.update(volumes).where(unmade).values(executor_key=""))
-            connection.execute(sa.update(volumes).where(mine).values(lease_id=""))
+            _detach(connection, lease_id)
+
+    def leave(self, lease_id: str) -> None:
+        """The same, where new ones could not be removed from the lease's machine: what is there is kept in mind."""
+        with writing(self._engine) as connection:
+            there = sa.select(volumes.c.renter_id, volumes.c.name, volumes.c.executor_key).where(
+                _new_of(lease_id), volumes.c.executor_key != ""
+            )
+            for row in connection.execute(there).mappings().all():
+                insert = insert_into(connection, left_volumes).values(**row).on_conflict_do_nothing()
+                connection.execute(insert)
+            _detach(connection, lease_id)
+
+    def left_on(self, executor_key: str) -> tuple[LeftVolume, ...]:
+        """What is to be wiped on a machine beside doomed volumes: never what a volume of that name has there now."""
+        has_it = sa.exists().where(
+            volumes.c.renter_id == left_volumes.c.renter_id,
+            volumes.c.name == left_volumes.c.name,
+            volumes.c.executor_key == left_volumes.c.executor_key,
+        )
+        query = sa.select(left_volumes).where(left_volumes.c.executor_key == executor_key, ~has_it)
+        with reading(self._engine) as connection:
+            rows = connection.execute(query.order_by(left_volumes.c.renter_id, left_volumes.c.name))
+            return tuple(record_of(LeftVolume, row) for row in rows.mappings())
+
+    def machines_with_left(self) -> frozenset[str]:
+        """On which something is left."""
+        with reading(self._engine) as connection:
+            return frozenset(connection.execute(sa.select(left_volumes.c.executor_key)).scalars())
+
+    def gone(self, left: LeftVolume) -> None:
+        """Nothing is left of it there."""
+        with writing(self._engine) as connection:
+            connection.execute(sa.delete(left_volumes).where(_left(left)))
 
     def doom(self, renter_id: str, name: str) -> bool:
         """Have it wiped; False when there is none, or a lease has it."""
@@ -106,6 +138,23 @@ class Volumes:
     def _update(self, where: sa.ColumnElement[bool], **values: object) -> int:
         with writing(self._engine) as connection:
             return int(connection.execute(sa.update(volumes).where(where).values(values)).rowcount)
+
+
+def _detach(connection: sa.Connection, lease_id: str) -> None:
+    connection.execute(sa.update(volumes).where(_new_of(lease_id)).values(executor_key=""))
+    connection.execute(sa.update(volumes).where(volumes.c.lease_id == lease_id).values(lease_id=""))
+
+
+def _new_of(lease_id: str) -> sa.ColumnElement[bool]:
+    return sa.and_(volumes.c.lease_id == lease_id, volumes.c.state == VolumeState.NEW.value)
+
+
+def _left(left: LeftVolume) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        left_volumes.c.renter_id == left.renter_id,
+        left_volumes.c.name == left.name,
+        left_volumes.c.executor_key == left.executor_key,
+    )
 
 
 def _named(renter_id: str, name: str) -> sa.ColumnElement[bool]:

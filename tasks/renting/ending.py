@@ -138,6 +138,9 @@ def _leave_volumes(job: Job) -> None:
     """Let go of the lease's volumes; those that were its alone are wiped by the sweep when the machine is back."""
     volumes = job.market.volumes
     passing = [v for v in volumes.of_lease(job.lease.lease_id) if not v.is_kept]
-    volumes.detach(job.lease.lease_id)
+    volumes.leave(job.lease.lease_id)
     for volume in passing:
-        volumes.doom(volume.renter_id, volume.name)
+        if volume.state is VolumeState.NEW:
+            volumes.wiped(volume.renter_id, volume.name)
+        else:
+            volumes.doom(volume.renter_id, volume.name)

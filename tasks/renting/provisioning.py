@@ -88,9 +88,9 @@ async def let_go_of(job: Job, failure: StepFailed) -> None:
 
 
 def _let_volumes_go(job: Job) -> None:
-    """Whatever could not be undone on a machine that is away: its volumes are free for the next one, and for other leases."""
+    """Whatever could not be undone on a machine: its volumes are free for the next one, and for other leases."""
     job.claim(0)
-    job.market.volumes.detach(job.lease.lease_id)
+    job.market.volumes.leave(job.lease.lease_id)
 
 
 # --- enter -----------------------------------------------------------------------------------------

@@ -116,7 +116,7 @@ def _desk(market: Market) -> Desk:
 def _left_behind(market: Market) -> dict[str, str]:
     """Machines that may still have something of leases that are over, and have none that is watched; each with its last one."""
     watched = {lease.executor_key for lease in market.rentals.open()}
-    doomed = {volume.executor_key for volume in market.volumes.doomed()}
+    doomed = {volume.executor_key for volume in market.volumes.doomed()} | market.volumes.machines_with_left()
     recent = market.rentals.machines_since(market.now() - REMEMBERED)
     left = sorted((recent.keys() | doomed) - watched - {""})
     return {key: recent.get(key, "") for key in left}

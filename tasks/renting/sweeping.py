@@ -15,7 +15,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 
 from storage.claims import Claims
-from storage.rental import Rental, RentalState
+from storage.rental import LeftVolume, Rental, RentalState
 from storage.rentals import Rentals
 from storage.volumes import Volumes
 from tasks.edges.engine import Container
@@ -127,15 +127,20 @@ def _each(names: Iterable[str], do: Callable[[str], None]) -> tuple[tuple[str, .
 def _wipe_all(
     runtime: Runtime, volumes: Volumes, executor_key: str, deadline: float
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Doomed volumes, and what is left of others."""
     wiped, refused = [], []
-    for volume in (v for v in volumes.doomed() if v.executor_key == executor_key):
+    doomed = tuple(volume for volume in volumes.doomed() if volume.executor_key == executor_key)
+    for volume in (*doomed, *volumes.left_on(executor_key)):
         name = f"{volume.renter_id}/{volume.name}"
         try:
             on_machine = volume_name(volume.renter_id, volume.name, executor_key)
             runtime.remove_volume(on_machine, deadline=deadline)
         except VolumeRefused as error:
             refused.append(f"{name}: {error}")
+            continue
+        if isinstance(volume, LeftVolume):
+            volumes.gone(volume)
         else:
             volumes.wiped(volume.renter_id, volume.name)
-            wiped.append(name)
+        wiped.append(name)
     return tuple(wiped), tuple(refused)

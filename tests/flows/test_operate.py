@@ -22,6 +22,7 @@ from storage.rental import (
     Pod,
     PodMount,
     RentalState,
+    VolumeState,
     Wish,
     WorkKind,
 )
@@ -490,6 +491,36 @@ def test_a_machine_that_stays_away_is_given_up(town):
     assert lease.reason.startswith("enough; given up: enter: connect: refused")
     assert town.market.rentals.held() == {}
     assert town.containers == ["subnet-l-1-1"]
+
+
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_what_a_machine_that_was_given_up_has_of_a_new_volume_is_wiped_when_it_is_back(
+    tmp_path, engine, is_kept
+):
+    """The lease was ended before its hand-over: nobody has the volume, its name is free, and the sweep wipes what is there."""
+    town = Town(tmp_path, engine, ("a",), now=Clock())
+    disk = town.disks[A]
+
+    def end_and_vanish():
+        ask_end(town.market.rentals, "l-1", town.clock(), Party.RENTER, "enough")
+        disk.fails |= dict.fromkeys(("enter", "remove", "remove volume", "list"), HostAway("talk", "gone"))
+
+    disk.fails["knock"] = end_and_vanish
+    town.ask(pod=Pod("ubuntu", mounts=(PodMount("tmp", "/tmp/x", is_kept=is_kept),)))
+    asyncio.run(rent_lease(town.market, "l-1"))
+    town.clock.wait(hours=25)
+    asyncio.run(end_lease(town.market, "l-1"))
+    assert town.lease().state is RentalState.ENDED
+    assert len(disk.volumes) == 1
+    disk.fails.clear()
+    told = sweep(Engine(disk), engine, HOTKEY, A, now=town.clock, deadline=0.0)
+    kept = town.market.volumes.of_renter("r-l-1")
+    town.market.close()
+
+    assert (told.wiped, town.containers, disk.volumes) == (("r-l-1/tmp",), [], {})
+    assert [(v.name, v.state, v.executor_key) for v in kept] == (
+        [("tmp", VolumeState.NEW, "")] if is_kept else []
+    )
 
 
 def test_what_was_the_leases_alone_is_wiped_when_its_machine_is_back(tmp_path, engine):

@@ -11,13 +11,14 @@ from flows.rent import rent_lease
 from flows.teardown import end_lease
 from storage.rental import Mode, Party, Pod, PodMount, RentalState, Volume, VolumeState, Wish, WorkKind
 from storage.rentals import Rentals
-from tasks.errors import ContainerRefused, HostAway, ImageRefused
+from tasks.errors import ContainerRefused, HostAway, ImageRefused, VolumeRefused
 from tasks.policy import DEFAULT
 from tasks.renting.asking import ask_end
 from tasks.renting.settling import commit
+from tasks.renting.sweeping import sweep
 from tests.databases import fresh
 from tests.tasks.renting.epochs import MINER
-from tests.tasks.renting.sites import KEY_LINE, Town, proved
+from tests.tasks.renting.sites import HOTKEY, KEY_LINE, Engine, Town, proved
 
 A, B = f"{MINER}/a", f"{MINER}/b"
 
@@ -214,6 +215,27 @@ def test_a_machine_that_goes_away_for_good_takes_no_volume_along(town):
 
     assert rent(town).state is RentalState.FAILED
     assert town.market.volumes.get("r-l-1", "data").lease_id == ""
+    assert [left.name for left in town.market.volumes.left_on(A)] == ["data"]
+
+
+def test_a_volume_that_could_not_be_removed_is_wiped_by_the_sweep(town):
+    """Its container was not removed either: the lease goes on elsewhere with a volume of that name, and this one is nobody's."""
+    disk = town.disks[A]
+    disk.fails |= {
+        "knock": HostAway("connect", "refused"),
+        "remove": ContainerRefused("remove", "REFUSED", "did not receive an exit event"),
+        "remove volume": VolumeRefused("volume remove", "IN_USE", "volume is in use"),
+    }
+    town.ask(pod=Pod("ubuntu", mounts=(PodMount("data", "/data"),)))
+    assert rent(town).executor_key == B
+    (name,) = disk.volumes
+    disk.fails.clear()
+    told = sweep(Engine(disk), town.engine, HOTKEY, A, now=town.clock, deadline=0.0)
+
+    assert (told.removed, told.wiped) == (("subnet-l-1-1",), ("r-l-1/data",))
+    assert (disk.volumes, name in town.disks[B].volumes) == ({}, False)
+    assert [v.state for v in town.market.volumes.of_lease("l-1")] == [VolumeState.KEPT]
+    assert len(town.disks[B].volumes) == 1
 
 
 def left_running(town, name="l-1"):

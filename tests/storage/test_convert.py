@@ -52,6 +52,7 @@ TABLES = {
     "claims": (rental.Claim, set(), set()),
     "lease_events": (rental.LeaseEvent, set(), set()),
     "volumes": (rental.Volume, set(), set()),
+    "left_volumes": (rental.LeftVolume, set(), set()),
     "backups": (rental.Backup, set(), set()),
     "certificates": (rental.Certificate, set(), set()),
     "held_cards": (rental.Rental, {"card_uuid"}, _BUT_ITS_CARDS),

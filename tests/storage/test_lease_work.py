@@ -21,6 +21,7 @@ from storage.rental import (
     Backup,
     Certificate,
     Happening,
+    LeftVolume,
     Operation,
     OperationKind,
     OperationState,
@@ -243,6 +244,31 @@ def test_a_volume_that_was_never_made_follows_its_lease(engine):
     assert volumes.attach("r-1", "data", "l-1", "m/b").executor_key == "m/b"
     volumes.detach("l-1")
     assert volumes.get("r-1", "data") == volume()
+
+
+def test_what_is_left_of_a_new_volume_on_a_machine_is_kept_in_mind(engine):
+    """Its name is free for another machine meanwhile; on the same one it is the volume's own again."""
+    volumes = Volumes(engine)
+    for name in ("data", "kept"):
+        volumes.make(volume(name))
+    volumes.attach("r-1", "kept", "l-1", "m/a")
+    volumes.keep("l-1")
+    volumes.attach("r-1", "data", "l-1", "m/a")
+    volumes.leave("l-1")
+    left = LeftVolume("r-1", "data", "m/a")
+    assert (volumes.get("r-1", "data"), volumes.of_lease("l-1")) == (volume(), ())
+    assert (volumes.left_on("m/a"), volumes.left_on("m/b")) == ((left,), ())
+    assert volumes.machines_with_left() == {"m/a"}
+
+    volumes.attach("r-1", "data", "l-2", "m/b")
+    assert volumes.left_on("m/a") == (left,)
+    volumes.detach("l-2")
+    volumes.attach("r-1", "data", "l-3", "m/a")
+    assert volumes.left_on("m/a") == ()
+    volumes.leave("l-3")
+    volumes.leave("l-3")
+    volumes.gone(left)
+    assert volumes.machines_with_left() == frozenset()
 
 
 def test_only_what_may_go_is_forgotten(engine):

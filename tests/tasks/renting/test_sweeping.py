@@ -9,7 +9,7 @@ from storage.rental import RentalState, Volume
 from storage.rentals import Rentals
 from storage.volumes import Volumes
 from tasks.edges.engine import Container
-from tasks.errors import ContainerRefused
+from tasks.errors import ContainerRefused, VolumeRefused
 from tasks.renting.containers import volume_name
 from tasks.renting.moves import CLOSED, failed
 from tasks.renting.sweeping import Fate, Swept, fate_of, sweep
@@ -129,6 +129,8 @@ class ScriptedEngine:
         self.found = [replace(c, status="exited") if c.name == name else c for c in self.found]
 
     def remove_volume(self, name, **_deadline):
+        if name in self.stubborn:
+            raise VolumeRefused("volume remove", "IN_USE", "volume is in use")
         self.volumes.append(name)
 
 
@@ -188,6 +190,24 @@ def test_a_volume_that_is_to_be_wiped_is_wiped_on_its_machine_and_forgotten(engi
     assert swept(engine, machine).wiped == ("alice/old",)
     assert machine.volumes == [volume_name("alice", "old", MACHINE)]
     assert [v.name for v in volumes.of_renter("alice")] == ["far", "kept"]
+
+
+def test_what_is_left_of_a_volume_is_wiped_though_its_name_is_another_machines(engine):
+    """A lease could not remove it and went on elsewhere with the same name; what the engine keeps is tried again."""
+    volumes, machine = Volumes(engine), ScriptedEngine([], stubborn=[volume_name("alice", "data", MACHINE)])
+    volumes.make(Volume("alice", "data", "", NOON))
+    volumes.attach("alice", "data", "l-1", MACHINE)
+    volumes.leave("l-1")
+    volumes.attach("alice", "data", "l-1", "5Miner/b")
+    volumes.keep("l-1")
+    first = swept(engine, machine)
+    machine.stubborn = ()
+
+    assert (first.wiped, len(first.refused)) == ((), 1)
+    assert swept(engine, machine) == Swept(wiped=("alice/data",))
+    assert machine.volumes == [volume_name("alice", "data", MACHINE)]
+    assert swept(engine, machine) == Swept()
+    assert volumes.get("alice", "data").executor_key == "5Miner/b"
 
 
 def test_a_sweep_stops_what_runs_of_a_stopped_lease(engine):
