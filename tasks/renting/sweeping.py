@@ -15,7 +15,7 @@ from enum import StrEnum
 import sqlalchemy as sa
 
 from storage.claims import Claims
-from storage.rental import LeftVolume, Rental, RentalState
+from storage.rental import LeftVolume, Rental, RentalState, Volume
 from storage.rentals import Rentals
 from storage.volumes import Volumes
 from tasks.edges.engine import Container
@@ -128,9 +128,10 @@ def _wipe_all(
     runtime: Runtime, volumes: Volumes, executor_key: str, deadline: float
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Doomed volumes, and what is left of others."""
+    doomed = (volume for volume in volumes.doomed() if volume.executor_key == executor_key)
+    over: list[Volume | LeftVolume] = [*doomed, *volumes.left_on(executor_key)]
     wiped, refused = [], []
-    doomed = tuple(volume for volume in volumes.doomed() if volume.executor_key == executor_key)
-    for volume in (*doomed, *volumes.left_on(executor_key)):
+    for volume in over:
         name = f"{volume.renter_id}/{volume.name}"
         try:
             on_machine = volume_name(volume.renter_id, volume.name, executor_key)
