@@ -48,6 +48,8 @@ MAX_BANNER_BYTES = 2_048
 TICK_S = 5.0
 """How often a session that waits looks whether it was closed meanwhile, where closing does not wake it."""
 
+FULL_BYTES = 512
+"""What a packet carries on average where something is to be said: a server fills it from a pipe."""
 BULK = 10_000
 """Messages that come with data, by default: `Bounds.bulk_messages`."""
 
@@ -120,6 +122,8 @@ class Bounds:
     """As they come from the network. Bandwidth probes of 1 and 4 MiB, 1 MiB of facts, 14 cards of 64 KiB
     in base64 come to 7.2 MiB."""
     packet_budget: int = 20_000
+    tiny_packets: int = 1 << 31
+    """Beyond one for each `FULL_BYTES` that came: few where no honest program prints piece by piece."""
     login_packet_budget: int = 64
     """Until the server has let us in; seven or eight are usual."""
     read_budget: int = 40_000
@@ -198,8 +202,7 @@ class BoundedPacketizer(Packetizer):
         """The next message, if the table allows it once more."""
         kind, message = super().read_message() if self._opener is None else self._open(self._opener)
         self.packets += 1
-        budget = self.bounds.packet_budget if self.is_logged_in else self.bounds.login_packet_budget
-        if self.packets > budget:
+        if self.packets > (budget := self._packet_budget):
             self.give_up(
                 LimitExceeded("packets" if self.is_logged_in else "packets before login", str(budget))
             )
@@ -209,6 +212,12 @@ class BoundedPacketizer(Packetizer):
         if self._allowance[kind] < 0:
             self.give_up(LimitExceeded(f"messages numbered {kind}", self._most(kind)))
         return kind, message
+
+    @property
+    def _packet_budget(self) -> int:
+        if not self.is_logged_in:
+            return self.bounds.login_packet_budget
+        return min(self.bounds.packet_budget, self.bounds.tiny_packets + self.bytes_received // FULL_BYTES)
 
     def _open(self, opener: Opener) -> tuple[int, Message]:
         length = self.read_all(LENGTH_BYTES)

@@ -68,7 +68,9 @@ def rows(few: Series, many: Series, size: int, sessions: int) -> Iterator[Row]:
         f"whole warm epoch, {waves} wave(s); floor: the longest wait of each, and all starts at {STARTS_PER_S:g} a second; "
         "fleet, its provers and the validator share two cores"
     )
-    yield Row(wall, many.wall_s("epoch"), "s wall", waves * WAIT_MOST_S + size / STARTS_PER_S, RUNS[size], note)
+    yield Row(
+        wall, many.wall_s("epoch"), "s wall", waves * WAIT_MOST_S + size / STARTS_PER_S, RUNS[size], note
+    )
     peak_mib = max(told.peak_mib for told in many.told["epoch"])
     yield Row(
         memory,
