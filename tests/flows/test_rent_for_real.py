@@ -36,6 +36,7 @@ from tasks.renting.asking import ask_end, ask_for_lease, ask_operation
 from tasks.renting.containers import volume_name
 from tasks.renting.market import Market
 from tasks.renting.money import granted
+from tasks.renting.moves import failed
 from tasks.renting.provisioning import place_of
 from tasks.renting.sweeping import sweep
 from tests.databases import fresh
@@ -240,6 +241,30 @@ def test_what_a_dead_run_left_is_found_by_the_next_and_strangers_are_left_alone(
 
     assert (lease.state, lease.attempt) == (RentalState.ENDED, 2)
     assert left == ["stranger", "subnet-like"]
+
+
+def test_a_container_that_a_failed_lease_left_running_is_gone_before_its_card_is_anothers(market, docker):
+    """As where the engine would not remove it: the next lease gets the same card, and its container is alone with it."""
+    market.knocks.kills = True
+    ask(market)
+    with pytest.raises(Died):
+        asyncio.run(rent_lease(market, "l-1"))
+    market.knocks.kills = False
+    left = market.rentals.get("l-1")
+    assert market.rentals.move(left, failed(left, market.now(), Party.MACHINE, "it was not removed"))
+    market.volumes.leave("l-1")
+    running = ("inspect", "--format", "{{.State.Running}}", "subnet-l-1-1")
+    assert docker.run(*running).strip() == "true"
+
+    ask(market, "l-2")
+    asyncio.run(rent_lease(market, "l-2"))
+    lease, found = market.rentals.get("l-2"), containers(docker)
+    ask_end(market.rentals, "l-2", market.now(), Party.RENTER, "enough")
+    asyncio.run(end_lease(market, "l-2"))
+    docker.run("volume", "rm", volume_name("r-1", "data", lease.executor_key))
+
+    assert (lease.state, lease.card_uuids) == (RentalState.ACTIVE, left.card_uuids), lease.reason
+    assert (found, containers(docker)) == (["subnet-l-2-1"], [])
 
 
 async def go_on(market):
