@@ -11,13 +11,18 @@ from deployments.localnet.fleet.measuring import VALIDATOR, Watch, idle_cores, p
 BUSY = "import time\nend = time.process_time() + {seconds}\nwhile time.process_time() < end: pass\n"
 PARENT = f"""
 import resource, subprocess, sys, socket, threading, time
+def used():
+    looks = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return [look.ru_utime + look.ru_stime for look in looks]
 sockets = [socket.socket() for _ in range(20)]
+print("ready", flush=True)
+sys.stdin.readline()
+before_s = used()
 threads = [threading.Thread(target=sys.stdin.read, daemon=True) for _ in range(5)]
 for thread in threads: thread.start()
 subprocess.run([sys.executable, "-c", {BUSY.format(seconds=0.4)!r}])
 {BUSY.format(seconds=0.3)}
-own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-print(own.ru_utime + own.ru_stime, children.ru_utime + children.ru_stime, flush=True)
+print(*(now_s - then_s for now_s, then_s in zip(used(), before_s)), flush=True)
 time.sleep(60)
 """
 
@@ -42,12 +47,14 @@ def start():
 
 
 def test_a_tree_is_measured_with_its_children_and_apart_from_others(start):
-    """0.3 s of its own and 0.4 s of a child that has ended, their starts beside; another tree of ours is idle meanwhile."""
-    idle = start("import time; time.sleep(60)")
-    with Watch({"idle": idle.pid}, every_s=0.05) as watch:
-        busy = start(PARENT)
+    """0.3 s of its own and 0.4 s of a child that has ended, its start in; another tree of ours is idle meanwhile."""
+    idle, busy = start("import time; time.sleep(60)"), start(PARENT)
+    assert busy.stdout.readline() == "ready\n"
+    with Watch({"idle": idle.pid, "busy": busy.pid}, every_s=0.05) as watch:
+        busy.stdin.write("go\n")
+        busy.stdin.flush()
         own_s, children_s = map(float, busy.stdout.readline().split())
-    used, rest = watch.usage(VALIDATOR), watch.usage("idle")
+    used, rest = watch.usage("busy"), watch.usage("idle")
 
     assert own_s >= 0.3
     assert children_s >= 0.4
