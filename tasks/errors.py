@@ -171,6 +171,13 @@ class HostAway(TransportError):
         self.phase, self.detail = phase, detail
 
 
+class LeftBehind(TransportError):
+    """A wave of the proof went on without a machine that was not ready when all were that are waited for."""
+
+    def __init__(self) -> None:
+        super().__init__("not ready when all others were")
+
+
 class EngineAway(TransportError):
     """No container engine of a machine answers: there is none, or it is down; `words` are its own."""
 

@@ -88,11 +88,11 @@ class HandWave:
         return self._opened[gate] + self._limits_s[gate]
 
     def open(self, gate: int) -> frozenset[str]:
-        """The foreman's word; gives those without whom the wave goes on."""
+        """The foreman's word; gives those who need not go on: later ones have their answers' deadlines, and fail by them."""
         if gate != self._next_gate:
             return frozenset()
         self._opened.append(self._clock())
-        left_behind = frozenset(self._members - self._arrived)
+        left_behind = frozenset(self._members - self._arrived) if gate in HURRIED_GATES else frozenset()
         self._members, self._arrived = self._arrived, set()
         self._awaited = self._members - self._hurried
         turn, self._turn = self._turn, Event()

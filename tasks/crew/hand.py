@@ -49,7 +49,7 @@ from tasks.crew.orders import (
     encode_verdicts,
 )
 from tasks.crew.station import Station, Suspect, Worker
-from tasks.errors import HostAway
+from tasks.errors import LeftBehind
 from tasks.inspection.ours import carried_over, is_late, our_fault
 from tasks.inspection.visit import visit
 from tasks.proof.busy import Notary
@@ -186,7 +186,7 @@ class _Hand:
         """Nothing is waited for that would come too late."""
         for key in left_behind:
             if (worker := self._provers.pop(key, None)) is not None:
-                worker.kill(HostAway("proof", "no answer when all others were there"), block=False)
+                worker.kill(LeftBehind(), block=False)
 
     def _tell_gate(self, standing: AtGate) -> None:
         self._tell(standing)

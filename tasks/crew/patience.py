@@ -1,8 +1,8 @@
 """How long a visit may take, measured by what the others took: who hangs costs the epoch no more than a few seconds.
 
 Nothing is cut while most are not through, and whoever is slow has ten seconds however quick the others are; a stranger in
-a hurried epoch (`tasks/strangers.py`) has three for each answer, once some are through. What a visit waits for on our side (its turn to connect, and
-to measure bandwidth) does not count.
+a hurried epoch (`tasks/strangers.py`) has three for each answer, once some are through. What a visit waits for on our
+side (its turn to connect, and to measure bandwidth) does not count.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from kernels.messages import (
     encode,
 )
 from storage.records import Reason, Severity
-from tasks.errors import BadAnswer, HostileAnswer, SubnetError, TransportError
+from tasks.errors import BadAnswer, HostileAnswer, LeftBehind, SubnetError, TransportError
 from tasks.policy import ProofPolicy
 from tasks.proof import messages
 from tasks.proof.busy import Notary, digest_of
@@ -238,6 +238,8 @@ class _Talk:
     def _stopped(self, error: SubnetError, limit: float) -> _Stopped:
         if isinstance(error, BadAnswer):
             return self._malformed(error)
+        if isinstance(error, LeftBehind):
+            return self._stopped_late(str(error))
         if self.clock.now() >= limit:
             return self._stopped_late("no answer by its deadline")
         if isinstance(error, HostileAnswer):

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from storage.records import Executor, Reason, Severity, StepTime, Verdict
 from tasks.edges.shell import EpochKey, Session, Shell, StopWatch
-from tasks.errors import HostileAnswer, RunnerRefused, SubnetError
+from tasks.errors import HostileAnswer, LeftBehind, RunnerRefused, SubnetError
 from tasks.inspection.models import find, sku
 from tasks.inspection.talk import start_prover, start_runner
 from tasks.policy import Policy
@@ -196,6 +196,8 @@ def _challenge(policy: Policy, occasion: Occasion, subject: Subject, draw: Draw)
 
 def not_started(error: SubnetError) -> Reason:
     """What it means for a machine that its prover could not be started."""
+    if isinstance(error, LeftBehind):
+        return reason("PROVER_NOT_READY", Severity.NO_VERDICT, f"start: {error}", "a prover that starts")
     if isinstance(error, RunnerRefused):
         got = f"{error.code}: {error.detail}"[:200]
         return reason("PROVER_REFUSED", Severity.FAIL, got, "a Python that can run the prover")

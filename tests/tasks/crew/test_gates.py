@@ -179,6 +179,19 @@ def test_the_last_who_leaves_lets_the_others_go_on():
     assert hand.told[2:] == [(0, 0, 0)]
 
 
+def test_from_the_first_nonce_on_nobodys_conversation_is_cut_short():
+    """Who is not there when a later gate opens is out, and fails by its own answer's deadline."""
+
+    hand = Hand("a", "b")
+    for gate in range(2):
+        hand.standing_at(gate, "a", "b")
+        assert hand.opens(gate, 1.0 + gate) == frozenset()
+    hand.standing_at(2, "a")
+
+    assert hand.opens(2, 3.0) == frozenset()
+    assert passed(hand.standing_at(2, "b")) == [None]
+
+
 def test_a_hand_tells_when_all_are_there_that_are_waited_for():
     """Whoever is hurried is none of them, neither when it comes nor when others leave."""
 

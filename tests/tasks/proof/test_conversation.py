@@ -9,6 +9,7 @@ import pytest
 
 from kernels.messages import Failed, encode
 from storage.records import Severity
+from tasks.errors import LeftBehind
 from tasks.proof.challenge import ProofKind
 from tasks.proof.conversation import Failure, Reply, converse
 from tasks.proof.verdict import verify_shard
@@ -186,6 +187,22 @@ def test_a_late_member_is_told_so():
     outcome = converse(QueueSession(clock), challenge, wave, clock, POLICY, bytes)
     assert isinstance(outcome, Failure)
     assert (outcome.reason.code, outcome.reason.severity) == ("PROVER_NOT_READY", Severity.NO_VERDICT)
+
+
+class LeftSession(QueueSession):
+    """A session whose machine the wave has gone on without while it was still at work."""
+
+    def receive(self, *, deadline: float, limit_bytes: int) -> bytes:  # noqa: ARG002  it never comes to an answer
+        raise LeftBehind
+
+
+def test_a_machine_that_the_wave_left_behind_is_told_so():
+    """It was not ready when all others were: no verdict, and the advice is about its cards, not about its connection."""
+    outcome = _alone(LeftSession(clock := HandClock()), clock)
+
+    assert isinstance(outcome, Failure)
+    assert (outcome.reason.code, outcome.reason.severity) == ("PROVER_NOT_READY", Severity.NO_VERDICT)
+    assert "not ready when all others were" in outcome.reason.got
 
 
 def test_thirty_machines_share_a_wave_and_a_verdict():

@@ -17,7 +17,7 @@ from storage.records import Card, Executor, HostFacts, HostReport, Severity, Ver
 from tasks.crew.opening import crewed
 from tasks.edges.signing import sign_statement
 from tasks.epoch import Edges, EpochRun, Shard
-from tasks.errors import RunnerRefused
+from tasks.errors import LeftBehind, RunnerRefused
 from tasks.inspection.step import inspect
 from tasks.policy import DEFAULT, LOCALNET
 from tasks.proof import transcript
@@ -118,6 +118,13 @@ def test_a_machine_that_no_challenge_can_be_made_for_costs_only_itself(tmp_path)
         told = asyncio.run(proved(run, [odd, other], [unknown, listed(other)]))
 
     assert [(v.executor_key, v.code) for v in told] == [(other.key, "PROVER_LOST")]
+
+
+def test_a_prover_that_the_wave_did_not_wait_for_is_no_failure():
+    """Its machine was still at starting it when all others were there."""
+    why = not_started(LeftBehind())
+
+    assert (why.code, why.severity) == ("PROVER_NOT_READY", Severity.NO_VERDICT)
 
 
 def test_a_python_that_cannot_run_the_prover_is_told_so():
