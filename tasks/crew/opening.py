@@ -16,7 +16,7 @@ from tasks.epoch import EpochRun
 from tasks.proof.busy import own_proof
 from tasks.proof.slots import permitted
 
-TINY_PACKETS = 2_000
+TINY_PACKETS, TINY_READS = 2_000, 500
 """Of a session with a machine: a visit and a proof take some hundreds, most of them full."""
 MACHINES_A_HAND = 64
 """With fewer it is not worth it to start another."""
@@ -50,7 +50,7 @@ def begin_of(run: EpochRun) -> Begin:
             starts_per_s=shell.starts_per_s / share,
             max_handshakes=max(1, shell.max_handshakes // share),
             # Replies of our runner's alone: each is written at once.
-            bounds=replace(shell.bounds, tiny_packets=TINY_PACKETS),
+            bounds=replace(shell.bounds, tiny_packets=TINY_PACKETS, tiny_reads=TINY_READS),
         ),
         policy=run.policy,
         netuid=run.view.netuid,

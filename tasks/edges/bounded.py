@@ -124,10 +124,14 @@ class Bounds:
     packet_budget: int = 20_000
     tiny_packets: int = 1 << 31
     """Beyond one for each `FULL_BYTES` that came: few where no honest program prints piece by piece."""
+    tiny_reads: int = 1 << 31
+    """The same, of reads of the socket."""
     login_packet_budget: int = 64
     """Until the server has let us in; seven or eight are usual."""
     read_budget: int = 40_000
-    """Reads of the socket: a server that sends single bytes wakes us once for each."""
+    """Reads of the socket: a server that sends single bytes wakes us once for each, 50 to 100 us of CPU."""
+    login_read_budget: int = 400
+    """Until the server has let us in; ten or twenty are usual, a hundred where segments are small."""
     window_bytes: int = 1_310_720
     """Unread output that we hold: a bandwidth probe of 1 MiB fits, so that it never waits for us."""
     lifetime_s: float = 900.0
@@ -219,6 +223,12 @@ class BoundedPacketizer(Packetizer):
             return self.bounds.login_packet_budget
         return min(self.bounds.packet_budget, self.bounds.tiny_packets + self.bytes_received // FULL_BYTES)
 
+    @property
+    def _read_budget(self) -> int:
+        if not self.is_logged_in:
+            return self.bounds.login_read_budget
+        return min(self.bounds.read_budget, self.bounds.tiny_reads + self.bytes_received // FULL_BYTES)
+
     def _open(self, opener: Opener) -> tuple[int, Message]:
         length = self.read_all(LENGTH_BYTES)
         payload = opener.open(length, self.read_all(opener.size(length)))
@@ -308,8 +318,8 @@ class BoundedPacketizer(Packetizer):
         self.reads += 1
         if self.bytes_received > self.bounds.receive_budget_bytes:
             self.give_up(LimitExceeded("bytes received", str(self.bounds.receive_budget_bytes)))
-        if self.reads > self.bounds.read_budget:
-            self.give_up(LimitExceeded("reads", str(self.bounds.read_budget)))
+        if self.reads > (budget := self._read_budget):
+            self.give_up(LimitExceeded("reads" if self.is_logged_in else "reads before login", str(budget)))
 
     def _check(self) -> None:
         if self.closed:

@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import StringIO
+from typing import ClassVar
 
 import paramiko
 from cryptography.hazmat.primitives import serialization
@@ -303,6 +304,11 @@ class Server(paramiko.Transport):
     """paramiko's server side with an authentication that can be replaced."""
 
     auth_class: type[AuthHandler] = AuthHandler
+    # paramiko's own closes a channel whose request we refuse: a flood would end by itself where our answers are quick.
+    _channel_handler_table: ClassVar = {
+        **paramiko.Transport._channel_handler_table,
+        common.MSG_CHANNEL_FAILURE: lambda _channel, _message: None,
+    }
 
     def _parse_newkeys(self, message: Message) -> None:
         self.auth_handler = self.auth_class(self)
@@ -343,16 +349,16 @@ def _freeze(sock: socket.socket) -> None:
 class Dripping:
     """A socket that lets out a few bytes at a time."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
+    def __init__(self, sock: socket.socket, size: int = 8, gap_s: float = 0.02) -> None:
+        self._sock, self._size, self._gap_s = sock, size, gap_s
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._sock, name)
 
     def send(self, data: bytes) -> int:
-        """Eight bytes, after a while."""
-        time.sleep(0.02)
-        return self._sock.send(data[:8])
+        """A few bytes, after a while."""
+        time.sleep(self._gap_s)
+        return self._sock.send(data[: self._size])
 
 
 def dripping(sock: socket.socket) -> None:
@@ -518,6 +524,13 @@ def endless_stdout(channel: paramiko.Channel) -> None:
         channel.sendall(bytes(32_768))
 
 
+def output_dripped(channel: paramiko.Channel) -> None:
+    """A large packet as it should be, a byte of it at a time."""
+    packetizer = channel.get_transport().packetizer
+    packetizer._Packetizer__socket = Dripping(packetizer._Packetizer__socket, size=1, gap_s=0.001)
+    channel.sendall(struct.pack(">I", 32_000) + bytes(32_000))
+
+
 def endless_frames(channel: paramiko.Channel) -> None:
     while True:
         channel.sendall((struct.pack(">I", 0)) * 8_000)
@@ -668,7 +681,7 @@ BEHAVIOURS = (
     Behaviour("packet of 4 GB", packet_huge, "LimitExceeded", "packet bytes"),
     Behaviour("packet of 4 GB, dripped", packet_huge_dripped, "LimitExceeded", "packet bytes"),
     Behaviour("packets of length 0", packet_of_nothing, "BadAnswer", "packet blocking"),
-    Behaviour("packet dripped", packet_dripped, "HostAway", DEADLINE),
+    Behaviour("packet dripped", packet_dripped, "LimitExceeded", "reads before login", may_last=True),
     Behaviour("IGNORE flood before kex", ignore_flood_before_kex, "LimitExceeded", "packets before login"),
     Behaviour("IGNORE slowly before kex", ignore_slow_before_kex, "HostAway", DEADLINE),
     Behaviour("KEXINIT of 3,000 names", kexinit_of_many_names, "BadAnswer", "no acceptable kex"),
@@ -824,6 +837,13 @@ BEHAVIOURS = (
     Behaviour("drops in the key exchange", _ssh(server=DropsInKex), "HostAway", "handshake"),
     Behaviour("link freezes in the key exchange", _ssh(server=FreezesInKex), "HostAway", DEADLINE),
     Behaviour("the whole handshake dripped", dripping, "HostAway", DEADLINE),
+    Behaviour(
+        "output dripped",
+        _ssh(output_dripped),
+        "LimitExceeded",
+        "reads",
+        may_last=True,
+    ),
     Behaviour("announced key without its signature", _ssh(key=Forger()), "BadAnswer", "handshake"),
     Behaviour(
         "another host key the second time",
