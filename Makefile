@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup image epoch up bench chaos fleet fuzz pictures economics test test-long lint types contracts format audit sbom release lock clean
+.PHONY: help setup image epoch up bench chaos fleet fuzz card pictures economics test test-long lint types contracts format audit sbom release lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -57,6 +57,9 @@ fuzz: setup  ## Send the readers of strangers' words what nobody should (SECONDS
 
 pictures: setup  ## Take pictures of every page of the marketplace, on a local system; into .local/pictures
 	@$(BIN)/python -m tests.pictures
+
+card: setup  ## On a machine with an NVIDIA card: every kernel, whole proofs, what goes wrong, and how fast; into .local/card
+	@$(BIN)/python -m tests.kernels.cuda.on_card
 
 economics: setup  ## Show what each known cheat would earn against honest work, by the proof's cost model
 	@$(BIN)/subnet economics

@@ -1,0 +1,71 @@
+"""What a machine with a card runs (`make card`), as far as it goes without one: the card is simulated by the CPU form."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks import policy
+from tasks.proof.challenge import ProofKind
+from tasks.proof.verdict import verify_transcript
+from tests.kernels.cuda import on_card
+from tests.kernels.cuda.on_card import Here
+
+ROOT = Path(__file__).parents[3]
+CARD = Here("GPU-5d5ba0d6-0000-0000-0000-000000000000", "NVIDIA L4", 23_034, "580.159.04")
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """This machine, with a simulated card of 200 MiB."""
+    (tmp_path / "cards" / CARD.uuid).mkdir(parents=True)
+    (tmp_path / "cards" / CARD.uuid / "total").write_text(str(200 << 20))
+    monkeypatch.setenv("SUBNET_SIMULATED_CARDS", str(tmp_path / "cards"))
+    monkeypatch.setenv("SUBNET_PROOF_LOCKS", str(tmp_path))
+    return tmp_path
+
+
+def test_a_card_is_proved_by_the_validators_own_conversation(machine):
+    """The far end's program over pipes, GO to END: what is written down is a transcript that anybody judges the same."""
+
+    seen = on_card.prove(machine, "it", ProofKind.FULL, card=CARD, rules=policy.LOCALNET)
+
+    assert "code='PROVED'" in seen["verdict"]
+    assert [
+        step for step in ("start", "ready", "walk", "multiply", "answer", "verify") if step in seen["steps"]
+    ]
+    assert verify_transcript((machine / "it.json").read_bytes()).code == "PROVED"
+
+
+def test_a_card_that_fails_is_told_with_its_reason(machine):
+    """A card without room for D: the part fails, by the prover's code."""
+
+    (machine / "cards" / CARD.uuid / "total").write_text("4096")
+
+    with pytest.raises(on_card.Wrong, match="CARD_MEMORY_SHORT at ready"):
+        on_card.prove(machine, "it", ProofKind.FULL, card=CARD, rules=policy.LOCALNET)
+
+
+def test_the_validators_questions_are_asked_here(machine):
+    """Inspection's own commands: what this machine has is read, and what it has not is named."""
+
+    seen = on_card.facts(machine)
+
+    assert seen["kernel"].startswith("exit 0")
+    assert (machine / "facts.json").exists()
+
+
+def test_without_a_card_it_says_so(tmp_path):
+    """One line with what is missing, and its own exit code."""
+
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.kernels.cuda.on_card", "kernels", "--folder", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+        env={"PATH": "/nowhere", "PYTHONPATH": str(ROOT)},
+    )
+
+    assert (done.returncode, done.stderr.splitlines()[-1][:20]) == (2, "No NVIDIA card here:")
