@@ -29,9 +29,9 @@ async def burst(tasks: int) -> None:
 
 @flow
 async def whose(folder: str, number: int) -> None:
-    """Leave the number of the process that started it, long enough at work that another worker takes the next one."""
-    with open(f"{folder}/{number}", "w") as file:  # noqa: ASYNC230, PTH123  a line
-        file.write(str(os.getppid()))
+    """Add a line with the process that started it, long enough at work that another worker takes the next one."""
+    with open(f"{folder}/{number}", "a") as file:  # noqa: ASYNC230, PTH123  a line
+        file.write(f"{os.getppid()}\n")
     await asyncio.sleep(1)
 
 

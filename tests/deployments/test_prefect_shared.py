@@ -225,4 +225,6 @@ def test_two_workers_of_one_pool_share_its_runs(servers, tmp_path):
         for worker in workers:
             worker.stop()
 
-    assert len({run.read_text() for run in runs}) == 2
+    ran = [run.read_text().split() for run in runs]
+    assert [len(processes) for processes in ran] == [1] * len(runs)
+    assert len({process for processes in ran for process in processes}) == 2
