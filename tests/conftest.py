@@ -6,6 +6,7 @@ import pytest
 from hypothesis import settings
 
 from tests.engines import docker_rig, podman_rig
+from tests.whole import first_epoch, killed_epoch, whole_folder, whole_up  # noqa: F401  fixtures
 
 # Examples are never timed: a machine may be busy. `make test` takes the same ones every time, so that it fails for what has
 # changed and not by chance; `pytest --hypothesis-profile=search` looks for new ones.

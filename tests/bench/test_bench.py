@@ -70,7 +70,7 @@ def test_a_row_that_there_is_not_is_a_users_mistake(capsys):
     assert told.count("\n") == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_epochs_follow_each_other_without_waiting(tmp_path, request):
     """The rig's validator runs one epoch after the other over a farm: the chain's next epoch begins when it asks."""
     import os

@@ -1,9 +1,5 @@
 """What a machine with a card runs (`make card`), as far as it goes without one: the card is simulated by the CPU form."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from tasks import policy
@@ -12,7 +8,6 @@ from tasks.proof.verdict import verify_transcript
 from tests.kernels.cuda import on_card
 from tests.kernels.cuda.on_card import Here
 
-ROOT = Path(__file__).parents[3]
 CARD = Here("GPU-5d5ba0d6-0000-0000-0000-000000000000", "NVIDIA L4", 23_034, "580.159.04")
 
 
@@ -56,16 +51,10 @@ def test_the_validators_questions_are_asked_here(machine):
     assert (machine / "facts.json").exists()
 
 
-def test_without_a_card_it_says_so(tmp_path):
+def test_without_a_card_it_says_so(tmp_path, monkeypatch, capsys):
     """One line with what is missing, and its own exit code."""
 
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.kernels.cuda.on_card", "kernels", "--folder", str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-        env={"PATH": "/nowhere", "PYTHONPATH": str(ROOT)},
-    )
+    monkeypatch.setenv("PATH", "/nowhere")
 
-    assert (done.returncode, done.stderr.splitlines()[-1][:20]) == (2, "No NVIDIA card here:")
+    assert on_card.main(["kernels", "--folder", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("No NVIDIA card here:")

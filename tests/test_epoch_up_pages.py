@@ -1,6 +1,5 @@
 """Three stories in a real browser, against everything that `make up` starts: a renter's, a miner's, and that of a spot lease."""
 
-import json
 from contextlib import contextmanager
 
 import httpx
@@ -21,30 +20,22 @@ from tests.deployments.marketplace.pages.stories import (
 )
 from tests.deployments.marketplace.world import SSH_KEY
 from tests.engines import skip_or_fail
-from tests.local_systems import local_system, warm
+from tests.local_systems import LocalSystem
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.engine,
-    pytest.mark.xdist_group("pages end to end"),
+    pytest.mark.xdist_group("epoch"),
     pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed"),
 ]
-NOTICE_S = 5
-POLICY = {"base": "localnet", "name": "in a hurry", "renting": {"spot_notice_s": NOTICE_S}}
-"""A spot lease is told so long before its end: two minutes are nothing to wait for in a test."""
 
 
-@pytest.fixture(scope="module")
-def system(tmp_path_factory, request):
-    """The system, once its first epoch is over; its kernels are compiled already."""
+@pytest.fixture
+def system(whole_up, whole_folder):
+    """The system, once it has run an epoch by itself."""
     if reason := why_missing():
         skip_or_fail(reason)
-    folder = tmp_path_factory.mktemp("pages")
-    warm(folder, request.config.cache.mkdir("kernels"))
-    policy = folder / "policy.json"
-    policy.write_text(json.dumps(POLICY), encoding="utf-8")
-    with local_system(folder, {"SUBNET_POLICY": str(policy)}) as made:
-        yield made
+    return LocalSystem(whole_folder / ".local")
 
 
 @pytest.fixture(scope="module")
