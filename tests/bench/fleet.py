@@ -84,5 +84,5 @@ def rows(few: Series, many: Series, size: int, sessions: int) -> Iterator[Row]:
 
 GROUPS = (
     Group(names_of(THOUSAND), _measured(THOUSAND, 1_000)),
-    Group(names_of(MOST), _measured(MOST, 5_000)),
+    Group(names_of(MOST), _measured(MOST, 2_000)),
 )

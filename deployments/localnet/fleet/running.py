@@ -35,6 +35,8 @@ FARM, SERVER = "fleet", "prefect server"
 FARM_DEADLINE_S = 600.0
 IDLE_S, SETTLE_S = 4.0, 8.0
 """How long the server is watched doing nothing, and how long it may work on when the epoch is over."""
+MOST_WAVES = 5
+"""A wave takes 35 to 45 s, and no wave begins later than 300 s after the first."""
 LEFT_BEHIND = ("history", "prefect", "logs", "run", "backups", "validator.sqlite", "validator.sqlite-wal")
 """Of an earlier run. The chain, its keys and compiled kernels are kept: they take a minute, and tell nothing of the run."""
 
@@ -105,7 +107,7 @@ def run_fleet(folder: Path, asked: Asked, say: Say, show: Show) -> Told:
         farm.wait_until(lambda: "ready" in tail(farm.log), FARM_DEADLINE_S)
         say("the fleet listens")
         server.wait()
-        site = _site(layout, server)
+        site = _site(layout, server, asked.executors)
         if asked.is_warm:
             say("a first epoch, to warm up")
             _advance(layout)
@@ -180,7 +182,12 @@ def _start_farm(layout: Layout, asked: Asked) -> Child:
     return start("fleet", command, log=layout.logs / "fleet.log", environment=environment, folder=REPOSITORY)
 
 
-def _site(layout: Layout, server: PrefectServer) -> Site:
+def sessions_for(executors: int) -> str:
+    """SUBNET_MAX_SESSIONS, unless it is set: the usual thousand, or as many as it takes for `MOST_WAVES`."""
+    return os.environ.get("SUBNET_MAX_SESSIONS") or str(max(1_000, -(-executors // MOST_WAVES)))
+
+
+def _site(layout: Layout, server: PrefectServer, executors: int) -> Site:
     ours = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     return Site(
         folder=layout.folder,
@@ -188,7 +195,8 @@ def _site(layout: Layout, server: PrefectServer) -> Site:
         server=server,
         environment=ours
         | client_environment(layout.folder, server)
-        | {"SUBNET_FOLDER": str(layout.folder), "NUMBA_CACHE_DIR": str(layout.folder / "numba")},
+        | {"SUBNET_FOLDER": str(layout.folder), "NUMBA_CACHE_DIR": str(layout.folder / "numba")}
+        | {"SUBNET_MAX_SESSIONS": sessions_for(executors)},
         flow="deployments.localnet.flows:validate",
         substrate=lambda: LocalSubstrate(layout.chain),
     )

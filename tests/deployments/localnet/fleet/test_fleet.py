@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from deployments.localnet.fleet.__main__ import command
+from deployments.localnet.fleet.running import sessions_for
 from tasks.errors import SettingError
 
 REPOSITORY = Path(__file__).parents[4]
@@ -86,3 +87,14 @@ def test_what_makes_no_sense_is_refused_before_anything_starts(options, named):
         command.main(options, standalone_mode=False)
 
     assert refused.value.key == named
+
+
+def test_ten_thousand_are_proved_in_five_waves(monkeypatch):
+    """A thousand sessions at once, as usual, until they would be too many waves for an epoch; a setting goes before."""
+
+    monkeypatch.delenv("SUBNET_MAX_SESSIONS", raising=False)
+    usual = [sessions_for(executors) for executors in (12, 1_000, 5_000, 10_000)]
+    monkeypatch.setenv("SUBNET_MAX_SESSIONS", "3000")
+
+    assert usual == ["1000", "1000", "1000", "2000"]
+    assert sessions_for(10_000) == "3000"
