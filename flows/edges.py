@@ -115,6 +115,7 @@ async def _opened(settings: Settings, substrate: Callable[[], object] | None) ->
                 book=load_book(settings.price_file),
                 executors_per_shard=settings.executors_per_shard,
                 max_sessions=settings.max_sessions,
+                max_open=settings.max_open,
                 roster=roster_of(settings),
                 most_hands=most_hands(settings),
             )

@@ -59,7 +59,9 @@ class Settings:
     miner_deadline_s: float = 10.0
     executors_per_shard: int = 100
     max_sessions: int = 1_000
-    """SSH sessions that one wave holds open; a network with more is proved in several waves."""
+    """Machines that are talked to at once; a network with more is proved in several waves."""
+    max_open: int = 10_000
+    """SSH sessions that stay open, idle, from a machine's visit to its proof: 0.1 MiB each. Who has none logs in twice."""
     crew: str = "processes"
     """Who talks to machines: `processes` of this computer, `threads` of the flow's own, or workers of `dask` or `ray`."""
     cluster: str = ""
@@ -289,6 +291,7 @@ _READERS: Mapping[str, Callable[[str, str], object]] = {
     "miner_deadline_s": _seconds(1, 120),
     "executors_per_shard": _whole(1, 1_000),
     "max_sessions": _whole(1, 20_000),
+    "max_open": _whole(1, 100_000),
     "crew": _crew,
     "cluster": _scheduler,
     "crew_host": _host,

@@ -64,6 +64,9 @@ class Edges:
     is_embedded: bool
     executors_per_shard: int = 100
     max_sessions: int = 1_000
+    """Machines that are talked to at once, and of one wave."""
+    max_open: int = 10_000
+    """Sessions that stay open from a machine's visit to its proof."""
     monotonic: Callable[[], float] = field(default=time.monotonic)
     sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep)
     """By the same clock."""

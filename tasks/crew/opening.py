@@ -58,6 +58,7 @@ def begin_of(run: EpochRun) -> Begin:
         permitted=tuple(sorted(permitted(run.view))),
         # A wave needs a session for each member at once, and one miner's machines are never split over waves.
         most_sessions=-(-max(run.edges.max_sessions, MAX_EXECUTORS) // share),
+        most_open=-(-max(run.edges.max_open, run.edges.max_sessions, MAX_EXECUTORS) // share),
         most_probes=max(1, run.policy.inspection.bandwidth_probes_at_once // share),
     )
 

@@ -74,6 +74,8 @@ class Begin:
     """Hotkeys with a validator's permit."""
     most_sessions: int
     """Machines that this hand talks to at once."""
+    most_open: int
+    """Sessions that it keeps for a proof to come."""
     most_probes: int
     kind: Literal["begin"] = "begin"
 

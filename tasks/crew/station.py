@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import struct
 import time
@@ -24,6 +25,8 @@ from tasks.errors import HostAway
 from tasks.policy import Policy
 
 Ask = Callable[[str, tuple[str, ...]], str]
+SPARE_FILES = 512
+"""Of a process: libraries, logs, the link, and in a hand that is a thread all that the flow has open."""
 _MARK = struct.Struct("<Q")
 
 
@@ -42,6 +45,12 @@ class Suspect:
     def note(self, number: int) -> None:
         """This machine's greenlet runs from now on."""
         _MARK.pack_into(self._memory, 0, number)
+
+
+def _room_for(talking: int) -> int:
+    """Idle sessions that this process has descriptors for, beside those of machines that it talks to."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft - talking - SPARE_FILES
 
 
 class Worker(gevent.Greenlet):  # type: ignore[misc]  # it has no types
@@ -67,7 +76,7 @@ class Station:
         """Machines that wait for their visit, and when all visits must be over."""
         self.patience: Patience[Worker] = Patience()
         self._pace = Pace(begin.shell.starts_per_s, begin.shell.starts_per_s)
-        self._most_held = begin.most_sessions
+        self._most_held = max(begin.most_sessions, min(begin.most_open, _room_for(begin.most_sessions)))
         self._probes = BoundedSemaphore(begin.most_probes)
         self._sessions: dict[str, Session] = {}
         self._keys: dict[bytes, EpochKey] = {}

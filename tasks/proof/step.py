@@ -7,7 +7,7 @@ verdicts of a shard together
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from storage.records import Executor, Head, HostReport, Verdict
@@ -54,6 +54,10 @@ async def prove(
     return verdicts
 
 
+_Due = tuple[tuple[Executor, ...], float]
+"""A wave's machines, and the instant at which it may begin."""
+
+
 async def _prove_all(
     run: EpochRun, provable: Sequence[Executor], reports: dict[str, HostReport]
 ) -> dict[str, Verdict]:
@@ -63,13 +67,14 @@ async def _prove_all(
     """
     until = run.clock() + run.policy.proof.phase_s
     verdicts: dict[str, Verdict] = {}
-    for members, begin_at in await asyncio.to_thread(_timetable, run, provable):
-        if begin_at <= until and await _wait(run, members, begin_at, until):
+    waves = await asyncio.to_thread(_timetable, run, provable)
+    for at, (members, begin_at) in enumerate(waves):
+        if begin_at <= until and await _wait(run, waves[at:], until):
             verdicts |= await _prove_wave(run, members, reports, attempt=1)
     return verdicts
 
 
-def _timetable(run: EpochRun, provable: Sequence[Executor]) -> list[tuple[tuple[Executor, ...], float]]:
+def _timetable(run: EpochRun, provable: Sequence[Executor]) -> list[_Due]:
     """The waves in the order in which they are due, each with the instant at which it may begin."""
     waves = plan_waves(provable, run.view.head.block_hash, run.edges.max_sessions)
     policy, now, place, head = run.policy.proof, run.clock(), 0, run.view.head
@@ -82,11 +87,12 @@ def _timetable(run: EpochRun, provable: Sequence[Executor]) -> list[tuple[tuple[
     return [(waves[turn.wave], now + turn.wait_s) for turn in turns(place, len(waves), head, policy)]
 
 
-async def _wait(run: EpochRun, members: Iterable[Executor], begin_at: float, until: float) -> bool:
-    """Wait for a wave's instant, holding no more sessions than it needs; False when it is past the phase's end."""
-    wait_s = begin_at - run.clock()
-    kept = () if wait_s > IDLE_S else tuple(e.key for e in members)
+async def _wait(run: EpochRun, waves: Sequence[_Due], until: float) -> bool:
+    """Wait for the first one's instant, holding no sessions but of those that begin soon; False when it is past the phase's end."""
+    begin_at, soon = waves[0][1], run.clock() + IDLE_S
+    kept = tuple(e.key for members, at in waves if at <= soon for e in members)
     await run.hands.keep(kept, is_rest_closed=True)
+    wait_s = begin_at - run.clock()
     if wait_s > 0:
         await run.edges.sleep(wait_s)
     return run.clock() <= until

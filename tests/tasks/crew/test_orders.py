@@ -74,7 +74,7 @@ def test_a_hand_has_the_policy_that_the_epoch_has(policy):
     """The first order carries it whole, a deadline that never comes included."""
 
     policy = replace(policy, inspection=replace(policy.inspection, session_deadline_s=math.inf))
-    begin = orders.Begin(ShellSettings(), policy, 51, "5Validator", ("5Other",), 64, 2)
+    begin = orders.Begin(ShellSettings(), policy, 51, "5Validator", ("5Other",), 64, 640, 2)
 
     assert decode(Order, encode(Order, begin)) == begin
 

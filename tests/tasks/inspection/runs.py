@@ -27,7 +27,9 @@ HEADER = EpochHeader(7, 51, 350, "0x" + "ab" * 32, "5Validator", "localnet", "00
 
 
 @contextlib.contextmanager
-def edges_in(folder: Path, *, node: str | None = None, max_sessions: int = 8) -> Iterator[Edges]:
+def edges_in(
+    folder: Path, *, node: str | None = None, max_sessions: int = 8, max_open: int = 10_000
+) -> Iterator[Edges]:
     """Edges whose state and history lie in the folder; the chain is the embedded one, or that of a node."""
     wallet = dev_wallet("v1")
     engine = fresh(folder, "state.sqlite")
@@ -46,6 +48,7 @@ def edges_in(folder: Path, *, node: str | None = None, max_sessions: int = 8) ->
             own_hotkey=wallet.hotkey.ss58_address,
             is_embedded=True,
             max_sessions=max_sessions,
+            max_open=max_open,
         )
     finally:
         chain.close()

@@ -25,7 +25,7 @@ from tasks.proof.bounds import BoundsSource
 from tasks.proof.busy import Statement, read_statement
 from tasks.proof.population import Population, SkuKey
 from tasks.proof.proving import Occasion, _challenge, _session, not_started, prove_machine, verdicts_of
-from tasks.proof.step import ShardOfWave, newest_head, prove, proving_of
+from tasks.proof.step import ShardOfWave, _wait, newest_head, prove, proving_of
 from tasks.proof.wave import MonotonicClock, Wave
 from tests.deployments.localnet.visiting import HOTKEY, announced, cast, let_key_in, make, served
 from tests.storage.outcomes import executor
@@ -226,12 +226,12 @@ class Idle:
         pass
 
 
-def test_no_more_sessions_are_kept_than_one_wave_needs(tmp_path):
-    """However many machines are fit, one session too many is closed, and opened again when its wave comes."""
+def test_no_more_sessions_are_kept_than_the_settings_say(tmp_path):
+    """But for the members of a wave: one session too many is closed, and opened again when its wave comes."""
 
     machines = [replace(executor(), executor_id=f"m-{n}") for n in range(260)]
     sessions = [Idle() for _ in machines]
-    with edges_in(tmp_path) as edges, run_over(edges) as run:
+    with edges_in(tmp_path, max_open=8) as edges, run_over(edges) as run:
         station = station_of(run)
         for machine, session in zip(machines, sessions, strict=True):
             station.hold(machine, session)
@@ -240,6 +240,55 @@ def test_no_more_sessions_are_kept_than_one_wave_needs(tmp_path):
         station.release_but([machines[0].key])
         assert [s.is_closed for s in sessions].count(False) == 1
         assert station.session_of(machines[0].key) is sessions[0]
+
+
+def test_sessions_of_later_waves_stay_open(tmp_path):
+    """More than one wave has: else most machines of a large network would be logged in to twice."""
+
+    machines = [replace(executor(), executor_id=f"m-{n}") for n in range(300)]
+    sessions = [Idle() for _ in machines]
+    with edges_in(tmp_path) as edges, run_over(edges) as run:
+        station = station_of(run)
+        for machine, session in zip(machines, sessions, strict=True):
+            station.hold(machine, session)
+
+    assert [s.is_closed for s in sessions] == [False] * 300
+
+
+def test_no_more_sessions_are_kept_than_there_are_files_for(tmp_path, monkeypatch):
+    """A process that may open a thousand files keeps what is left of them beside the machines that it talks to."""
+
+    monkeypatch.setattr("resource.getrlimit", lambda _which: (1_024, 1_024))
+    sessions = [Idle() for _ in range(300)]
+    with edges_in(tmp_path) as edges, run_over(edges) as run:
+        station = station_of(run)
+        for n, session in enumerate(sessions):
+            station.hold(replace(executor(), executor_id=f"m-{n}"), session)
+
+    assert [s.is_closed for s in sessions].count(False) == 256
+
+
+@pytest.mark.parametrize(
+    ("begins_at", "kept"), [((0.0, 0.0, 119.0), "abc"), ((0.0, 288.0, 576.0), "a"), ((150.0,), "")]
+)
+def test_a_wave_that_begins_soon_keeps_its_sessions(begins_at, kept):
+    """Those that are due now or within two minutes; a wave in a later slot logs in again."""
+
+    told = []
+
+    async def keep(keys, *, is_rest_closed):
+        told.append((tuple(keys), is_rest_closed))
+
+    async def sleep(seconds):
+        pass
+
+    waves = [((SimpleNamespace(key=key),), at) for key, at in zip("abc", begins_at, strict=False)]
+    run = SimpleNamespace(
+        clock=lambda: 0.0, hands=SimpleNamespace(keep=keep), edges=SimpleNamespace(sleep=sleep)
+    )
+
+    assert asyncio.run(_wait(run, waves, 300.0))
+    assert told == [(tuple(kept), True)]
 
 
 def test_a_session_that_a_proof_opens_is_kept_however_many_there_are(tmp_path, monkeypatch):
