@@ -297,6 +297,8 @@ class ShellSession:
     ) -> None:
         self._transport, self._settings, self._steps = transport, settings, steps
         self._lifetime_end = time.monotonic() + settings.bounds.lifetime_s
+        self._in_use = threading.Lock()
+        """By the thread that sends, receives or looks: what another one took off the wire meanwhile, it would wait for."""
         self._rest()
 
     @property
@@ -311,10 +313,15 @@ class ShellSession:
 
     @property
     def is_alive(self) -> bool:
-        """Whether nothing has ended it yet."""
+        """Whether nothing has ended it yet; from any thread."""
         now = time.monotonic()
-        is_good = now < self._lifetime_end and self._transport.catch_up(now + _MISSED_S)
-        self._rest()
+        if now >= self._lifetime_end or not self._in_use.acquire(blocking=False):
+            return now < self._lifetime_end and self._transport.active
+        try:
+            is_good = self._transport.catch_up(now + _MISSED_S)
+            self._rest()
+        finally:
+            self._in_use.release()
         return is_good
 
     def send(self, frame: bytes, *, deadline: float) -> None:
@@ -348,6 +355,16 @@ class ShellSession:
 
     @contextmanager
     def _talk(self, deadline: float) -> Iterator[None]:
+        if not self._in_use.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise HostAway("talk", "another thread talks on this session")
+        try:
+            with self._talking(deadline):
+                yield
+        finally:
+            self._in_use.release()
+
+    @contextmanager
+    def _talking(self, deadline: float) -> Iterator[None]:
         self._transport.wire.begin("talk", min(deadline, self._lifetime_end))
         try:
             yield

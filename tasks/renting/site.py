@@ -119,7 +119,8 @@ class SshSite:
         session = self._way.open(deadline)
         with self._lock:
             if not self._is_closed:
-                self._sessions = [*(s for s in self._sessions if s.is_alive), session]
+                # No other is looked at: its thread may be in the midst of a talk.
+                self._sessions.append(session)
                 return session
         session.close()
         raise HostAway("open", "we have left this machine")

@@ -132,6 +132,21 @@ class TestHonestServer:
             time.sleep(1.2)
             assert ask(session, b"two") == b"two"
 
+    def test_who_asks_whether_it_is_alive_takes_nothing_from_who_waits(
+        self, host: Host, key: EpochKey
+    ) -> None:
+        """One thread waits for answers, another asks all the while whether the session is alive: each answer comes at once."""
+        frames = [b"%d" % number for number in range(100)]
+        with ThreadPoolExecutor(1) as pool, echoing(host, key) as session:
+            answers = pool.submit(lambda: [ask(session, frame) for frame in frames])
+            told, until = set(), soon(20.0)
+            while not answers.done() and time.monotonic() < until:
+                told.add(session.is_alive)
+            session.close()  # whose answer was taken would wait for it for minutes
+
+            assert answers.result() == frames
+            assert told == {True}
+
     def test_many_at_once(self, host: Host, key: EpochKey) -> None:
         """Forty sessions opened at the same time all succeed, and none leaves a thread behind."""
 

@@ -3,6 +3,7 @@
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from bittensor import sp_core
@@ -201,6 +202,29 @@ def test_an_expected_proof_finds_its_prover_waiting(place, site, way):
     after = site.prove(subject(place, 1), ProofKind.LEASED, time.monotonic() + PATIENCE_S)
 
     assert (waited_for.code, after.code, way.opened) == ("PROVED", "PROVED", 2)
+
+
+def test_opening_a_session_asks_nothing_of_the_others():
+    """Another thread may be in the midst of a talk on one of them: whoever looks at it would take that talk's answer."""
+
+    class Talking:
+        is_closed = False
+
+        @property
+        def is_alive(self):
+            raise AssertionError("asked in the midst of a talk")
+
+        def close(self):
+            self.is_closed = True
+
+    sessions = [Talking(), Talking()]
+    opened = iter(sessions)
+    site = SshSite(SimpleNamespace(open=lambda _deadline: next(opened)), lambda open_session: open_session)
+    site._open(0.0)
+    site._open(0.0)
+    site.close()
+
+    assert [session.is_closed for session in sessions] == [True, True]
 
 
 def test_a_prover_that_did_not_come_up_is_started_again_by_its_proof(place, site, way):
