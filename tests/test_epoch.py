@@ -14,21 +14,11 @@ from tests.whole import DEADLINE_S, phase_is_at_work, processes_of, started, unt
 pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.xdist_group("epoch")]
 
 
-@pytest.fixture(name="folder")
-def _folder(whole_folder):
-    return whole_folder
-
-
-@pytest.fixture(name="first")
-def _first(first_epoch):
-    return first_epoch
-
-
-def test_the_honest_are_proved_and_the_liars_caught(first):
+def test_the_honest_are_proved_and_the_liars_caught(first_epoch):
     """Six machines are proved; each of the six that lie or fail is caught with its own code and gets nothing."""
 
-    verdicts = {e["executor"]: e["verdict"] for e in first["executors"]}
-    paid = {e["executor"] for e in first["executors"] if e["score"] > 0}
+    verdicts = {e["executor"]: e["verdict"] for e in first_epoch["executors"]}
+    paid = {e["executor"] for e in first_epoch["executors"] if e["score"] > 0}
 
     assert verdicts == {
         "aurora-1": "PROVED",
@@ -47,21 +37,21 @@ def test_the_honest_are_proved_and_the_liars_caught(first):
     assert paid == {name for name, verdict in verdicts.items() if verdict == "PROVED"}
 
 
-def test_the_weights_are_on_the_chain(first):
+def test_the_weights_are_on_the_chain(first_epoch):
     """The vector is confirmed, sums to one, and the owner's uid has the policy's burn share."""
 
-    landed = {int(uid): weight for uid, weight in first["weights"]["landed"].items()}
+    landed = {int(uid): weight for uid, weight in first_epoch["weights"]["landed"].items()}
 
-    assert first["weights"]["status"] == "confirmed"
+    assert first_epoch["weights"]["status"] == "confirmed"
     assert sum(landed.values()) == pytest.approx(1.0)
     assert landed[0] == pytest.approx(0.2, abs=1e-4)
-    assert first["incidents"] == []
+    assert first_epoch["incidents"] == []
 
 
-def test_the_archive_has_everything(first, folder):
+def test_the_archive_has_everything(first_epoch, whole_folder):
     """The Parquet files alone give the epoch back, and every transcript in them can be checked again."""
 
-    outcome = read_epoch(folder / ".local" / "history", first["epoch"])
+    outcome = read_epoch(whole_folder / ".local" / "history", first_epoch["epoch"])
 
     assert outcome.state is EpochState.FINISHED
     assert len(outcome.executors) == len(outcome.reports) == len(outcome.scores) == 12
@@ -71,31 +61,33 @@ def test_the_archive_has_everything(first, folder):
         assert verify_transcript(verdict.transcript).proved
 
 
-def test_the_archive_alone_gives_the_same_scores_and_weights(first, folder):
+def test_the_archive_alone_gives_the_same_scores_and_weights(first_epoch, whole_folder):
     """Replayed from the Parquet files, bit for bit."""
 
-    replayed = replay_epoch(folder / ".local" / "history", first["epoch"])
+    replayed = replay_epoch(whole_folder / ".local" / "history", first_epoch["epoch"])
 
     assert (replayed.standing, replayed.differences) == (Standing.IDENTICAL, ())
-    assert (replayed.scores, replayed.targets) == (12, len(first["weights"]["landed"]))
+    assert (replayed.scores, replayed.targets) == (12, len(first_epoch["weights"]["landed"]))
 
 
-def test_nothing_is_left_outside_the_folder(first, folder):
-    """An epoch leaves no process, and no file in the home folder."""
+def test_nothing_is_left_outside_the_folder(first_epoch, whole_folder):
+    """An epoch leaves no process, and no file in the home whole_folder."""
 
-    assert first["epoch"] > 0
-    assert until(lambda: not processes_of(folder), 10.0), processes_of(folder)
-    assert list((folder / "home").iterdir()) == []
+    assert first_epoch["epoch"] > 0
+    assert until(lambda: not processes_of(whole_folder), 10.0), processes_of(whole_folder)
+    assert list((whole_folder / "home").iterdir()) == []
 
 
-def test_ctrl_c_leaves_nothing_running(first, folder):
+def test_ctrl_c_leaves_nothing_running(first_epoch, whole_folder):
     """Ctrl-C in the middle of an epoch ends every process within seconds, with exit code 130."""
 
-    process = started(folder)
-    assert until(lambda: phase_is_at_work(folder, "inspection") or process.poll() is not None, DEADLINE_S)
+    process = started(whole_folder)
+    assert until(
+        lambda: phase_is_at_work(whole_folder, "inspection") or process.poll() is not None, DEADLINE_S
+    )
 
     process.send_signal(signal.SIGINT)
     _, log = process.communicate(timeout=30)
 
     assert process.returncode == 130, log
-    assert until(lambda: not processes_of(folder), 10.0), processes_of(folder)
+    assert until(lambda: not processes_of(whole_folder), 10.0), processes_of(whole_folder)

@@ -18,21 +18,6 @@ from tests.whole import newest, typed, until
 pytestmark = [pytest.mark.slow, pytest.mark.engine, pytest.mark.xdist_group("epoch")]
 
 
-@pytest.fixture(name="folder")
-def _folder(whole_folder):
-    return whole_folder
-
-
-@pytest.fixture(name="first")
-def _first(first_epoch):
-    return first_epoch
-
-
-@pytest.fixture(name="up")
-def _up(whole_up):
-    return whole_up
-
-
 @contextmanager
 def prefect_of(prefect_url: str, folder: Path):
     """A client of the system that is up in this folder, signed in with what its server has written there."""
@@ -63,69 +48,69 @@ def crash_automations(prefect_url: str, folder: Path) -> int:
         return len(client.read_automations_by_name(AUTOMATION))
 
 
-def test_up_runs_epochs(up, first, folder):
+def test_up_runs_epochs(whole_up, first_epoch, whole_folder):
     """`subnet up` runs an epoch at once by its worker, and has the next ones scheduled.
 
     Its weights land: the chain's rate limit is not in the way of epochs in a row.
     """
 
-    latest = newest(folder)
-    outcome = read_epoch(folder / ".local" / "history", latest)
-    holder = json.loads((folder / ".local" / "run" / "stack.json").read_text())
+    latest = newest(whole_folder)
+    outcome = read_epoch(whole_folder / ".local" / "history", latest)
+    holder = json.loads((whole_folder / ".local" / "run" / "stack.json").read_text())
 
-    assert latest > first["epoch"]
+    assert latest > first_epoch["epoch"]
     assert outcome.weight_outcome.status is WeightStatus.CONFIRMED
-    assert until(lambda: scheduled_runs(holder["prefect_url"], folder) > 0, 90.0)
-    assert crash_automations(holder["prefect_url"], folder) == 1
+    assert until(lambda: scheduled_runs(holder["prefect_url"], whole_folder) > 0, 90.0)
+    assert crash_automations(holder["prefect_url"], whole_folder) == 1
 
 
-def test_a_killed_epoch_is_archived_and_the_next_one_works(up, first, folder):
+def test_a_killed_epoch_is_archived_and_the_next_one_works(whole_up, first_epoch, whole_folder):
     """What the dead one had found out is in the archive, and the epoch after it went through."""
 
-    history = folder / ".local" / "history"
-    between = [read_epoch(history, n) for n in archived_epochs(history) if n > first["epoch"]]
+    history = whole_folder / ".local" / "history"
+    between = [read_epoch(history, n) for n in archived_epochs(history) if n > first_epoch["epoch"]]
     abandoned = [outcome for outcome in between if outcome.state is EpochState.ABANDONED]
 
     assert any(len(outcome.reports) == 12 for outcome in abandoned)
-    assert newest(folder) > max(outcome.epoch for outcome in abandoned)
+    assert newest(whole_folder) > max(outcome.epoch for outcome in abandoned)
 
 
-def test_a_new_user_rents_a_machine(up, folder):
+def test_a_new_user_rents_a_machine(whole_up, whole_folder):
     """Key, credit, a lease by specification, SSH into its real container, stop, start, rm; and the books are even."""
     if reason := why_missing():
         skip_or_fail(reason)
-    key = folder / "home" / "id"
+    key = whole_folder / "home" / "id"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
-    typed(folder, "rent login", typed(folder, "market renter add ada"))
-    typed(folder, "market credit ada 20 --reason welcome")
+    typed(whole_folder, "rent login", typed(whole_folder, "market renter add ada"))
+    typed(whole_folder, "market credit ada 20 --reason welcome")
 
     rented = typed(
-        folder,
+        whole_folder,
         "rent up --spec 1xRTX4090 --image subnet/plain:1 --volume data:/data "
         f"--command 'sh -c \"echo it runs; sleep 9999\"' --key {shlex.quote(str(key))}.pub --yes --json",
     )
     lease = json.loads(rented)["lease_id"]
-    card = lease_of(folder, lease)["card_uuids"][0]
+    card = lease_of(whole_folder, lease)["card_uuids"][0]
     inside = f"rent ssh -i {shlex.quote(str(key))} {lease} -- "
 
-    assert card in typed(folder, inside + "nvidia-smi -L")
-    typed(folder, inside + "'echo kept > /data/file'")
-    assert typed(folder, f"rent exec {lease} -- cat /data/file") == "kept\n"
-    assert "it runs" in typed(folder, f"rent logs {lease}")
-    typed(folder, f"rent stop {lease}")
-    assert lease_of(folder, lease)["state"] == "stopped"
-    typed(folder, f"rent start {lease}")
-    assert typed(folder, inside + "cat /data/file") == "kept\n"
-    typed(folder, f"rent rm {lease} --yes")
-    assert until(lambda: lease_of(folder, lease)["state"] == "ended", 90.0)
-    over = lease_of(folder, lease)
-    books = json.loads(typed(folder, "market books --json"))
-    balance = json.loads(typed(folder, "rent balance --json"))
+    assert card in typed(whole_folder, inside + "nvidia-smi -L")
+    typed(whole_folder, inside + "'echo kept > /data/file'")
+    assert typed(whole_folder, f"rent exec {lease} -- cat /data/file") == "kept\n"
+    assert "it runs" in typed(whole_folder, f"rent logs {lease}")
+    typed(whole_folder, f"rent stop {lease}")
+    assert lease_of(whole_folder, lease)["state"] == "stopped"
+    typed(whole_folder, f"rent start {lease}")
+    assert typed(whole_folder, inside + "cat /data/file") == "kept\n"
+    typed(whole_folder, f"rent rm {lease} --yes")
+    assert until(lambda: lease_of(whole_folder, lease)["state"] == "ended", 90.0)
+    over = lease_of(whole_folder, lease)
+    books = json.loads(typed(whole_folder, "market books --json"))
+    balance = json.loads(typed(whole_folder, "rent balance --json"))
 
     assert over["ended_at"] is not None
     assert 0 < over["cost_micro_usd"] == 20_000_000 - balance["micro_usd"]
     assert books["is_even"]
-    assert engine_lists(folder) == []
+    assert engine_lists(whole_folder) == []
 
 
 def lease_of(folder: Path, lease: str) -> dict:

@@ -29,9 +29,9 @@ POLICY = {"base": "localnet", "name": "in a hurry", "renting": {"spot_notice_s":
 @pytest.fixture(scope="session")
 def whole_folder(tmp_path_factory, request) -> Path:
     """The folder of the whole system; its path has a space, as users' paths do."""
-    folder = tmp_path_factory.mktemp("local system")
     from tests.local_systems import warm
 
+    folder = tmp_path_factory.mktemp("local system")
     warm(folder, request.config.cache.mkdir("kernels"))
     return folder
 

@@ -358,16 +358,9 @@ class ShellSession:
         if not self._in_use.acquire(timeout=max(0.0, deadline - time.monotonic())):
             raise HostAway("talk", "another thread talks on this session")
         try:
-            with self._talking(deadline):
-                yield
-        finally:
-            self._in_use.release()
-
-    @contextmanager
-    def _talking(self, deadline: float) -> Iterator[None]:
-        self._transport.wire.begin("talk", min(deadline, self._lifetime_end))
-        try:
+            self._transport.wire.begin("talk", min(deadline, self._lifetime_end))
             yield
+            self._rest()
         except (SSHException, EOFError, OSError) as error:
             failure = self._why_ended(deadline)
             self.close()
@@ -375,7 +368,8 @@ class ShellSession:
         except BaseException:
             self.close()
             raise
-        self._rest()
+        finally:
+            self._in_use.release()
 
     def _rest(self) -> None:
         self._transport.wire.begin("talk", self._lifetime_end)

@@ -25,7 +25,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -280,7 +280,7 @@ def ends(folder: Path) -> dict[str, object]:
     size = {"lines": 32 << 20, "walkers": 65_536, "segments": 256, "segment_steps": 128}
     seen: dict[str, object] = {"free before": free_mib()}
 
-    with _serving(folder) as (one, log):
+    with _serving(folder) as one:
         one.send(encode(go("cuda", uuid, **size, chain_w=32)), deadline=0)
         time.sleep(6)
         seen["free while it fills"] = free_mib()
@@ -288,45 +288,44 @@ def ends(folder: Path) -> dict[str, object]:
         one.process.wait()
         seen["free after kill -9 in the fill"] = _free_soon(seen["free before"])
 
-    with _serving(folder) as (one, log), _serving(folder) as (two, _):
+    with _serving(folder) as one, _serving(folder) as two:
         one.send(encode(go("cuda", uuid, **size)), deadline=0)
-        seen["one of two"] = _told(one, log)
+        seen["one of two"] = _told(one, "ready")
         two.send(encode(go("cuda", uuid, **size)), deadline=0)
-        seen["the other of two"] = _told(two, log)
+        seen["the other of two"] = _told(two, "busy")
     seen["free after two"] = _free_soon(seen["free before"])
 
     import numpy as np
     from numba import cuda
 
     taken = cuda.device_array((int(free_mib() - 2_000) << 18,), np.uint32)
-    with _serving(folder) as (one, log):
+    with _serving(folder) as one:
         one.send(encode(go("cuda", uuid, **size)), deadline=0)
-        seen["on a card that is taken"] = _told(one, log)
+        seen["on a card that is taken"] = _told(one, "CARD_MEMORY_SHORT")
     del taken
-    with _serving(folder) as (one, log):
+    with _serving(folder) as one:
         one.send(encode(go("cuda", "GPU-00000000-0000-0000-0000-000000000000", **size)), deadline=0)
-        seen["an unknown card"] = _told(one, log)
+        seen["an unknown card"] = _told(one, "CARD_NOT_FOUND")
     return seen
 
 
 @contextmanager
-def _serving(folder: Path) -> Any:
+def _serving(folder: Path) -> Iterator[PipeSession]:
     """`python -m kernels`, with frames over pipes."""
-    log = folder / "serving.log"
-    session = PipeSession.__new__(PipeSession)
-    session.steps, session.bytes_received = (), 0
-    with log.open("ab") as errors:
-        session.process = subprocess.Popen(
-            [sys.executable, "-m", "kernels"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
-        )
+    session = PipeSession(folder / "serving.log", arguments=("-m", "kernels"))
     try:
-        yield session, log
+        yield session
     finally:
         session.close()
 
 
-def _told(session: PipeSession, _log: Path) -> str:
-    return session.receive(deadline=time.monotonic() + 90, limit_bytes=1 << 20).decode()
+def _told(session: PipeSession, wanted: str) -> str:
+    """The answer; Wrong where it is not of this type, or has not this code."""
+    frame = session.receive(deadline=time.monotonic() + 90, limit_bytes=1 << 20).decode()
+    answer = json.loads(frame)
+    if wanted not in (answer["type"], answer.get("code")):
+        raise Wrong(f"{wanted} was expected: {frame[:300]}")
+    return frame
 
 
 def free_mib() -> int:

@@ -18,14 +18,19 @@ from tasks.errors import HostAway, LimitExceeded
 
 
 class PipeSession:
-    """The program that `LOADER` waits for, in this machine's Python; as `tasks.edges.shell.Session`."""
+    """A program of this machine's Python, usually the one that `LOADER` waits for; as `tasks.edges.shell.Session`."""
 
-    def __init__(self, log: Path, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        log: Path,
+        environment: dict[str, str] | None = None,
+        arguments: tuple[str, ...] = ("-I", "-c", LOADER),
+    ) -> None:
         self.steps: tuple[StepTime, ...] = ()
         self.bytes_received = 0
         with log.open("ab") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-I", "-c", LOADER],
+                [sys.executable, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
